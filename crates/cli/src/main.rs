@@ -1,0 +1,2 @@
+//! The binary of Larder: server and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The protocol that keeps rows and bytes in step.

@@ -1,0 +1,1 @@
+//! What files needs to remember, in SQLite.

@@ -1,0 +1,27 @@
+//! The contract of a store: what it keeps, which laws it obeys, and how anybody can prove that theirs does.
+//!
+//! A [`Store`] keeps *objects* (bytes) under [`Key`]s. This crate holds the contract, the words it is written in, decorators that
+//! add one behaviour each, an in-memory reference and the conformance suite. It leaves concrete backends, HTTP and SQL to others.
+
+mod body;
+mod digest;
+mod error;
+mod key;
+mod multipart;
+mod presign;
+mod range;
+mod staging;
+mod store;
+
+pub use body::{Body, BodyError, ByteStream, Reopen};
+pub use digest::{Digests, Hasher};
+pub use error::{BoxError, Error, ErrorKind, Op, Result};
+pub use key::{InvalidKey, Key, Prefix};
+pub use multipart::{Multipart, PartNumber, UploadId, UploadedPart};
+pub use presign::{Presign, PresignMethod, SignedRequest};
+pub use range::{ByteRange, InvalidRange};
+pub use staging::{Leftover, NodeId, OpId, Pair, Part, Staged, Staging};
+pub use store::{
+    Durable, ETag, GetOptions, Limits, ListOptions, ListToken, Listed, Object, ObjectMeta, PutMode, PutOptions, Store,
+    StoreExt, Written,
+};

@@ -1,0 +1,2 @@
+//! Larder's own chores.
+fn main() {}
