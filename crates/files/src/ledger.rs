@@ -1,0 +1,332 @@
+//! [`Ledger`]: what files needs to remember between requests, and nothing else. Every method is one transaction: all of it or
+//! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, the epoch and the mark are not,
+//! and a ledger that lost them must be rebuilt, never continued.
+
+use crate::{Attributes, Bucket, BucketId, FileId, Sha256, StoreId, Timestamp, Tombstone, User, UserId};
+use async_trait::async_trait;
+use larder_storage_core::{BoxError, Key, NodeId};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use uuid::Uuid;
+
+/// The result of a ledger's operation.
+pub type Result<T, E = LedgerError> = std::result::Result<T, E>;
+
+/// Why a ledger refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The file is claimed by another operation.
+    #[error("the file is claimed")]
+    Busy,
+    /// The file has a tombstone.
+    #[error("the file was purged")]
+    Tombstoned,
+    /// There is no such row.
+    #[error("no such row")]
+    NotFound,
+    /// Another live user or bucket bears the name, or one that is gone bore it.
+    #[error("the name `{0}` is taken")]
+    Taken(String),
+    /// The ledger's epoch is no longer this node's, or its file was replaced.
+    #[error("this ledger is no longer the current one: {0}")]
+    Fenced(String),
+    /// The commit failed: it may have happened. Nothing may be retried and acknowledged.
+    #[error("the outcome of the commit is unknown")]
+    Indeterminate(#[source] BoxError),
+    /// No space is left; nothing happened.
+    #[error("no space is left for the ledger")]
+    Full(#[source] BoxError),
+    /// The database can't be reached; nothing happened.
+    #[error("the ledger is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// A fault of the ledger; nothing happened.
+    #[error("the ledger failed")]
+    Internal(#[source] BoxError),
+}
+
+/// What a ledger is: which installation it belongs to and how new it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The installation.
+    pub instance: Uuid,
+    /// Counts rebuilds.
+    pub epoch: u64,
+    /// A rising number, written here first and then to the stores: a lower one than a store's tells an older copy.
+    pub mark: u64,
+    /// Every store that this installation has ever known.
+    pub stores: Vec<KnownStore>,
+}
+
+/// A store that an installation knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownStore {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its id, as its own marker says.
+    pub id: StoreId,
+    /// Whether a rebuild takes ids from it.
+    pub adopted: bool,
+}
+
+/// The state of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyState {
+    /// Being made.
+    Pending,
+    /// Listed, size right.
+    Present,
+    /// The hash is known to match.
+    Verified,
+    /// Being dropped: it counts nowhere.
+    Dropping,
+    /// Found missing or damaged.
+    Lost,
+}
+
+/// A revision on a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyRow {
+    /// The store.
+    pub store: StoreId,
+    /// How sure it is.
+    pub state: CopyState,
+    /// When its hash was last known to match.
+    pub verified_at: Option<Timestamp>,
+}
+
+/// A revision: the content that a file had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionRow {
+    /// The file.
+    pub file: FileId,
+    /// Its number, from 1.
+    pub revision: u64,
+    /// Where its bytes lie.
+    pub key: Key,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: Sha256,
+    /// CRC-64/NVME of the bytes.
+    pub crc64nvme: u64,
+    /// Content type.
+    pub content_type: String,
+    /// When it was made.
+    pub revised_at: Timestamp,
+    /// Where its copies are, by store.
+    pub copies: Vec<CopyRow>,
+}
+
+/// A file with its newest revision's copies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileRow {
+    /// The highest attributes known.
+    pub attributes: Attributes,
+    /// Copies of the newest revision, by store.
+    pub copies: Vec<CopyRow>,
+}
+
+/// An open claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its number, unique in this ledger.
+    pub id: u64,
+    /// The file.
+    pub file: FileId,
+    /// What for.
+    pub purpose: Purpose,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// The version given to it: higher than every version ever given for the file, in this epoch.
+    pub version: u64,
+    /// The revision number given to it: higher than every one ever given for the file.
+    pub revision: u64,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// What a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// New attributes or a new revision: may be finished or dropped.
+    Change,
+    /// A purge: only ever finished forward.
+    Purge,
+}
+
+/// What the ledger is to take in.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Attributes that are durable on a store. The row is made, or replaced where these outrank it; the revision's row is made
+    /// or replaced in the same way; the copies are set, by store. A `created_by_key` becomes (or settles) its reservation.
+    /// Nothing happens to a file with a tombstone, nor to a revision with one.
+    Attributes {
+        /// The attributes.
+        attributes: Box<Attributes>,
+        /// Copies of this revision that are now known; others stay as they are.
+        copies: Vec<CopyRow>,
+    },
+    /// A tombstone that is durable on a store: the file's (or the revision's) rows go, the tombstone stays.
+    Tombstone(Box<Tombstone>),
+    /// What is newly known of copies of one revision; unknown revisions are left alone.
+    Copies {
+        /// The file.
+        file: FileId,
+        /// Its revision.
+        revision: u64,
+        /// Copies to set, by store.
+        copies: Vec<CopyRow>,
+    },
+    /// A user whose sealed record is durable on a store; the highest (epoch, version) stays.
+    User(Box<User>),
+    /// A bucket whose sealed record is durable on a store; the highest (epoch, version) stays.
+    Bucket(Box<Bucket>),
+    /// A row that must go because nothing on any store bears it out (`fsck` and rebuild only).
+    Forget(FileId),
+}
+
+/// What came of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is the truth now.
+    Taken,
+    /// Something newer is there; for attributes the revision and its copies were still taken in.
+    Outranked,
+    /// A tombstone covers it: what lies on the store is garbage.
+    Tombstoned,
+}
+
+/// One member of a grouped transaction: an entry, and the claim that ends with it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What to take in; `None` to end a claim only.
+    pub entry: Option<Entry>,
+    /// The claim that ends in the same transaction.
+    pub closes: Option<u64>,
+}
+
+/// What is known of an idempotent request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It was not known and is now reserved for this node.
+    Made,
+    /// It runs, on this node or another.
+    Running {
+        /// Where.
+        node: NodeId,
+    },
+    /// It is done.
+    Done {
+        /// Fingerprint of the request that was done.
+        request: Sha256,
+        /// The status that was answered.
+        status: u16,
+        /// The file that it made.
+        file: FileId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Which files to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileQuery {
+    /// Only of this bucket.
+    pub bucket: Option<BucketId>,
+    /// Only of this owner.
+    pub owner: Option<UserId>,
+    /// Only of exactly this name.
+    pub name: Option<String>,
+    /// Only names that begin so, literally, by bytes.
+    pub prefix: Option<String>,
+    /// Only names that hold this, without regard to case (`str::to_lowercase` of both).
+    pub q: Option<String>,
+    /// Only with this tag.
+    pub tag: Option<String>,
+    /// The trash instead of the live files; `None` lists both.
+    pub deleted: Option<bool>,
+    /// Behind this file.
+    pub after: Option<FileId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What files needs to remember. Rows of `User`s and `Bucket`s that are gone stay, so that their names do.
+///
+/// Files are listed by id: UUIDv7, so in the order in which they were made.
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync + 'static {
+    /// Which installation it belongs to; `None` before [`Ledger::initialise`].
+    async fn identity(&self) -> Result<Option<Identity>>;
+
+    /// Makes or replaces the identity. The epoch and mark never fall: `Fenced` where they would.
+    async fn initialise(&self, identity: &Identity) -> Result<()>;
+
+    /// Raises the mark by one and answers it.
+    async fn raise_mark(&self) -> Result<u64>;
+
+    /// Opens a claim on a file, giving it a version and a revision number never given before (also counting what the file's row
+    /// and the entries recorded for it say). The version is durable before it is answered.
+    ///
+    /// # Errors
+    /// `Busy` where one is open; `Tombstoned`; `NotFound` where there is no such row.
+    async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim>;
+
+    /// Makes a `Change` claim a `Purge` claim, durably.
+    async fn harden(&self, claim: u64) -> Result<()>;
+
+    /// The open claim on a file.
+    async fn claim_of(&self, file: FileId) -> Result<Option<Claim>>;
+
+    /// All open claims.
+    async fn claims(&self) -> Result<Vec<Claim>>;
+
+    /// Takes in a group in one transaction; answers one result each, in order. A member that fails alone (by a constraint) does
+    /// not take the others with it. A failed commit is `Indeterminate` for every member.
+    async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>>;
+
+    /// Reserves an idempotency key, or says what is known of it. What was done before `since` is forgotten.
+    async fn reserve(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation>;
+
+    /// Gives up a reservation that is still running on `node`.
+    async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()>;
+
+    /// Gives up all running reservations of a dead node.
+    async fn unreserve_all(&self, node: &NodeId) -> Result<()>;
+
+    /// The nodes that hold claims or running reservations.
+    async fn nodes(&self) -> Result<Vec<NodeId>>;
+
+    /// A file.
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>>;
+
+    /// A page of files, by id.
+    async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>>;
+
+    /// The revisions of a file, by number.
+    async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>>;
+
+    /// One revision.
+    async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>>;
+
+    /// The tombstone of a file (`revision` = `None`) or of one revision.
+    async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>>;
+
+    /// A page of tombstones by (id, revision), behind `after`.
+    async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>>;
+
+    /// All users, gone ones too, by id.
+    async fn users(&self) -> Result<Vec<User>>;
+
+    /// The user of this name, gone or not.
+    async fn user_named(&self, name: &str) -> Result<Option<User>>;
+
+    /// The user of this id, gone or not.
+    async fn user(&self, id: UserId) -> Result<Option<User>>;
+
+    /// All buckets, by id.
+    async fn buckets(&self) -> Result<Vec<Bucket>>;
+}

@@ -1,0 +1,82 @@
+//! Users and buckets: security state, sealed on the stores and no cache.
+
+use crate::{BucketId, BucketName, Role, StoreName, Timestamp, UserId, UserName};
+use serde::{Deserialize, Serialize};
+
+/// A user. Its record lies sealed on the stores; the highest (epoch, version) is the truth.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Id.
+    pub id: UserId,
+    /// Name, never given again.
+    pub name: UserName,
+    /// What they may.
+    pub role: Role,
+    /// The password's hash in PHC form; `None` of an account that can't log in.
+    pub password_hash: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Counts rebuilds.
+    pub epoch: u64,
+    /// Counts changes.
+    pub version: u64,
+    /// When it was deleted: the name stays taken.
+    pub gone_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bucket: a policy with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Id.
+    pub id: BucketId,
+    /// Name.
+    pub name: BucketName,
+    /// What it takes and where it keeps it.
+    pub policy: BucketPolicy,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Counts rebuilds.
+    pub epoch: u64,
+    /// Counts changes.
+    pub version: u64,
+}
+
+/// What a bucket takes and where it keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketPolicy {
+    /// The largest file, in bytes.
+    pub max_bytes: u64,
+    /// Content types it takes, such as `image/png`; `*` for all.
+    pub types: Vec<String>,
+    /// Where each file must have a verified copy, in the order in which reads try them. Empty: the installation's placement.
+    pub placement: Vec<StoreName>,
+    /// How many durable copies an answer waits for, at least 1.
+    pub write_copies: u32,
+    /// For how many days the trash keeps a file.
+    pub trash_days: u32,
+}
+
+impl Default for BucketPolicy {
+    /// 16 GiB of any type, one copy, 30 days of trash.
+    fn default() -> Self {
+        Self { max_bytes: 16 << 30, types: vec!["*".into()], placement: vec![], write_copies: 1, trash_days: 30 }
+    }
+}
+
+impl BucketPolicy {
+    /// Whether the bucket takes content of `content_type`.
+    #[must_use]
+    pub fn takes(&self, content_type: &str) -> bool {
+        self.types.iter().any(|allowed| allowed == "*" || allowed == content_type)
+    }
+}
