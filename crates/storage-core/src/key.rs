@@ -112,6 +112,12 @@ impl AsRef<str> for Key {
     }
 }
 
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::str::FromStr for Key {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
