@@ -6,14 +6,21 @@
 //! [`Environment`].
 
 mod attributes;
+mod buckets;
 mod caller;
 mod canonical;
+mod committer;
+mod create;
 mod environment;
 mod error;
+mod files;
 mod ids;
 pub mod ledger;
 mod names;
 mod records;
+mod report;
+mod secrets;
+mod stub;
 mod timestamp;
 mod tombstone;
 
@@ -22,9 +29,16 @@ pub use caller::{Caller, Role};
 pub use canonical::canonical;
 pub use environment::{Clock, Entropy, Environment, Spawn};
 pub use error::{Error, Result};
+pub use files::{
+    Content, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, Page, Parts, Patch, Receive,
+    Received, Settings, StoreMode,
+};
 pub use ids::{BucketId, FileId, StoreId, UserId};
 pub use ledger::Ledger;
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use records::{Bucket, BucketPolicy, User};
+pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
+pub use secrets::Secrets;
+pub use stub::rebuild;
 pub use timestamp::Timestamp;
 pub use tombstone::Tombstone;

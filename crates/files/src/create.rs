@@ -1,0 +1,5 @@
+//! Create.
+#[derive(Debug)]
+pub(crate) struct Discard;
+#[derive(Debug)]
+pub(crate) struct Reserved;

@@ -1,0 +1,267 @@
+//! [`Files`]: the operations on files, each carried out by the steps of the protocol. This file holds the type and what all
+//! operations share; each operation has a file of its own.
+
+use crate::{
+    Attributes, Bucket, BucketName, BucketPolicy, Caller, Environment, Error, FileId, Ledger, Result, Sha256, StoreId,
+    StoreName, UserName,
+    committer::Committer,
+    ledger::{CopyRow, FileRow, RevisionRow},
+    secrets::Secrets,
+};
+use larder_storage_core::{ByteStream, Digests, NodeId, OpId, Store};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// What a store may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreMode {
+    /// Everything.
+    Edit,
+    /// Create and read, never delete or overwrite.
+    Rw,
+    /// Read only.
+    Ro,
+    /// Attributes are served, bytes must be moved back first.
+    Ar,
+}
+
+impl StoreMode {
+    /// Whether new objects may be put there.
+    #[must_use]
+    pub fn creates(self) -> bool {
+        matches!(self, Self::Edit | Self::Rw)
+    }
+
+    /// Whether objects may be overwritten and deleted there.
+    #[must_use]
+    pub fn changes(self) -> bool {
+        self == Self::Edit
+    }
+}
+
+/// A store under its name in the configuration.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Its name.
+    pub name: StoreName,
+    /// The store, decorated as the configuration says.
+    pub store: Arc<dyn Store>,
+    /// What it may be used for.
+    pub mode: StoreMode,
+}
+
+/// What [`Files`] is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The stores, in the order of the configuration; at least one.
+    pub stores: Vec<Mount>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Time, randomness, tasks.
+    pub environment: Environment,
+    /// The installation's secrets.
+    pub secrets: Secrets,
+}
+
+/// What the configuration decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The placement of buckets that name none; empty: all stores, in their order.
+    pub placement: Vec<StoreName>,
+    /// Buckets that must exist, with their policies.
+    pub buckets: Vec<(BucketName, BucketPolicy)>,
+    /// How long a change waits for another one of the same file before it is `Busy`.
+    pub claim_wait: Duration,
+    /// How many files one commit may publish at once.
+    pub batch_max: usize,
+}
+
+impl Default for Settings {
+    /// The three ready-made buckets, 10 s, 256 files.
+    fn default() -> Self {
+        Self {
+            placement: vec![],
+            buckets: crate::buckets::ready_made(),
+            claim_wait: Duration::from_secs(10),
+            batch_max: 256,
+        }
+    }
+}
+
+/// Files over stores and a ledger: one node. Cheap to clone; the clones are one.
+#[derive(Clone)]
+pub struct Files(pub(crate) Arc<Node>);
+
+/// A store that is in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) id: StoreId,
+    pub(crate) name: StoreName,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) mode: StoreMode,
+}
+
+pub(crate) struct Node {
+    /// In the order of the configuration.
+    pub(crate) places: Vec<Place>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) environment: Environment,
+    pub(crate) secrets: Secrets,
+    pub(crate) settings: Settings,
+    pub(crate) epoch: u64,
+    pub(crate) instance: uuid::Uuid,
+    /// This process, as its claims and staged parts name it.
+    pub(crate) node: NodeId,
+    pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
+    pub(crate) committer: Committer,
+    pub(crate) health: Mutex<Health>,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Everything works.
+    Ready,
+    /// It reads, but something must heal first; says what.
+    Degraded(String),
+    /// It must stop: its database is no longer the current one.
+    Fenced(String),
+}
+
+/// A file as it is now.
+pub type File = FileRow;
+
+/// Content that has arrived and is durable, but no file's yet. Dropping it discards it.
+#[derive(Debug)]
+pub struct Received {
+    pub(crate) op: OpId,
+    pub(crate) size: u64,
+    pub(crate) digests: Digests,
+    pub(crate) content_type: String,
+    pub(crate) bucket: Bucket,
+    pub(crate) owner: crate::Caller,
+    pub(crate) place: usize,
+    pub(crate) key: larder_storage_core::Key,
+    pub(crate) received_at: crate::Timestamp,
+    pub(crate) guard: Option<crate::create::Discard>,
+    pub(crate) idempotency: Option<crate::create::Reserved>,
+}
+
+impl Received {
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// SHA-256 of the content.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        Sha256(self.digests.sha256)
+    }
+}
+
+/// What is known of content before it arrives.
+#[derive(Clone, Debug, Default)]
+pub struct Receive {
+    /// The bucket it is for.
+    pub bucket: String,
+    /// Whose it is to be; the caller's own without it, another's for admins only.
+    pub owner: Option<UserName>,
+    /// The name as far as it is known: it makes the file on disk recognisable, nothing else.
+    pub name_hint: String,
+    /// The request's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// An idempotent request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The client's key: 1 to 128 characters.
+    pub key: String,
+    /// Hash of what makes the request this one, but for its fields and content: method, path, query.
+    pub request: Sha256,
+}
+
+/// What a file is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewFile {
+    /// The user's name for it: 1 to 1,024 bytes without control characters.
+    pub name: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Metadata.
+    pub metadata: Map<String, Value>,
+    /// The type that the request declared; only ever told back.
+    pub declared_type: Option<String>,
+    /// The announced SHA-256.
+    pub sha256: Option<Sha256>,
+}
+
+/// What became of a create.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The file.
+    pub file: File,
+    /// The status of the first answer, where this was a repeat of an idempotent request.
+    pub repeated: Option<u16>,
+}
+
+/// A change of a file's record; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// New name.
+    pub name: Option<String>,
+    /// New tags.
+    pub tags: Option<Vec<String>>,
+    /// Merge patch of the metadata (RFC 7396).
+    pub metadata: Option<Value>,
+}
+
+/// Content opened for reading.
+pub struct Content {
+    /// The revision.
+    pub revision: RevisionRow,
+    /// The half-open range of offsets that `body` holds.
+    pub range: Range<u64>,
+    /// The bytes. It ends in an error where they can't be had to the end: what was read is then not to be believed.
+    pub body: ByteStream,
+}
+
+/// Which files to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFiles {
+    /// Only of this bucket.
+    pub bucket: Option<String>,
+    /// Only of this owner; admins without it see everybody's.
+    pub owner: Option<String>,
+    /// Only of exactly this name.
+    pub name: Option<String>,
+    /// Only names that begin so.
+    pub prefix: Option<String>,
+    /// Only names that hold this, without regard to case.
+    pub q: Option<String>,
+    /// Only with this tag.
+    pub tag: Option<String>,
+    /// The trash only, instead of live files only.
+    pub deleted: bool,
+    /// Behind this file.
+    pub after: Option<FileId>,
+    /// At most so many: 1 to 1,000.
+    pub limit: usize,
+}
+
+/// A page of files.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The files, oldest first.
+    pub items: Vec<File>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<FileId>,
+}

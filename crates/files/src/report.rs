@@ -1,0 +1,170 @@
+//! What recovery, rebuild and `fsck` have to say.
+
+use crate::FileId;
+use larder_storage_core::BoxError;
+use serde::Serialize;
+
+/// What a start settled of what dead nodes had left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Recovered {
+    /// Uploads whose commit point was reached: finished and indexed.
+    pub finished: u64,
+    /// Uploads that were broken off: undone.
+    pub undone: u64,
+    /// Changes and purges that were settled from what the stores say.
+    pub settled: u64,
+}
+
+/// What is wrong with a file, an object or a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Bytes without attributes.
+    OrphanBytes,
+    /// Attributes of a purged file, or of no file.
+    OrphanAttributes,
+    /// A row whose attributes are nowhere.
+    AttributesMissing,
+    /// Attributes that can't be read.
+    AttributesBroken,
+    /// Two different attributes of one rank.
+    AttributesConflict,
+    /// A revision whose bytes are nowhere.
+    BytesMissing,
+    /// Bytes of another size than their attributes say.
+    SizeMismatch,
+    /// Bytes of another hash than their attributes say.
+    HashMismatch,
+    /// A row that says something else than the highest attributes.
+    RowDiffers,
+    /// An open intent or claim of a dead node.
+    IntentOpen,
+    /// A temporary file of a dead node.
+    Temporary,
+    /// Something that is not ours.
+    Foreign,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// The key, where there is one.
+    pub key: Option<String>,
+    /// The file, where it is known.
+    pub id: Option<FileId>,
+    /// In words: what was found, and what was done about it.
+    pub detail: String,
+}
+
+/// What `fsck` is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FsckOptions {
+    /// Read all bytes and compare their hashes.
+    pub verify: bool,
+    /// Mend what can be mended; what is garbage goes to quarantine.
+    pub repair: bool,
+}
+
+/// What `fsck` saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FsckSummary {
+    /// Files that were checked.
+    pub files: u64,
+    /// Bytes that were read and hashed.
+    pub bytes_verified: u64,
+    /// Findings, `foreign` ones apart.
+    pub findings: u64,
+    /// Foreign objects.
+    pub foreign: u64,
+    /// Findings that were mended.
+    pub repaired: u64,
+    /// Revisions whose bytes are lost for good.
+    pub lost: u64,
+}
+
+/// What a rebuild brought back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// The new epoch.
+    pub epoch: u64,
+    /// Files.
+    pub files: u64,
+    /// Revisions.
+    pub revisions: u64,
+    /// Users.
+    pub users: u64,
+    /// Buckets.
+    pub buckets: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Findings that were reported.
+    pub findings: u64,
+}
+
+/// Why a node refuses to start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The stores hold files, the database is missing or new.
+    #[error("the store `{store}` holds files but the database is missing; bring it back with `larder rebuild`")]
+    DatabaseMissing {
+        /// The store.
+        store: String,
+    },
+    /// The database is older than the stores.
+    #[error("the database is an older copy ({why}); bring it up to date with `larder rebuild`")]
+    OlderDatabase {
+        /// How it shows.
+        why: String,
+    },
+    /// The store belongs to another installation.
+    #[error("the store `{store}` belongs to another installation ({found}); give it another directory or bucket")]
+    ForeignStore {
+        /// The store.
+        store: String,
+        /// That installation.
+        found: String,
+    },
+    /// Two configured stores are one place.
+    #[error("the stores `{first}` and `{second}` are one and the same place; remove one of them")]
+    SameStore {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A known store does not show itself.
+    #[error(
+        "the store `{store}` is not the one it was: its marker is {found}; is the disk mounted, is it the right bucket?"
+    )]
+    StoreAway {
+        /// The store.
+        store: String,
+        /// What was found.
+        found: String,
+    },
+    /// The secrets are not those that the stores were sealed with.
+    #[error(
+        "secrets.toml is missing or is another installation's; put the right one back, or `larder rebuild --without-secrets`"
+    )]
+    WrongSecrets,
+    /// A marker of a form that this Larder does not know.
+    #[error("the store `{store}` was written by a newer Larder (form {form}); use that version")]
+    NewerForm {
+        /// The store.
+        store: String,
+        /// The form.
+        form: u64,
+    },
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Configuration(String),
+    /// A rebuild needs a store that is not configured.
+    #[error("the store `{0}` is needed for a rebuild and is not configured")]
+    StoreMissing(String),
+    /// A store or the ledger failed.
+    #[error("cannot start")]
+    Failed(#[source] BoxError),
+}
