@@ -1,0 +1,155 @@
+//! `cargo xtask ci`: the list of what a change must pass.
+//!
+//! Stops at the first failure and says what to run. Reads no standard input, and needs nothing but a fresh clone
+//! and a Rust toolchain: tools that are not installed are left out, by name, in the summary.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::{imports, root, shipped, tidy};
+
+/// One thing that must hold.
+struct Step {
+    name: &'static str,
+    run: fn(&Shell) -> Result<Outcome>,
+    /// What to type after a failure.
+    again: &'static str,
+}
+
+/// How a step that did not fail ended.
+enum Outcome {
+    Passed,
+    Skipped(&'static str),
+}
+
+/// Cheap and telling first. Clippy, documentation and tests share one set of features, so that nothing is built twice.
+const STEPS: &[Step] = &[
+    Step { name: "format", run: format, again: "cargo fmt --all" },
+    Step { name: "tidy", run: check_text, again: "cargo xtask tidy" },
+    Step { name: "imports", run: check_imports, again: "cargo xtask imports" },
+    Step { name: "shipped", run: check_shipped, again: "cargo xtask ci shipped" },
+    Step { name: "deny", run: deny, again: "cargo deny check" },
+    Step { name: "clippy", run: clippy, again: "cargo clippy --workspace --all-targets --all-features -- -D warnings" },
+    Step {
+        name: "docs",
+        run: docs,
+        again: "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features",
+    },
+    Step { name: "tests", run: tests, again: "cargo test --workspace --all-features" },
+];
+
+/// Runs all steps, or those that are named.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let chosen = choose(names)?;
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    let mut summary = Vec::new();
+    for step in chosen {
+        eprintln!("\n── {}", step.name);
+        let started = Instant::now();
+        let outcome = (step.run)(&shell);
+        summary.push(line(step.name, started.elapsed(), &outcome));
+        if let Err(error) = outcome {
+            print(&summary);
+            bail!("step `{}` failed: {error:#}\n       run: {}", step.name, step.again);
+        }
+    }
+    print(&summary);
+    eprintln!("all passed");
+    Ok(())
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Step>> {
+    if names.is_empty() {
+        return Ok(STEPS.iter().collect());
+    }
+    let find = |name: &String| match STEPS.iter().find(|step| step.name == name) {
+        Some(step) => Ok(step),
+        None => {
+            bail!("unknown step `{name}`; steps are {}", STEPS.iter().map(|s| s.name).collect::<Vec<_>>().join(", "))
+        }
+    };
+    names.iter().map(find).collect()
+}
+
+fn line(name: &str, took: Duration, outcome: &Result<Outcome>) -> String {
+    let verdict = match outcome {
+        Ok(Outcome::Passed) => "ok".to_owned(),
+        Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
+        Err(_) => "FAILED".to_owned(),
+    };
+    format!("{name:<9} {:>7.1} s  {verdict}", took.as_secs_f64())
+}
+
+fn print(summary: &[String]) {
+    eprintln!("\n── summary\n{}", summary.join("\n"));
+}
+
+fn format(shell: &Shell) -> Result<Outcome> {
+    passed(cmd!(shell, "cargo fmt --all --check").run())
+}
+
+fn check_text(_: &Shell) -> Result<Outcome> {
+    tidy::run(&[])?;
+    Ok(Outcome::Passed)
+}
+
+fn check_imports(_: &Shell) -> Result<Outcome> {
+    imports::run(&[])?;
+    Ok(Outcome::Passed)
+}
+
+fn check_shipped(shell: &Shell) -> Result<Outcome> {
+    shipped::check(shell)?;
+    Ok(Outcome::Passed)
+}
+
+fn deny(shell: &Shell) -> Result<Outcome> {
+    if cmd!(shell, "cargo deny --version").quiet().ignore_stderr().read().is_err() {
+        return Ok(Outcome::Skipped("cargo-deny is not installed"));
+    }
+    // Not `advisories`: they change with the world, and a change must not fail for what it did not do.
+    passed(cmd!(shell, "cargo deny --all-features check bans licenses sources").run())
+}
+
+fn clippy(shell: &Shell) -> Result<Outcome> {
+    passed(cmd!(shell, "cargo clippy --workspace --all-targets --all-features -- -D warnings").run())
+}
+
+fn docs(shell: &Shell) -> Result<Outcome> {
+    let _warnings = shell.push_env("RUSTDOCFLAGS", "-D warnings");
+    passed(cmd!(shell, "cargo doc --no-deps --workspace --all-features").run())
+}
+
+fn tests(shell: &Shell) -> Result<Outcome> {
+    if cmd!(shell, "cargo nextest --version").quiet().ignore_stderr().read().is_err() {
+        return passed(cmd!(shell, "cargo test --workspace --all-features").run());
+    }
+    cmd!(shell, "cargo nextest run --workspace --all-features").run()?;
+    passed(cmd!(shell, "cargo test --workspace --all-features --doc").run())
+}
+
+fn passed(outcome: xshell::Result<()>) -> Result<Outcome> {
+    outcome?;
+    Ok(Outcome::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_step_is_refused_by_name() {
+        let error = choose(&["clipy".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains("`clipy`") && error.contains("clippy"), "{error}");
+    }
+
+    #[test]
+    fn named_steps_run_in_the_order_asked_for() {
+        let names = ["tests".to_owned(), "format".to_owned()];
+        let chosen: Vec<_> = choose(&names).unwrap().iter().map(|step| step.name).collect();
+        assert_eq!(chosen, ["tests", "format"]);
+    }
+}
