@@ -2,6 +2,11 @@
 //! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, the epoch and the mark are not,
 //! and a ledger that lost them must be rebuilt, never continued.
 
+mod memory;
+mod rows;
+
+pub use memory::{MemoryLedger, Snapshot, Steps};
+
 use crate::{Attributes, Bucket, BucketId, FileId, Sha256, StoreId, Timestamp, Tombstone, User, UserId};
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
@@ -43,6 +48,25 @@ pub enum LedgerError {
     /// A fault of the ledger; nothing happened.
     #[error("the ledger failed")]
     Internal(#[source] BoxError),
+}
+
+impl LedgerError {
+    /// The same error for another member of a group; of the cause only its text.
+    #[must_use]
+    pub fn echo(&self) -> Self {
+        let text = |cause: &BoxError| BoxError::from(cause.to_string());
+        match self {
+            Self::Busy => Self::Busy,
+            Self::Tombstoned => Self::Tombstoned,
+            Self::NotFound => Self::NotFound,
+            Self::Taken(name) => Self::Taken(name.clone()),
+            Self::Fenced(why) => Self::Fenced(why.clone()),
+            Self::Indeterminate(cause) => Self::Indeterminate(text(cause)),
+            Self::Full(cause) => Self::Full(text(cause)),
+            Self::Unavailable(cause) => Self::Unavailable(text(cause)),
+            Self::Internal(cause) => Self::Internal(text(cause)),
+        }
+    }
 }
 
 /// What a ledger is: which installation it belongs to and how new it is.

@@ -1,0 +1,66 @@
+//! What every ledger must decide alike: who outranks whom, what a revision's row says, which files a query wants.
+
+use super::{FileQuery, RevisionRow};
+use crate::{Attributes, Bucket, Rank, Sha256, Tombstone, User, canonical};
+use serde::Serialize;
+
+fn digest(record: &impl Serialize) -> Sha256 {
+    Sha256::of(&canonical(&serde_json::to_value(record).expect("a record holds only what JSON has")))
+}
+
+impl Tombstone {
+    /// Which of two tombstones of one file (or revision) stays, whatever the order in which they are found.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        Rank { epoch: self.epoch, version: self.version, digest: digest(self) }
+    }
+}
+
+impl User {
+    /// Which of two records of one user stays, whatever the order in which they are found.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        Rank { epoch: self.epoch, version: self.version, digest: digest(self) }
+    }
+}
+
+impl Bucket {
+    /// Which of two records of one bucket stays, whatever the order in which they are found.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        Rank { epoch: self.epoch, version: self.version, digest: digest(self) }
+    }
+}
+
+impl RevisionRow {
+    /// What attributes say of their revision, without copies.
+    #[must_use]
+    pub fn of(attributes: &Attributes) -> Self {
+        Self {
+            file: attributes.id,
+            revision: attributes.revision,
+            key: attributes.key.clone(),
+            size: attributes.size,
+            sha256: attributes.sha256,
+            crc64nvme: attributes.crc64nvme,
+            content_type: attributes.content_type.clone(),
+            revised_at: attributes.revised_at,
+            copies: vec![],
+        }
+    }
+}
+
+impl FileQuery {
+    /// Whether a file is one of those asked for, `after` and `limit` apart.
+    #[must_use]
+    pub fn wants(&self, file: &Attributes) -> bool {
+        let folded = |text: &str| text.to_lowercase();
+        self.bucket.is_none_or(|bucket| file.bucket_id == bucket)
+            && self.owner.is_none_or(|owner| file.owner_id == owner)
+            && self.name.as_ref().is_none_or(|name| file.name == *name)
+            && self.prefix.as_ref().is_none_or(|prefix| file.name.starts_with(prefix))
+            && self.q.as_ref().is_none_or(|q| folded(&file.name).contains(&folded(q)))
+            && self.tag.as_ref().is_none_or(|tag| file.tags.contains(tag))
+            && self.deleted.is_none_or(|deleted| file.deleted_at.is_some() == deleted)
+    }
+}
