@@ -34,6 +34,7 @@ pub use files::{
     Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, StoreId, UserId};
+pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream};
 pub use ledger::Ledger;
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use records::{Bucket, BucketPolicy, User};
