@@ -3,6 +3,9 @@
 //! A [`Store`] keeps *objects* (bytes) under [`Key`]s. This crate holds the contract, the words it is written in, decorators that
 //! add one behaviour each, an in-memory reference and the conformance suite. It leaves concrete backends, HTTP and SQL to others.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 mod body;
 mod digest;
 mod error;
