@@ -1,5 +1,625 @@
-//! Create.
+//! Create and replace: content arrives first and is durable before anything else is written; then its attributes; both are
+//! published (**the commit point**), then recorded, then answered, then the staged parts are discarded.
+//!
+//! 1. Stage the bytes, hashed as they pass.
+//! 2. Stage the attributes.
+//! 3. Publish bytes, then attributes, create-only.
+//! 4. Record.
+//! 5. Answer.
+//! 6. Discard.
+//!
+//! A crash before 3 leaves nothing but staged parts, one after 3 a file that the next start records. Where a store does not stage,
+//! step 1 puts the bytes under their key and step 3 puts the attributes.
+
+use crate::{
+    Attributes, Bucket, Caller, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received, Result,
+    Role, Sha256, Timestamp, canonical,
+    committer::{Commit, CommitError},
+    content_type,
+    files::{Created, File, Node},
+    layout,
+    ledger::{CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation},
+    marker::not_before,
+};
+use futures_util::{StreamExt, TryStreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use larder_storage_core::{Body, Digests, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged};
+use serde_json::json;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long an idempotency key is remembered.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const TAGS_MAX: usize = 64;
+
+/// Discards what was received when it is dropped before it became a file's.
+pub(crate) struct Discard {
+    node: Arc<Node>,
+    place: usize,
+    op: OpId,
+    key: Key,
+    reservation: Option<Sha256>,
+    armed: bool,
+}
+
+impl std::fmt::Debug for Discard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Discard({})", self.op)
+    }
+}
+
+impl Drop for Discard {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let (node, place, op, key) = (self.node.clone(), self.place, self.op.clone(), self.key.clone());
+        let reservation = self.reservation;
+        self.node.environment.spawn.spawn(Box::pin(async move {
+            node.discard(place, &op, &key).await;
+            if let Some(reservation) = reservation {
+                node.unreserve(reservation).await;
+            }
+        }));
+    }
+}
+
+/// An idempotency key as it was found when its request came.
 #[derive(Debug)]
-pub(crate) struct Discard;
-#[derive(Debug)]
-pub(crate) struct Reserved;
+pub(crate) struct Reserved {
+    key: Sha256,
+    request: Sha256,
+    done: Option<(Sha256, u16, FileId)>,
+}
+
+/// What is published and recorded as one: the second half of a create or replace.
+struct Revision {
+    place: usize,
+    attributes: Attributes,
+    op: OpId,
+    closes: Option<crate::ledger::Claim>,
+    reservation: Option<Sha256>,
+}
+
+impl Files {
+    /// Streams content to the store of its bucket. It is durable and hashed when this returns, but no file's yet.
+    ///
+    /// # Errors
+    /// `NotFound` of the bucket or owner, `TooLarge`, `Body`, `Full`, `StoreUnavailable`, `ReadOnly`, `Running`.
+    pub async fn receive(&self, caller: &Caller, receive: Receive, body: Body) -> Result<Received> {
+        let bucket = self.bucket(&receive.bucket)?;
+        let owner = self.owner(caller, receive.owner.as_ref()).await?;
+        let reserved = match &receive.idempotency {
+            Some(key) => Some(self.0.reserve(caller, key).await?),
+            None => None,
+        };
+        self.receive_for(bucket, owner, &receive.name_hint, body, reserved).await
+    }
+
+    /// Streams the content of a new revision of a file.
+    ///
+    /// # Errors
+    /// As [`Files::receive`]; `NotFound` of a file in the trash too.
+    pub async fn receive_revision(&self, caller: &Caller, id: FileId, body: Body) -> Result<Received> {
+        let file = self.live(caller, id).await?;
+        let attributes = file.attributes;
+        let bucket = self.bucket(attributes.bucket.as_str())?;
+        let name = crate::UserName::new(&attributes.owner).map_err(Error::internal)?;
+        let owner = Caller { id: attributes.owner_id, name, role: Role::User };
+        self.receive_for(bucket, owner, &attributes.name, body, None).await
+    }
+
+    /// Makes a file of what was received.
+    ///
+    /// # Errors
+    /// `Invalid` names the field, `DigestMismatch`, `UnsupportedType`, `KeyReused`; nothing is kept then. `Indeterminate`.
+    pub async fn create(&self, caller: &Caller, mut received: Received, new: NewFile) -> Result<Created> {
+        check_name(&new.name)?;
+        check_user_part(&new)?;
+        self.check_content(&mut received, &new.name, new.sha256, new.declared_type.clone())?;
+        let fingerprint = received.idempotency.as_ref().map(|reserved| fingerprint(reserved, &new, &received));
+        if let (Some(reserved), Some(fingerprint)) = (&received.idempotency, fingerprint)
+            && let Some(done) = reserved.done
+        {
+            return self.repeat(caller, done, fingerprint).await;
+        }
+        let attributes = self.0.new_attributes(&received, new, fingerprint);
+        let revision = received.into_revision(attributes, None);
+        let node = self.0.clone();
+        let file = self.complete(async move { node.publish(revision).await }).await?;
+        Ok(Created { file, repeated: None })
+    }
+
+    /// Gives a file a new revision of what was received; the old ones stay. `if_match` lists the hashes that its content may have
+    /// now (empty: it must exist, no more).
+    ///
+    /// # Errors
+    /// As [`Files::create`]; `NotFound`, `Gone`, `Busy`, `PreconditionFailed`.
+    pub async fn replace(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        mut received: Received,
+        sha256: Option<Sha256>,
+        if_match: Option<Vec<Sha256>>,
+    ) -> Result<File> {
+        let file = self.live(caller, id).await?;
+        self.check_content(&mut received, &file.attributes.name, sha256, None)?;
+        let (files, caller) = (self.clone(), caller.clone());
+        self.complete(async move {
+            let claim = files.0.claim(id, Purpose::Change).await?;
+            let attributes = match files.revised(&caller, id, &received, &claim, if_match.as_deref()).await {
+                Ok(attributes) => attributes,
+                Err(error) => {
+                    files.0.release(&claim).await;
+                    return Err(error);
+                }
+            };
+            files.0.publish(received.into_revision(attributes, Some(claim))).await
+        })
+        .await
+    }
+
+    /// The attributes of the next revision, from the file's present ones; read under the claim.
+    async fn revised(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        received: &Received,
+        claim: &crate::ledger::Claim,
+        if_match: Option<&[Sha256]>,
+    ) -> Result<Attributes> {
+        let now = self.live(caller, id).await?.attributes;
+        if if_match.is_some_and(|hashes| !hashes.is_empty() && !hashes.contains(&now.sha256)) {
+            return Err(Error::PreconditionFailed { version: now.version });
+        }
+        let at = not_before(self.0.environment.clock.now(), now.updated_at);
+        Ok(Attributes {
+            key: received.key.clone(),
+            op: received.op.to_string(),
+            revision: claim.revision,
+            epoch: self.0.epoch,
+            version: claim.version,
+            size: received.size,
+            sha256: received.sha256(),
+            crc64nvme: received.digests.crc64nvme,
+            content_type: received.content_type.clone(),
+            revised_at: at,
+            updated_at: at,
+            media: None,
+            created_by_key: carried(now.created_by_key.as_ref(), at),
+            ..now
+        })
+    }
+
+    async fn owner(&self, caller: &Caller, named: Option<&crate::UserName>) -> Result<Caller> {
+        match named {
+            None => Ok(caller.clone()),
+            Some(name) if *name == caller.name => Ok(caller.clone()),
+            Some(_) if caller.role != Role::Admin => Err(Error::Forbidden("only admins may name another owner")),
+            Some(name) => match self.user_named(name.as_str()).await? {
+                Some(user) if user.gone_at.is_none() => Ok(Caller { id: user.id, name: user.name, role: user.role }),
+                _ => Err(Error::invalid("owner", format!("there is no user `{name}`"))),
+            },
+        }
+    }
+
+    async fn receive_for(
+        &self,
+        bucket: Bucket,
+        owner: Caller,
+        name_hint: &str,
+        body: Body,
+        idempotency: Option<Reserved>,
+    ) -> Result<Received> {
+        let node = &self.0;
+        node.begin_change().await?;
+        let received_at = node.environment.clock.now();
+        let place = node.place_for(&bucket)?;
+        let op = OpId::from_random(node.environment.random());
+        let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
+        let reservation = idempotency.as_ref().filter(|reserved| reserved.done.is_none()).map(|reserved| reserved.key);
+        let guard = Discard { node: node.clone(), place, op: op.clone(), key: key.clone(), reservation, armed: true };
+        let (staged, head) = node.write_bytes(place, &op, &key, bucket.policy.max_bytes, body).await?;
+        let content_type = content_type::of(&head, name_hint).to_owned();
+        let Staged { size, digests } = staged;
+        Ok(Received {
+            op,
+            size,
+            digests,
+            content_type,
+            head,
+            bucket,
+            owner,
+            place,
+            key,
+            received_at,
+            guard,
+            idempotency,
+        })
+    }
+
+    fn check_content(
+        &self,
+        received: &mut Received,
+        name: &str,
+        announced: Option<Sha256>,
+        declared: Option<String>,
+    ) -> Result<()> {
+        if let Some(expected) = announced
+            && expected != received.sha256()
+        {
+            return Err(Error::DigestMismatch { expected, found: received.sha256() });
+        }
+        received.content_type = content_type::of(&received.head, name).to_owned();
+        if !received.bucket.policy.takes(&received.content_type) {
+            let (bucket, found) = (received.bucket.name.to_string(), received.content_type.clone());
+            return Err(Error::UnsupportedType { bucket, found, declared });
+        }
+        Ok(())
+    }
+
+    /// The answer to a request that was answered before.
+    async fn repeat(&self, caller: &Caller, done: (Sha256, u16, FileId), fingerprint: Sha256) -> Result<Created> {
+        let (request, status, id) = done;
+        if request != fingerprint {
+            return Err(Error::KeyReused);
+        }
+        match self.describe(caller, id).await {
+            Ok(file) => Ok(Created { file, repeated: Some(status) }),
+            Err(Error::NotFound(_)) => Err(Error::Gone),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Received {
+    fn into_revision(mut self, attributes: Attributes, closes: Option<crate::ledger::Claim>) -> Revision {
+        // From here on the revision's own steps decide what becomes of the staged parts.
+        self.guard.armed = false;
+        let reservation = self.guard.reservation;
+        Revision { place: self.place, attributes, op: self.op, closes, reservation }
+    }
+}
+
+impl Node {
+    /// Where new content of a bucket goes.
+    fn place_for(&self, bucket: &Bucket) -> Result<usize> {
+        let wanted = bucket.policy.placement.first().or(self.settings.placement.first());
+        let index = match wanted {
+            Some(name) => self.places.iter().position(|place| place.name == *name),
+            None => Some(0),
+        };
+        let index = index.ok_or_else(|| Error::internal("a placement names a store that is not configured"))?;
+        let place = &self.places[index];
+        if place.mode.creates() {
+            Ok(index)
+        } else {
+            Err(Error::ReadOnly(format!("the store `{}` is read-only", place.name)))
+        }
+    }
+
+    /// Streams bytes to where they wait for their attributes; answers their digests and first bytes.
+    async fn write_bytes(
+        &self,
+        place: usize,
+        op: &OpId,
+        key: &Key,
+        max: u64,
+        body: Body,
+    ) -> Result<(Staged, bytes::Bytes)> {
+        if body.size().is_some_and(|size| size > max) {
+            return Err(Error::TooLarge { max });
+        }
+        let (head, body) = content_type::peek(body).await.map_err(Error::Body)?;
+        let (body, over) = bounded(body, max).await?;
+        let store = &self.places[place].store;
+        let result = match store.staging() {
+            Some(staging) => staging.stage(op, Part::Bytes, body).await,
+            None => {
+                let (body, digests) = hashing(body).await?;
+                store
+                    .put(key, body, PutOptions::create())
+                    .await
+                    .map(|written| Staged { size: written.size, digests: take_digests(&digests) })
+            }
+        };
+        match result {
+            Ok(staged) => Ok((staged, head)),
+            Err(_) if over.load(Ordering::Relaxed) => Err(Error::TooLarge { max }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn new_attributes(&self, received: &Received, new: NewFile, fingerprint: Option<Sha256>) -> Attributes {
+        let at = received.received_at;
+        let reserved = received.idempotency.as_ref();
+        let created_by_key = reserved.zip(fingerprint).map(|(reserved, request)| CreatedByKey {
+            key: reserved.key,
+            request,
+            status: 201,
+            at,
+        });
+        Attributes {
+            larder: 1,
+            id: FileId::new(&self.environment),
+            bucket: received.bucket.name.clone(),
+            bucket_id: received.bucket.id,
+            owner: received.owner.name.to_string(),
+            owner_id: received.owner.id,
+            key: received.key.clone(),
+            op: received.op.to_string(),
+            name: new.name,
+            revision: 1,
+            epoch: self.epoch,
+            version: 1,
+            size: received.size,
+            sha256: received.sha256(),
+            crc64nvme: received.digests.crc64nvme,
+            content_type: received.content_type.clone(),
+            created_at: at,
+            revised_at: at,
+            updated_at: at,
+            deleted_at: None,
+            tags: new.tags,
+            metadata: new.metadata,
+            media: None,
+            created_by_key,
+            unknown: serde_json::Map::new(),
+        }
+    }
+
+    /// Steps 2 to 6.
+    async fn publish(self: &Arc<Self>, revision: Revision) -> Result<File> {
+        let publish = match self.place_attributes(&revision).await {
+            Ok(publish) => publish,
+            Err(error) => return Err(self.abandon(revision, error).await),
+        };
+        let copies = vec![self.copy_verified(revision.place)];
+        let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
+        let record = Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id) };
+        match self.commit(Commit { publish, record }).await {
+            Ok(Recorded::Tombstoned) => {
+                // Purged by a node that took this one for dead. What was published is garbage by its tombstone.
+                self.settle_later(revision);
+                Err(Error::Gone)
+            }
+            Ok(_) => {
+                let node = self.clone();
+                let (place, op) = (revision.place, revision.op);
+                self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
+                Ok(File { attributes: revision.attributes, copies })
+            }
+            Err(CommitError::Unpublished(error)) => Err(self.abandon(revision, error.into()).await),
+            Err(CommitError::Unsettled(error)) => {
+                self.settle_later(revision);
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 2: the attributes beside the staged bytes, to be published; or, where a store does not stage, published at once.
+    async fn place_attributes(&self, revision: &Revision) -> Result<Option<(usize, Pair)>> {
+        let bytes = revision.attributes.to_bytes();
+        if bytes.len() > Attributes::BYTES_MAX {
+            return Err(Error::internal(format!("attributes of {} bytes", bytes.len())));
+        }
+        let store = &self.places[revision.place].store;
+        let pair = revision.pair();
+        match store.staging() {
+            Some(staging) => {
+                staging.stage(&revision.op, Part::Attributes, bytes.into()).await?;
+                Ok(Some((revision.place, pair)))
+            }
+            None => {
+                store.put(&pair.attributes, bytes.into(), PutOptions::create()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Undoes what can't have been published, and answers `error`.
+    async fn abandon(self: &Arc<Self>, revision: Revision, error: Error) -> Error {
+        if matches!(error, Error::Indeterminate(_)) || (error.is_temporary() && !self.stages(revision.place)) {
+            self.settle_later(revision);
+            return error;
+        }
+        self.discard(revision.place, &revision.op, &revision.attributes.key).await;
+        if let Some(reservation) = revision.reservation {
+            self.unreserve(reservation).await;
+        }
+        if let Some(claim) = &revision.closes {
+            self.release(claim).await;
+        }
+        error
+    }
+
+    /// Settles an operation of this node whose outcome is unknown, by the rules of recovery.
+    fn settle_later(self: &Arc<Self>, revision: Revision) {
+        let (node, revision) = (self.clone(), Arc::new(revision));
+        self.settle_until_done(move || {
+            let (node, revision) = (node.clone(), revision.clone());
+            async move {
+                let closes = revision.closes.as_ref().map(|claim| claim.id);
+                let kept = node.settle_pair(revision.place, &revision.pair(), &revision.attributes, closes).await?;
+                if let (false, Some(reservation)) = (kept, revision.reservation) {
+                    node.unreserve(reservation).await;
+                }
+                Ok(())
+            }
+        });
+    }
+
+    fn stages(&self, place: usize) -> bool {
+        self.places[place].store.staging().is_some()
+    }
+
+    pub(crate) fn copy_verified(&self, place: usize) -> CopyRow {
+        let verified_at = Some(self.environment.clock.now());
+        CopyRow { store: self.places[place].id, state: CopyState::Verified, verified_at }
+    }
+
+    /// Forgets what was received and never published.
+    async fn discard(&self, place: usize, op: &OpId, key: &Key) {
+        if self.stages(place) {
+            self.discard_staged(place, op).await;
+        } else if let Err(error) = self.places[place].store.delete(key).await {
+            tracing::warn!(%error, "content that no file wants could not be deleted; fsck finds it");
+        }
+    }
+
+    pub(crate) async fn discard_staged(&self, place: usize, op: &OpId) {
+        if let Some(staging) = self.places[place].store.staging()
+            && let Err(error) = staging.discard(op).await
+        {
+            tracing::warn!(%error, "staged parts could not be discarded; the next start does it");
+        }
+    }
+
+    async fn reserve(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Reserved> {
+        if key.key.is_empty() || key.key.chars().count() > 128 {
+            return Err(Error::invalid("Idempotency-Key", "an idempotency key has 1 to 128 characters"));
+        }
+        let request = key.request;
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.secrets.idempotency()).expect("any length will do");
+        mac.update(caller.id.0.as_bytes());
+        mac.update(key.key.as_bytes());
+        let key = Sha256(mac.finalize().into_bytes().into());
+        let now = self.environment.clock.now().as_millis();
+        let since = Timestamp::from_millis(now - i64::try_from(KEY_LIFE.as_millis()).expect("a day fits"));
+        match self.ledger.reserve(key, &self.node, since).await? {
+            Reservation::Made => Ok(Reserved { key, request, done: None }),
+            Reservation::Running { .. } => Err(Error::Running),
+            Reservation::Done { request: first, status, file, .. } => {
+                Ok(Reserved { key, request, done: Some((first, status, file)) })
+            }
+        }
+    }
+
+    async fn unreserve(&self, key: Sha256) {
+        if let Err(error) = self.ledger.unreserve(key, &self.node).await {
+            tracing::warn!(%error, "an idempotency key stays taken until this node ends");
+        }
+    }
+}
+
+impl Revision {
+    fn pair(&self) -> Pair {
+        Pair { op: self.op.clone(), bytes: self.attributes.key.clone(), attributes: self.attributes.sidecar() }
+    }
+}
+
+/// The record of an idempotent request, while a repeat may come.
+pub(crate) fn carried(made: Option<&CreatedByKey>, now: Timestamp) -> Option<CreatedByKey> {
+    made.filter(|made| now.since(made.at) < KEY_LIFE).cloned()
+}
+
+/// What makes a request the same one: its route and query, its fields and its content.
+fn fingerprint(reserved: &Reserved, new: &NewFile, received: &Received) -> Sha256 {
+    let fields = canonical(&json!({"name": new.name, "tags": new.tags, "metadata": new.metadata}));
+    Sha256::of(&[&reserved.request.0[..], &fields, &received.sha256().0].concat())
+}
+
+/// `body`, ending in an error once it is over `max` bytes; the flag tells that error from others.
+async fn bounded(body: Body, max: u64) -> Result<(Body, Arc<AtomicBool>)> {
+    let over = Arc::new(AtomicBool::new(false));
+    if body.size().is_some() {
+        // Its length is checked against the announced one by whoever reads it.
+        return Ok((body, over));
+    }
+    let (flag, mut seen) = (over.clone(), 0_u64);
+    let stream = body.into_stream().await.map_err(Error::Body)?.and_then(move |block| {
+        seen += block.len() as u64;
+        let result = if seen > max {
+            flag.store(true, Ordering::Relaxed);
+            Err("the content is over the limit".into())
+        } else {
+            Ok(block)
+        };
+        std::future::ready(result)
+    });
+    Ok((Body::once(stream.boxed(), None), over))
+}
+
+/// `body`, with its digests once it has passed.
+async fn hashing(body: Body) -> Result<(Body, Arc<Mutex<Hasher>>)> {
+    let hasher = Arc::new(Mutex::new(Hasher::new()));
+    let (size, sink) = (body.size(), hasher.clone());
+    let stream = body.into_stream().await.map_err(Error::Body)?.inspect_ok(move |block| {
+        sink.lock().expect("nothing panics while it hashes").update(block);
+    });
+    Ok((Body::once(stream.boxed(), size), hasher))
+}
+
+fn take_digests(hasher: &Mutex<Hasher>) -> Digests {
+    std::mem::take(&mut *hasher.lock().expect("nothing panics while it hashes")).finish()
+}
+
+/// Checks a user's name for a file.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 1024 {
+        return Err(Error::invalid("name", format!("a name has 1 to 1,024 bytes, this one has {}", name.len())));
+    }
+    if let Some(control) = name.chars().find(|c| c.is_control()) {
+        return Err(Error::invalid(
+            "name",
+            format!("a name can't hold the control character U+{:04X}", control as u32),
+        ));
+    }
+    Ok(())
+}
+
+fn check_user_part(new: &NewFile) -> Result<()> {
+    check_tags(&new.tags)?;
+    check_user_bytes(&new.name, &new.tags, &new.metadata)
+}
+
+/// Checks tags: at most 64, each of 1 to 128 bytes without control characters, none twice.
+pub(crate) fn check_tags(tags: &[String]) -> Result<()> {
+    if tags.len() > TAGS_MAX {
+        return Err(Error::invalid("tags", format!("a file has at most {TAGS_MAX} tags, these are {}", tags.len())));
+    }
+    for (index, tag) in tags.iter().enumerate() {
+        if tag.is_empty() || tag.len() > 128 || tag.chars().any(char::is_control) {
+            return Err(Error::invalid("tags", "a tag has 1 to 128 bytes and no control character"));
+        }
+        if tags[..index].contains(tag) {
+            return Err(Error::invalid("tags", format!("the tag `{tag}` stands there twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the user's part of the attributes against its bound.
+pub(crate) fn check_user_bytes(
+    name: &str,
+    tags: &[String],
+    metadata: &serde_json::Map<String, serde_json::Value>,
+) -> Result<()> {
+    let (size, max) = (Attributes::user_bytes(name, tags, metadata), Attributes::USER_BYTES_MAX);
+    if size > max {
+        let message = format!("name, tags and metadata have at most {max} bytes together, these have {size}");
+        return Err(Error::invalid("metadata", message));
+    }
+    Ok(())
+}
+
+/// Whether nothing of the operation is on the store: an error that came before anything could happen.
+pub(crate) fn nothing_happened(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Full
+            | ErrorKind::ReadOnly
+            | ErrorKind::PermissionDenied
+            | ErrorKind::InvalidKey(_)
+            | ErrorKind::AlreadyExists
+            | ErrorKind::PreconditionFailed
+            | ErrorKind::KeyConflict
+            | ErrorKind::Unsupported
+    )
+}

@@ -2,10 +2,10 @@
 //! operations share; each operation has a file of its own.
 
 use crate::{
-    Attributes, Bucket, BucketName, BucketPolicy, Caller, Environment, Error, FileId, Ledger, Result, Sha256, StoreId,
-    StoreName, UserName,
+    Bucket, BucketName, BucketPolicy, Environment, FileId, Ledger, Sha256, StoreId, StoreName, UserName,
     committer::Committer,
-    ledger::{CopyRow, FileRow, RevisionRow},
+    ledger::{FileRow, RevisionRow},
+    node::State,
     secrets::Secrets,
 };
 use larder_storage_core::{ByteStream, Digests, NodeId, OpId, Store};
@@ -115,12 +115,13 @@ pub(crate) struct Node {
     pub(crate) secrets: Secrets,
     pub(crate) settings: Settings,
     pub(crate) epoch: u64,
-    pub(crate) instance: uuid::Uuid,
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
     pub(crate) committer: Committer,
-    pub(crate) health: Mutex<Health>,
+    pub(crate) state: Mutex<State>,
+    /// Whether the mark was raised since this node started.
+    pub(crate) marked: tokio::sync::OnceCell<()>,
 }
 
 /// How a node is.
@@ -149,7 +150,8 @@ pub struct Received {
     pub(crate) place: usize,
     pub(crate) key: larder_storage_core::Key,
     pub(crate) received_at: crate::Timestamp,
-    pub(crate) guard: Option<crate::create::Discard>,
+    pub(crate) head: bytes::Bytes,
+    pub(crate) guard: crate::create::Discard,
     pub(crate) idempotency: Option<crate::create::Reserved>,
 }
 

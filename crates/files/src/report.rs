@@ -13,6 +13,8 @@ pub struct Recovered {
     pub undone: u64,
     /// Changes and purges that were settled from what the stores say.
     pub settled: u64,
+    /// What could not be settled, because a store is away: it is tried again later.
+    pub waiting: u64,
 }
 
 /// What is wrong with a file, an object or a row.

@@ -1,0 +1,235 @@
+//! What all operations share: tasks that outlive their caller, claims with a wait, the mark, and how the node is.
+
+use crate::{
+    Error, FileId, Files, Health, Result, StoreId, StoreName,
+    committer::{Commit, CommitError},
+    files::{Node, Place},
+    ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
+    marker,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// How long after a commit the mark is written at the latest.
+const MARK_WITHIN: Duration = Duration::from_secs(5);
+const CLAIM_POLL_MIN: Duration = Duration::from_millis(2);
+const CLAIM_POLL_MAX: Duration = Duration::from_millis(100);
+const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What a node knows of its own state.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Operations whose outcome is not yet known.
+    unsettled: usize,
+    fenced: Option<String>,
+    stopping: bool,
+    mark_due: bool,
+}
+
+impl State {
+    /// The node must stop.
+    pub(crate) fn fence(&mut self, why: String) {
+        tracing::error!(%why, "this node's database is no longer the current one: it takes no more changes");
+        self.fenced = Some(why);
+    }
+}
+
+impl Files {
+    /// How the node is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let state = self.0.state();
+        match (&state.fenced, state.unsettled) {
+            (Some(why), _) => Health::Fenced(why.clone()),
+            (None, 0) => Health::Ready,
+            (None, count) => Health::Degraded(format!("{count} operations must be settled first")),
+        }
+    }
+
+    /// Takes no more changes; those that are under way end.
+    pub async fn stop(&self) {
+        self.0.state().stopping = true;
+        if std::mem::take(&mut self.0.state().mark_due) {
+            let _ = self.0.write_mark().await;
+        }
+    }
+
+    /// A key for tokens of one purpose. A rebuild changes it, so that no token from before it comes back from the dead.
+    #[must_use]
+    pub fn signing_key(&self, purpose: &str) -> [u8; 32] {
+        self.0.secrets.signing(purpose, self.0.epoch)
+    }
+
+    /// The node's time, randomness and tasks.
+    #[must_use]
+    pub fn environment(&self) -> &crate::Environment {
+        &self.0.environment
+    }
+
+    /// The name of a store of this node.
+    #[must_use]
+    pub fn store_name(&self, id: StoreId) -> Option<&StoreName> {
+        self.0.place(id).map(|(_, place)| &place.name)
+    }
+
+    /// Runs `task` to its end whatever becomes of the caller, and waits for it.
+    pub(crate) async fn complete<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.0.environment.spawn.spawn(Box::pin(async move {
+            let _ = answer.send(task.await);
+        }));
+        answered.await.map_err(|_| Error::Indeterminate("the node is stopping".into()))?
+    }
+}
+
+impl Node {
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// The place of a store, with its index.
+    pub(crate) fn place(&self, id: StoreId) -> Option<(usize, &Place)> {
+        self.places.iter().enumerate().find(|(_, place)| place.id == id)
+    }
+
+    /// Refuses changes of a node that must stop, and sees to it that the mark was raised before the first one.
+    pub(crate) async fn begin_change(&self) -> Result<()> {
+        {
+            let state = self.state();
+            if let Some(why) = &state.fenced {
+                return Err(Error::Fenced(why.clone()));
+            }
+            if state.stopping {
+                return Err(Error::ReadOnly("the server is stopping".into()));
+            }
+        }
+        self.marked.get_or_try_init(|| self.write_mark()).await.map(drop)
+    }
+
+    /// Raises the mark in the ledger, then on each store that takes it.
+    pub(crate) async fn write_mark(&self) -> Result<()> {
+        let mark = self.ledger.raise_mark().await?;
+        for place in self.places.iter().filter(|place| place.mode.changes()) {
+            // A store that is away is told the next time; an older database then only goes unseen on that store.
+            if let Err(error) = marker::write_mark(&*place.store, mark).await {
+                tracing::warn!(store = %place.name, %error, "the mark could not be written");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the mark soon: once for all commits that come meanwhile.
+    fn mark_soon(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.state().mark_due, true) {
+            return;
+        }
+        let node = Arc::downgrade(self);
+        let wait = self.environment.clock.sleep(MARK_WITHIN);
+        self.environment.spawn.spawn(Box::pin(async move {
+            wait.await;
+            let Some(node) = node.upgrade() else { return };
+            if std::mem::take(&mut node.state().mark_due) {
+                let _ = node.write_mark().await;
+            }
+        }));
+    }
+
+    /// Opens a claim, waiting for another one of the same file to close, and settling it where its node is dead.
+    pub(crate) async fn claim(self: &Arc<Self>, file: FileId, purpose: Purpose) -> Result<Claim> {
+        let clock = &self.environment.clock;
+        let deadline = clock.elapsed() + self.settings.claim_wait;
+        let mut pause = CLAIM_POLL_MIN;
+        loop {
+            match self.ledger.claim(file, purpose, &self.node, clock.now()).await {
+                Err(LedgerError::Busy) => {}
+                answer => return answer.map_err(Error::from),
+            }
+            if let Some(held) = self.ledger.claim_of(file).await?
+                && held.node != self.node
+                && !self.is_alive(&held.node).await?
+            {
+                self.settle_claim(&held).await?;
+                continue;
+            }
+            if clock.elapsed() >= deadline {
+                return Err(Error::Busy);
+            }
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(CLAIM_POLL_MAX);
+        }
+    }
+
+    /// Whether a node lives: some store where nodes stage holds its lock.
+    pub(crate) async fn is_alive(&self, node: &larder_storage_core::NodeId) -> Result<bool> {
+        if *node == self.node {
+            return Ok(true);
+        }
+        for staging in self.places.iter().filter_map(|place| place.store.staging()) {
+            if staging.is_alive(node).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Commits, and remembers that the mark must follow.
+    pub(crate) async fn commit(self: &Arc<Self>, commit: Commit) -> Result<Recorded, CommitError> {
+        let result = self.committer.commit(commit).await;
+        match &result {
+            Ok(_) => self.mark_soon(),
+            Err(CommitError::Unsettled(Error::Fenced(why))) => self.state().fence(why.clone()),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Records an entry and closes a claim, with nothing to publish.
+    pub(crate) async fn record(self: &Arc<Self>, entry: Option<Entry>, closes: Option<u64>) -> Result<Recorded> {
+        match self.commit(Commit { publish: None, record: Record { entry, closes } }).await {
+            Ok(recorded) => Ok(recorded),
+            Err(CommitError::Unsettled(error)) => Err(error),
+            Err(CommitError::Unpublished(error)) => Err(error.into()),
+        }
+    }
+
+    /// Closes a claim under which nothing has happened.
+    pub(crate) async fn release(self: &Arc<Self>, claim: &Claim) {
+        if let Err(error) = self.record(None, Some(claim.id)).await {
+            tracing::warn!(file = %claim.file, %error, "a claim could not be closed, it is settled later");
+            let (node, claim) = (self.clone(), claim.clone());
+            self.settle_until_done(move || {
+                let (node, claim) = (node.clone(), claim.clone());
+                async move { node.settle_claim(&claim).await }
+            });
+        }
+    }
+
+    /// Repeats `attempt` until it succeeds or the node must stop. Until then the node is degraded.
+    pub(crate) fn settle_until_done<F>(self: &Arc<Self>, attempt: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
+        self.state().unsettled += 1;
+        let node = self.clone();
+        self.environment.spawn.spawn(Box::pin(async move {
+            let mut pause = SETTLE_PAUSE_MIN;
+            loop {
+                match attempt().await {
+                    Ok(()) => break,
+                    Err(Error::Fenced(why)) => {
+                        node.state().fence(why);
+                        break;
+                    }
+                    Err(error) => tracing::warn!(%error, "an operation is not settled yet"),
+                }
+                node.environment.clock.sleep(pause).await;
+                pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+            }
+            node.state().unsettled -= 1;
+        }));
+    }
+}

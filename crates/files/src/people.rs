@@ -1,0 +1,188 @@
+//! Users and buckets: sealed records, durable on a store before they are rows.
+
+use crate::{
+    Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Result, Role, User, UserId, UserName,
+    files::Node,
+    layout,
+    ledger::{Entry, Recorded},
+    sealed::{Sealed, seal, unseal},
+};
+use larder_storage_core::{Key, Prefix, PutOptions};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+const SEALED_BYTES_MAX: u64 = 64 << 10;
+
+impl Files {
+    /// The buckets, by name.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<Bucket> {
+        self.0.buckets.lock().expect("nothing panics while it holds this lock").values().cloned().collect()
+    }
+
+    /// A bucket.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn bucket(&self, name: &str) -> Result<Bucket> {
+        let name = BucketName::new(name).map_err(|_| Error::NotFound("bucket"))?;
+        let buckets = self.0.buckets.lock().expect("nothing panics while it holds this lock");
+        buckets.get(&name).cloned().ok_or(Error::NotFound("bucket"))
+    }
+
+    /// Adds a user, durably; without a password they can't log in.
+    ///
+    /// # Errors
+    /// `Conflict` where the name is, or ever was, another's.
+    pub async fn add_user(&self, name: UserName, role: Role, password_hash: Option<String>) -> Result<User> {
+        self.0.begin_change().await?;
+        if name == UserName::local() || self.user_named(name.as_str()).await?.is_some() {
+            return Err(Error::Conflict(format!("the name `{name}` is taken")));
+        }
+        let env = &self.0.environment;
+        let (id, created_at) = (UserId::new(env), env.clock.now());
+        let user = User { id, name, role, password_hash, created_at, epoch: self.0.epoch, version: 1, gone_at: None };
+        self.write_user(user).await
+    }
+
+    /// Gives a user another password.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_password(&self, id: UserId, password_hash: String) -> Result<User> {
+        self.0.begin_change().await?;
+        let user = self.user(id).await?.filter(|user| user.gone_at.is_none()).ok_or(Error::NotFound("user"))?;
+        let version = user.version + 1;
+        self.write_user(User { password_hash: Some(password_hash), epoch: self.0.epoch, version, ..user.clone() }).await
+    }
+
+    async fn write_user(&self, user: User) -> Result<User> {
+        let node = self.0.clone();
+        self.complete(async move {
+            node.put_sealed(&user).await?;
+            match node.record(Some(Entry::User(Box::new(user.clone()))), None).await {
+                Ok(Recorded::Taken) => Ok(user),
+                Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
+                Err(error) => {
+                    // Nobody was told that it exists, so it must not come back by a rebuild.
+                    if !matches!(error, Error::Indeterminate(_)) {
+                        node.delete_sealed(&user).await;
+                    }
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// The user of this name, gone or not.
+    ///
+    /// # Errors
+    /// Only the ledger's own.
+    pub async fn user_named(&self, name: &str) -> Result<Option<User>> {
+        Ok(self.0.ledger.user_named(name).await?)
+    }
+
+    /// The user of this id, gone or not.
+    ///
+    /// # Errors
+    /// Only the ledger's own.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>> {
+        Ok(self.0.ledger.user(id).await?)
+    }
+
+    /// All users, gone ones too, by id.
+    ///
+    /// # Errors
+    /// Only the ledger's own.
+    pub async fn users(&self) -> Result<Vec<User>> {
+        Ok(self.0.ledger.users().await?)
+    }
+}
+
+impl Node {
+    /// Makes the buckets of the configuration exist with the policies that it gives them.
+    pub(crate) async fn ensure_buckets(self: &Arc<Self>) -> Result<()> {
+        let mut known: BTreeMap<_, _> =
+            self.ledger.buckets().await?.into_iter().map(|bucket| (bucket.name.clone(), bucket)).collect();
+        for (name, policy) in &self.settings.buckets {
+            let next = match known.get(name) {
+                Some(bucket) if bucket.policy == *policy => continue,
+                Some(bucket) => self.changed_bucket(bucket, policy),
+                None => self.new_bucket(name, policy),
+            };
+            self.begin_change().await?;
+            self.put_sealed(&next).await?;
+            self.record(Some(Entry::Bucket(Box::new(next.clone()))), None).await?;
+            known.insert(name.clone(), next);
+        }
+        *self.buckets.lock().expect("nothing panics while it holds this lock") = known;
+        Ok(())
+    }
+
+    fn new_bucket(&self, name: &BucketName, policy: &BucketPolicy) -> Bucket {
+        let created_at = self.environment.clock.now();
+        let id = BucketId::new(&self.environment);
+        Bucket { id, name: name.clone(), policy: policy.clone(), created_at, epoch: self.epoch, version: 1 }
+    }
+
+    fn changed_bucket(&self, bucket: &Bucket, policy: &BucketPolicy) -> Bucket {
+        Bucket { policy: policy.clone(), epoch: self.epoch, version: bucket.version + 1, ..bucket.clone() }
+    }
+
+    /// Takes in sealed records that a crash kept from the ledger. Costs a listing of both folders on each store.
+    pub(crate) async fn index_sealed(self: &Arc<Self>) -> Result<()> {
+        let users = self.ledger.users().await?.iter().map(Sealed::key).collect();
+        self.index_sealed_below(layout::accounts(), &users, |user: User| Entry::User(Box::new(user))).await?;
+        let buckets = self.ledger.buckets().await?.iter().map(Sealed::key).collect();
+        self.index_sealed_below(layout::buckets(), &buckets, |bucket: Bucket| Entry::Bucket(Box::new(bucket))).await
+    }
+
+    async fn index_sealed_below<T: Sealed>(
+        self: &Arc<Self>,
+        prefix: Prefix,
+        known: &BTreeSet<Key>,
+        entry: impl Fn(T) -> Entry,
+    ) -> Result<()> {
+        for place in &self.places {
+            for key in place.keys_below(prefix.clone()).await?.into_iter().filter(|key| !known.contains(key)) {
+                let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
+                match unseal(&self.secrets, &key, &bytes) {
+                    Some(record) => drop(self.record(Some(entry(record)), None).await?),
+                    None => {
+                        tracing::warn!(%key, store = %place.name, "a sealed record can't be opened; fsck reports it")
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a sealed record on every store that takes it, at least one.
+    async fn put_sealed(&self, record: &impl Sealed) -> Result<()> {
+        let key = record.key();
+        let bytes = seal(&self.secrets, &self.environment, &key, record);
+        let (mut durable, mut refused) = (0, None);
+        for place in self.places.iter().filter(|place| place.mode.creates()) {
+            match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
+                Ok(_) => durable += 1,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match (durable, refused) {
+            (0, Some(error)) => Err(error.into()),
+            (0, None) => Err(Error::ReadOnly("no store takes sealed records".into())),
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete_sealed(&self, record: &impl Sealed) {
+        for place in self.places.iter().filter(|place| place.mode.changes()) {
+            if let Err(error) = place.store.delete(&record.key()).await {
+                tracing::warn!(%error, "the sealed record of a user that was refused could not be deleted");
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Reading: a file's record from the ledger, its content from the first copy that has it.
+//!
+//! Up to 1 MiB is read and its SHA-256 checked before the first byte goes out. A larger whole read is checked by CRC-64/NVME as it
+//! passes, and the last 64 KiB wait for it. A range is checked by its length. An outage is never an absence: a copy counts as lost
+//! only when its store showed its marker again.
+
+use crate::{
+    Caller, Error, FileId, Files, Result, Sha256,
+    files::{Content, File, Node, Place},
+    ledger::{CopyRow, CopyState, Entry, RevisionRow},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_storage_core::{
+    BodyError, ByteRange, ByteStream, Error as StoreError, ErrorKind, GetOptions, Object, StoreExt,
+};
+use std::sync::Arc;
+
+/// Up to this size content is checked before its first byte goes out.
+const CHECKED_FIRST_MAX: u64 = 1 << 20;
+/// How much of a larger whole read waits for its check.
+const HELD_BACK: usize = 64 << 10;
+
+impl Files {
+    /// Describes a file, in the trash too.
+    ///
+    /// # Errors
+    /// `NotFound` of one that is absent, purged or another's.
+    pub async fn describe(&self, caller: &Caller, id: FileId) -> Result<File> {
+        let file = self.0.ledger.file(id).await?.ok_or(Error::NotFound("file"))?;
+        if caller.sees(file.attributes.owner_id) { Ok(file) } else { Err(Error::NotFound("file")) }
+    }
+
+    /// As [`Files::describe`], but one in the trash is not found.
+    pub(crate) async fn live(&self, caller: &Caller, id: FileId) -> Result<File> {
+        let file = self.describe(caller, id).await?;
+        if file.attributes.deleted_at.is_none() { Ok(file) } else { Err(Error::NotFound("file")) }
+    }
+
+    /// The revisions of a file, oldest first.
+    ///
+    /// # Errors
+    /// As [`Files::describe`].
+    pub async fn revisions(&self, caller: &Caller, id: FileId) -> Result<Vec<RevisionRow>> {
+        self.describe(caller, id).await?;
+        Ok(self.0.ledger.revisions(id).await?)
+    }
+
+    /// Opens content of a file as [`Files::describe`] gave it: the revision that was the newest then, or the one named.
+    ///
+    /// # Errors
+    /// `NotFound` of a file in the trash or of the revision, `RangeNotSatisfiable`, `ContentLost`, `StoreUnavailable`.
+    pub async fn open(
+        &self,
+        caller: &Caller,
+        file: &File,
+        revision: Option<u64>,
+        range: Option<ByteRange>,
+    ) -> Result<Content> {
+        let attributes = &file.attributes;
+        if attributes.deleted_at.is_some() || !caller.sees(attributes.owner_id) {
+            return Err(Error::NotFound("file"));
+        }
+        let revision = match revision {
+            Some(number) if number != attributes.revision => {
+                let found = self.0.ledger.revision(attributes.id, number).await?;
+                found.ok_or(Error::NotFound("revision"))?
+            }
+            _ => newest(file),
+        };
+        self.0.open(revision, range).await
+    }
+}
+
+/// The newest revision, as the file's own row has it.
+fn newest(file: &File) -> RevisionRow {
+    let attributes = &file.attributes;
+    RevisionRow {
+        file: attributes.id,
+        revision: attributes.revision,
+        key: attributes.key.clone(),
+        size: attributes.size,
+        sha256: attributes.sha256,
+        crc64nvme: attributes.crc64nvme,
+        content_type: attributes.content_type.clone(),
+        revised_at: attributes.revised_at,
+        copies: file.copies.clone(),
+    }
+}
+
+impl Node {
+    async fn open(self: &Arc<Self>, revision: RevisionRow, range: Option<ByteRange>) -> Result<Content> {
+        let selected = match range {
+            Some(range) => {
+                range.resolve(revision.size).map_err(|_| Error::RangeNotSatisfiable { size: revision.size })?
+            }
+            None => 0..revision.size,
+        };
+        let whole = selected == (0..revision.size);
+        let range = (!whole).then(|| ByteRange::Between { first: selected.start, last: selected.end - 1 });
+        let (mut outage, mut lost) = (None, None);
+        for (index, place) in self.readable(&revision.copies) {
+            match self.open_copy(place, &revision, range).await {
+                Ok(body) => return Ok(Content { revision, range: selected, body }),
+                Err(error) => match self.judge(index, &revision, error).await? {
+                    Judged::Outage(cause) => outage = Some(cause),
+                    Judged::Lost(cause) => lost = Some(cause),
+                },
+            }
+        }
+        match outage {
+            Some(cause) => Err(Error::StoreUnavailable(Some(cause.into()))),
+            None => Err(Error::ContentLost(lost.map(Into::into))),
+        }
+    }
+
+    /// The places of copies that may be read, in the order of the configuration.
+    fn readable(&self, copies: &[CopyRow]) -> Vec<(usize, &Place)> {
+        let has = |place: &Place| {
+            copies
+                .iter()
+                .any(|copy| copy.store == place.id && matches!(copy.state, CopyState::Present | CopyState::Verified))
+        };
+        self.places.iter().enumerate().filter(|(_, place)| has(place)).collect()
+    }
+
+    async fn open_copy(
+        self: &Arc<Self>,
+        place: &Place,
+        revision: &RevisionRow,
+        range: Option<ByteRange>,
+    ) -> Result<ByteStream, StoreError> {
+        if range.is_none() && revision.size <= CHECKED_FIRST_MAX {
+            let bytes = read_checked(place, revision).await?;
+            return Ok(stream::iter([Ok(bytes)]).boxed());
+        }
+        let object = place.store.get(&revision.key, GetOptions { range, if_match: None }).await?;
+        if object.meta.size != revision.size {
+            return Err(damaged(place, revision, format!("{} bytes instead of {}", object.meta.size, revision.size)));
+        }
+        Ok(match range {
+            Some(_) => of_length(object),
+            None => self.checked(place, revision.clone(), object),
+        })
+    }
+
+    /// A whole read, checked as it passes. A wrong one ends in an error before its last bytes, and the copy is marked lost.
+    fn checked(self: &Arc<Self>, place: &Place, revision: RevisionRow, object: Object) -> ByteStream {
+        let node = self.clone();
+        let index = self.place(place.id).map(|(index, _)| index).expect("the place is this node's");
+        let state = Check {
+            body: object.body,
+            crc: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            held: Bytes::new(),
+            size: 0,
+            done: false,
+        };
+        stream::try_unfold(state, move |mut state| {
+            let (node, revision) = (node.clone(), revision.clone());
+            async move {
+                match state.next(&revision).await {
+                    Ok(block) => Ok(block.map(|block| (block, state))),
+                    Err(cause) => {
+                        node.doubt(index, &revision).await;
+                        Err(cause)
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+
+    /// What a copy that could not be read means: looked at twice before it counts as lost.
+    async fn judge(self: &Arc<Self>, index: usize, revision: &RevisionRow, error: StoreError) -> Result<Judged> {
+        let place = &self.places[index];
+        if !is_loss(error.kind()) {
+            return Ok(Judged::Outage(error));
+        }
+        if let Err(outage) = place.confirm().await {
+            return Ok(Judged::Outage(outage));
+        }
+        // Purged or moved while we read: then the row says so by now.
+        match self.ledger.revision(revision.file, revision.revision).await? {
+            Some(row) if row.key == revision.key => {}
+            _ => return Err(Error::NotFound("file")),
+        }
+        self.doubt(index, revision).await;
+        Ok(Judged::Lost(error))
+    }
+
+    /// Reads a copy again, and marks it lost where it is bad again.
+    async fn doubt(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
+        let place = &self.places[index];
+        let verdict = match digest_of(place, revision).await {
+            Ok(sha256) if sha256 == revision.sha256 => return,
+            Ok(_) => "its bytes are damaged".to_owned(),
+            Err(error) if is_loss(error.kind()) => error.to_string(),
+            Err(_) => return,
+        };
+        tracing::error!(file = %revision.file, revision = revision.revision, store = %place.name, verdict, "a copy is lost");
+        let copies = vec![CopyRow { store: place.id, state: CopyState::Lost, verified_at: None }];
+        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
+        if let Err(error) = self.record(Some(entry), None).await {
+            tracing::warn!(%error, "a lost copy could not be marked");
+        }
+    }
+}
+
+enum Judged {
+    Outage(StoreError),
+    Lost(StoreError),
+}
+
+fn is_loss(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt)
+}
+
+fn damaged(place: &Place, revision: &RevisionRow, why: String) -> StoreError {
+    StoreError::new(larder_storage_core::Op::Get, &revision.key, &place.store, ErrorKind::Corrupt).because(why)
+}
+
+/// The whole of small content, its hash checked; a bad read is read twice before it is believed.
+async fn read_checked(place: &Place, revision: &RevisionRow) -> Result<Bytes, StoreError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let bad = match place.store.get_bytes(&revision.key, CHECKED_FIRST_MAX).await {
+            Ok(bytes) if Sha256::of(&bytes) == revision.sha256 => return Ok(bytes),
+            Ok(bytes) => damaged(place, revision, format!("{} bytes with another hash", bytes.len())),
+            Err(error) if matches!(error.kind(), ErrorKind::TooLarge { .. }) => {
+                damaged(place, revision, error.to_string())
+            }
+            Err(error) => return Err(error),
+        };
+        if attempt == 2 {
+            return Err(bad);
+        }
+    }
+}
+
+/// The SHA-256 of the whole of a copy.
+pub(crate) async fn digest_of(place: &Place, revision: &RevisionRow) -> Result<Sha256, StoreError> {
+    use sha2::Digest;
+    let mut object = place.store.get(&revision.key, GetOptions::default()).await?;
+    let mut hasher = sha2::Sha256::new();
+    loop {
+        match object.body.try_next().await {
+            Ok(Some(block)) => hasher.update(&block),
+            Ok(None) => return Ok(Sha256(hasher.finalize().into())),
+            Err(cause) => {
+                let op = larder_storage_core::Op::Get;
+                return Err(StoreError::new(op, &revision.key, &place.store, ErrorKind::Unavailable).because(cause));
+            }
+        }
+    }
+}
+
+/// A part, ending in an error where it is shorter than it should be.
+fn of_length(object: Object) -> ByteStream {
+    let wanted = object.range.end - object.range.start;
+    stream::try_unfold((object.body, wanted), |(mut body, left)| async move {
+        match body.try_next().await? {
+            Some(block) => match left.checked_sub(block.len() as u64) {
+                Some(left) => Ok(Some((block, (body, left)))),
+                None => Err(BodyError::from("the store sent more than was asked for")),
+            },
+            None if left > 0 => Err(BodyError::from("the store ended early")),
+            None => Ok(None),
+        }
+    })
+    .boxed()
+}
+
+/// A whole read under way.
+struct Check {
+    body: ByteStream,
+    crc: crc_fast::Digest,
+    /// The last bytes read, which wait for the check.
+    held: Bytes,
+    size: u64,
+    done: bool,
+}
+
+impl Check {
+    async fn next(&mut self, revision: &RevisionRow) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            if self.done {
+                return Ok(None);
+            }
+            match self.body.try_next().await? {
+                Some(block) => {
+                    self.crc.update(&block);
+                    self.size += block.len() as u64;
+                    if let Some(ready) = self.hold(block) {
+                        return Ok(Some(ready));
+                    }
+                }
+                None => {
+                    self.done = true;
+                    if self.size != revision.size || self.crc.finalize() != revision.crc64nvme {
+                        return Err("the content is damaged".into());
+                    }
+                    return Ok(Some(std::mem::take(&mut self.held)).filter(|held| !held.is_empty()));
+                }
+            }
+        }
+    }
+
+    /// Keeps the last [`HELD_BACK`] bytes back and gives out what came before them, as one block where it can.
+    fn hold(&mut self, mut block: Bytes) -> Option<Bytes> {
+        if block.len() < HELD_BACK {
+            let mut joined = BytesMut::with_capacity(self.held.len() + block.len());
+            joined.extend_from_slice(&self.held);
+            joined.extend_from_slice(&block);
+            block = joined.freeze();
+            let ready = block.split_to(block.len().saturating_sub(HELD_BACK));
+            self.held = block;
+            return (!ready.is_empty()).then_some(ready);
+        }
+        let tail = block.split_off(block.len() - HELD_BACK);
+        let before = std::mem::replace(&mut self.held, tail);
+        match (before.is_empty(), block.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(block),
+            (false, true) => Some(before),
+            (false, false) => {
+                let mut joined = BytesMut::with_capacity(before.len() + block.len());
+                joined.extend_from_slice(&before);
+                joined.extend_from_slice(&block);
+                Some(joined.freeze())
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Recovery: settles what dead nodes left, on each store that stages and in the ledger. It may run at any time, beside live nodes and
+//! twice over: each step is decided by what lies on the stores, and the ledger takes in everything by its rank.
+//!
+//! 1. **Leftovers** of each store. Attributes at their key with this id and revision: the commit point was reached, so the pair is
+//!    finished and indexed. Else the leftover's own bytes are withdrawn. A tombstone beats both. Then it is discarded.
+//! 2. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim ends. A purge is
+//!    carried out to its end.
+//! 3. **Reservations** of the dead are given up, once nothing of step 1 may still settle them.
+//!
+//! What can't be settled now, because a store is away, waits: it is counted and logged, and never stops a start.
+
+use crate::{
+    Attributes, Error, Recovered, Result, StoreId,
+    files::{Node, Place, StoreMode},
+    ledger::{Claim, CopyRow, CopyState, Entry, Purpose, Record, Recorded},
+    truth::{Found, Reading},
+};
+use larder_storage_core::{Body, Leftover, OpId, Pair, PutOptions};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// What became of a leftover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// Its commit point was reached: it is whole and indexed.
+    Finished,
+    /// It was not, or a purge came later: nothing of it is left.
+    Undone,
+}
+
+impl Node {
+    /// Settles what dead nodes left. Costs a listing of the staging spaces where they left nothing.
+    ///
+    /// # Errors
+    /// The ledger's. A store that is away only makes what it holds wait.
+    pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        for place in 0..self.places.len() {
+            self.settle_leftovers(place, &mut recovered).await;
+        }
+        let leftovers_wait = recovered.waiting > 0;
+        self.settle_claims(&mut recovered).await?;
+        if !leftovers_wait {
+            self.give_up_reservations().await?;
+        }
+        Ok(recovered)
+    }
+
+    /// Settles all that dead nodes have staged on one place.
+    async fn settle_leftovers(&self, place: usize, recovered: &mut Recovered) {
+        let Some(staging) = self.places[place].store.staging() else { return };
+        let leftovers = match staging.leftovers().await {
+            Ok(leftovers) => leftovers,
+            Err(error) => {
+                warn!(store = %self.places[place].name, %error, "leftovers can't be looked for now");
+                recovered.waiting += 1;
+                return;
+            }
+        };
+        for leftover in leftovers {
+            match self.settle_leftover(place, &leftover).await {
+                Ok(Settled::Finished) => recovered.finished += 1,
+                Ok(Settled::Undone) => recovered.undone += 1,
+                Err(error) => {
+                    warn!(op = %leftover.op, store = %self.places[place].name, %error, "a leftover must wait");
+                    recovered.waiting += 1;
+                }
+            }
+        }
+    }
+
+    /// Attributes are staged durably before anything is published: a leftover without readable ones never was.
+    async fn settle_leftover(&self, place: usize, leftover: &Leftover) -> Result<Settled> {
+        let staged = leftover.attributes.as_deref().map(Attributes::from_bytes);
+        if let Some(Ok(staged)) = staged {
+            let pair = Pair { op: leftover.op.clone(), bytes: staged.key.clone(), attributes: staged.sidecar() };
+            let kept = self.settle_pair(place, &pair, &staged, None).await?;
+            return Ok(if kept { Settled::Finished } else { Settled::Undone });
+        }
+        self.discard_pair(place, &leftover.op).await?;
+        Ok(Settled::Undone)
+    }
+
+    /// Settles one operation by what lies at its attributes' key: a dead node's, or one of this node's own whose outcome is unknown
+    /// and none of whose calls is under way any more. Ends the claim `closes`; what was staged is discarded last. Says whether the
+    /// operation took effect.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` and the ledger's: nothing was decided, ask again.
+    pub(crate) async fn settle_pair(
+        &self,
+        place: usize,
+        pair: &Pair,
+        staged: &Attributes,
+        closes: Option<u64>,
+    ) -> Result<bool> {
+        let kept = match self.published(place, staged, pair).await? {
+            Some(published) => self.finish(place, pair, published, closes).await?,
+            None => false,
+        };
+        if !kept {
+            self.withdraw(place, pair).await?;
+            if closes.is_some() {
+                self.record_group(Record { entry: None, closes }).await?;
+            }
+        }
+        self.discard_pair(place, &pair.op).await?;
+        Ok(kept)
+    }
+
+    /// The attributes at the pair's key, perhaps newer than the staged ones, if they are this revision's and no tombstone covers it.
+    async fn published(&self, place: usize, staged: &Attributes, pair: &Pair) -> Result<Option<Attributes>> {
+        let reading = self.places[place].attributes_at(&pair.attributes).await?;
+        if self.is_purged(staged).await? {
+            self.remove_purged(place, pair, &reading).await?;
+            return Ok(None);
+        }
+        match reading {
+            Reading::Valid(found) if (found.id, found.revision) == (staged.id, staged.revision) => Ok(Some(*found)),
+            Reading::Valid(_) | Reading::Absent => Ok(None),
+            Reading::Broken(why) => {
+                Err(Error::internal(format!("attributes at `{}` are broken: {why}", pair.attributes)))
+            }
+        }
+    }
+
+    /// Makes a published pair whole and durable, then indexes it with its copy. Says whether it counts: no tombstone covers it.
+    async fn finish(&self, place: usize, pair: &Pair, published: Attributes, closes: Option<u64>) -> Result<bool> {
+        if let Some(staging) = self.places[place].store.staging() {
+            match staging.finish(pair).await {
+                Ok(()) => {}
+                // The bytes are lost, the attributes stay the truth: the file has no copy here.
+                Err(error) if error.is_not_found() => warn!(key = %pair.bytes, "a published file has lost its bytes"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let copies = self.copy_not_known(place, &published).await?;
+        let size = published.size;
+        let entry = Some(Entry::Attributes { attributes: Box::new(published), copies });
+        if self.record_group(Record { entry, closes }).await? == Recorded::Tombstoned {
+            let reading = self.places[place].attributes_at(&pair.attributes).await?;
+            self.remove_purged(place, pair, &reading).await?;
+            return Ok(false);
+        }
+        info!(key = %pair.bytes, size, "settled an upload that had reached its commit point");
+        Ok(true)
+    }
+
+    /// The copy on `place`, unless the ledger knows more of it than a look at its size tells.
+    async fn copy_not_known(&self, place: usize, attributes: &Attributes) -> Result<Vec<CopyRow>> {
+        let known = self.ledger.revision(attributes.id, attributes.revision).await?;
+        let here = |copy: &CopyRow| copy.store == self.places[place].id && copy.state == CopyState::Verified;
+        if known.is_some_and(|row| row.key == attributes.key && row.copies.iter().any(here)) {
+            return Ok(vec![]);
+        }
+        Ok(self.places[place].copy_of(attributes).await?.into_iter().collect())
+    }
+
+    /// Takes back bytes that were published without attributes: where the store stages, only if they are the operation's own.
+    async fn withdraw(&self, place: usize, pair: &Pair) -> Result<()> {
+        let store = &self.places[place].store;
+        match store.staging() {
+            Some(staging) => drop(staging.withdraw(&pair.op, &pair.bytes).await?),
+            None => store.delete(&pair.bytes).await?,
+        }
+        Ok(())
+    }
+
+    async fn discard_pair(&self, place: usize, op: &OpId) -> Result<()> {
+        match self.places[place].store.staging() {
+            Some(staging) => Ok(staging.discard(op).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn is_purged(&self, attributes: &Attributes) -> Result<bool> {
+        let file = self.ledger.tombstone(attributes.id, None).await?;
+        let revision = self.ledger.tombstone(attributes.id, Some(attributes.revision)).await?;
+        let under_its_key = |keys: &[String]| keys.iter().any(|key| key == attributes.key.as_str());
+        Ok(file.is_some() || revision.is_some_and(|tombstone| under_its_key(&tombstone.keys)))
+    }
+
+    /// Takes away what a power cut brought back of a purged pair: bytes first, so that attributes never outlive them as orphans do.
+    async fn remove_purged(&self, place: usize, pair: &Pair, found: &Reading) -> Result<()> {
+        let store = &self.places[place].store;
+        if matches!(found, Reading::Valid(_)) {
+            store.delete(&pair.bytes).await?;
+            store.delete(&pair.attributes).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_claims(self: &Arc<Self>, recovered: &mut Recovered) -> Result<()> {
+        for claim in self.ledger.claims().await? {
+            let settled = match self.is_alive(&claim.node).await {
+                Ok(true) => continue,
+                Ok(false) => self.settle_claim_of_settled(&claim).await,
+                Err(error) => Err(error),
+            };
+            match settled {
+                Ok(()) => recovered.settled += 1,
+                Err(fatal @ (Error::Fenced(_) | Error::Full(_))) => return Err(fatal),
+                Err(error) => {
+                    warn!(file = %claim.file, purpose = ?claim.purpose, %error, "an open claim must wait");
+                    recovered.waiting += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles a claim none of whose calls can still take effect, and ends it: what a dead node had staged first, for a new revision
+    /// lies under a key that only its leftover tells.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` where a place that must be asked is away: the claim stays open.
+    pub(crate) async fn settle_claim(self: &Arc<Self>, claim: &Claim) -> Result<()> {
+        if claim.node != self.node {
+            let mut recovered = Recovered::default();
+            for place in 0..self.places.len() {
+                self.settle_leftovers(place, &mut recovered).await;
+            }
+            if recovered.waiting > 0 {
+                return Err(Error::StoreUnavailable(None));
+            }
+        }
+        self.settle_claim_of_settled(claim).await
+    }
+
+    async fn settle_claim_of_settled(self: &Arc<Self>, claim: &Claim) -> Result<()> {
+        match claim.purpose {
+            Purpose::Purge => self.carry_out_purge(claim).await,
+            Purpose::Change => self.settle_change(claim).await,
+        }
+    }
+
+    async fn settle_change(&self, claim: &Claim) -> Result<()> {
+        let truth = self.truth_of_row(claim.file).await?;
+        let known = self.ledger.file(claim.file).await?.map(|row| row.attributes.rank());
+        let news = truth.highest().filter(|found| Some(found.attributes.rank()) > known);
+        let entry = match news {
+            Some(found) => {
+                self.make_durable(found).await?;
+                Some(Entry::Attributes { attributes: Box::new(found.attributes.clone()), copies: vec![] })
+            }
+            None => None,
+        };
+        self.record_group(Record { entry, closes: Some(claim.id) }).await?;
+        self.drop_lower_overlays(&truth.found).await;
+        Ok(())
+    }
+
+    /// Attributes that are visible may still be lost in a power cut; they are indexed only once they can't be.
+    async fn make_durable(&self, found: &Found) -> Result<()> {
+        let Place { store, mode, .. } = &self.places[found.place];
+        match mode {
+            StoreMode::Edit => {
+                let bytes = Body::from(found.attributes.to_bytes());
+                store.put(&found.key, bytes, PutOptions::replace()).await?;
+            }
+            StoreMode::Rw => store.sync().await?,
+            StoreMode::Ro | StoreMode::Ar => {}
+        }
+        Ok(())
+    }
+
+    /// Removes overlays that something higher outranks on the same store. One that stays is harmless.
+    pub(crate) async fn drop_lower_overlays(&self, found: &[Found]) {
+        for (place, at) in self.places.iter().enumerate().filter(|(_, at)| at.mode.changes()) {
+            let Some(highest) = found.first().filter(|_| found.iter().any(|f| f.place == place)) else { continue };
+            let durable_here =
+                found.iter().any(|f| f.place == place && f.attributes.rank() == highest.attributes.rank());
+            for lower in found.iter().filter(|f| f.place == place && f.attributes.rank() < highest.attributes.rank()) {
+                let is_overlay = crate::layout::overlays().contains(&lower.key);
+                if durable_here
+                    && is_overlay
+                    && let Err(error) = at.store.delete(&lower.key).await
+                {
+                    warn!(key = %lower.key, %error, "an outranked overlay stays");
+                }
+            }
+        }
+    }
+
+    async fn give_up_reservations(&self) -> Result<()> {
+        for node in self.ledger.nodes().await? {
+            match self.is_alive(&node).await {
+                Ok(false) => self.ledger.unreserve_all(&node).await?,
+                Ok(true) => {}
+                Err(error) => warn!(%node, %error, "whether a node lives can't be told now"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_group(&self, record: Record) -> Result<Recorded> {
+        let mut results = self.ledger.record(vec![record]).await;
+        Ok(results.pop().expect("one result for each record")?)
+    }
+}
+
+impl Place {
+    /// The copy of a revision that lies here, as far as a look at its size tells.
+    pub(crate) async fn copy_of(&self, attributes: &Attributes) -> Result<Option<CopyRow>> {
+        let whole = self.size_of(&attributes.key).await? == Some(attributes.size);
+        Ok(whole.then_some(present(self.id)))
+    }
+}
+
+/// A copy that was seen, not read.
+pub(crate) fn present(store: StoreId) -> CopyRow {
+    CopyRow { store, state: CopyState::Present, verified_at: None }
+}

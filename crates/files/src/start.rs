@@ -1,0 +1,229 @@
+//! Starting a node: stores, ledger and secrets are held against each other, and only where they agree is anything written.
+//!
+//! 1. Read every store's marker and mark, and the ledger's identity.
+//! 2. Refuse what contradicts itself: another installation's store, other secrets, a missing or older database, a store that is not
+//!    the one it was.
+//! 3. Make what is new: an installation where there is none, markers on stores that nobody knows.
+//! 4. Settle what dead nodes left.
+//! 5. Make the configured buckets.
+
+use crate::{
+    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId,
+    committer::Committer,
+    files::{Node, Place},
+    ledger::{Identity, KnownStore},
+    marker::{FORMAT, Marker, read_mark},
+};
+use larder_storage_core::NodeId;
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// A store and what it says of itself.
+struct Seen {
+    mount: Mount,
+    marker: Option<Marker>,
+    mark: u64,
+}
+
+impl Files {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what mends it; nothing was changed then.
+    pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
+        check_settings(&parts, &settings)?;
+        let seen = look(&parts.stores).await?;
+        let identity = parts.ledger.identity().await.map_err(failed)?;
+        check(&seen, identity.as_ref(), &parts)?;
+        let (identity, places) = introduce(seen, identity, &parts).await?;
+        let files = assemble(identity, places, parts, settings);
+        let recovered = files.0.recover().await.map_err(failed_start)?;
+        files.0.index_sealed().await.map_err(failed_start)?;
+        files.0.ensure_buckets().await.map_err(failed_start)?;
+        Ok((files, recovered))
+    }
+}
+
+/// What this Larder can't carry out yet is refused, not ignored.
+fn check_settings(parts: &Parts, settings: &Settings) -> Result<(), StartError> {
+    let wrong = |text: String| Err(StartError::Configuration(text));
+    if parts.stores.is_empty() {
+        return wrong("at least one store is needed".into());
+    }
+    for name in settings.placement.iter().chain(settings.buckets.iter().flat_map(|(_, policy)| &policy.placement)) {
+        if !parts.stores.iter().any(|mount| mount.name == *name) {
+            return wrong(format!("a placement names the store `{name}`, which is not configured"));
+        }
+    }
+    let lists = settings.buckets.iter().map(|(_, policy)| &policy.placement).chain([&settings.placement]);
+    if lists.into_iter().any(|placement| placement.len() > 1) {
+        return wrong("a placement of more than one store is not possible yet: name one".into());
+    }
+    match settings.buckets.iter().find(|(_, policy)| policy.write_copies != 1) {
+        Some((name, _)) => wrong(format!("bucket `{name}`: write_copies other than 1 is not possible yet")),
+        None => Ok(()),
+    }
+}
+
+async fn look(mounts: &[Mount]) -> Result<Vec<Seen>, StartError> {
+    let mut seen = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let marker = Marker::read(&*mount.store).await.map_err(failed)?;
+        let mark = read_mark(&*mount.store).await.map_err(failed)?;
+        seen.push(Seen { mount: mount.clone(), marker, mark });
+    }
+    Ok(seen)
+}
+
+/// Step 2.
+fn check(seen: &[Seen], identity: Option<&Identity>, parts: &Parts) -> Result<(), StartError> {
+    for one in seen {
+        let store = || one.mount.name.to_string();
+        let Some(marker) = &one.marker else {
+            if identity.is_some_and(|identity| identity.stores.iter().any(|known| known.name == store())) {
+                return Err(StartError::StoreAway { store: store(), found: "missing".into() });
+            }
+            continue;
+        };
+        if marker.format != FORMAT {
+            return Err(StartError::NewerForm { store: store(), form: marker.format });
+        }
+        if identity.is_some_and(|identity| identity.instance != marker.instance) {
+            return Err(StartError::ForeignStore { store: store(), found: marker.instance.to_string() });
+        }
+        if marker.master != parts.secrets.id() {
+            return Err(StartError::WrongSecrets);
+        }
+        check_age(one, marker, identity)?;
+        check_self(one, marker, identity)?;
+    }
+    for (index, one) in seen.iter().enumerate() {
+        let id = |seen: &Seen| seen.marker.as_ref().map(|marker| marker.itself);
+        let twin = seen[..index].iter().find(|other| id(other).is_some() && id(other) == id(one));
+        if let Some(twin) = twin {
+            let (first, second) = (twin.mount.name.to_string(), one.mount.name.to_string());
+            return Err(StartError::SameStore { first, second });
+        }
+    }
+    Ok(())
+}
+
+/// A store that was written to by a newer database than this one tells that this one is an older copy.
+fn check_age(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result<(), StartError> {
+    let store = one.mount.name.to_string();
+    let Some(identity) = identity else { return Err(StartError::DatabaseMissing { store }) };
+    let older = |what, ours: u64, theirs: u64| {
+        let why = format!("its {what} is {ours}, the store `{store}` has seen {theirs}");
+        if ours < theirs { Err(StartError::OlderDatabase { why }) } else { Ok(()) }
+    };
+    older("epoch", identity.epoch, marker.epoch)?;
+    older("mark", identity.mark, one.mark)
+}
+
+/// A store configured under the name of another known one is not the one it was.
+fn check_self(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result<(), StartError> {
+    let name = one.mount.name.as_str();
+    let known = identity.and_then(|identity| identity.stores.iter().find(|known| known.name == name));
+    match known {
+        Some(known) if known.id != marker.itself => {
+            Err(StartError::StoreAway { store: name.into(), found: format!("that of store {}", marker.itself) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Step 3. The ledger learns of an installation before any store does, and of a store after its marker is durable: a crash
+/// between leaves a marker of ours that the next start takes in.
+async fn introduce(
+    seen: Vec<Seen>,
+    identity: Option<Identity>,
+    parts: &Parts,
+) -> Result<(Identity, Vec<Place>), StartError> {
+    let mut identity = match identity {
+        Some(identity) => identity,
+        None => {
+            let instance = Uuid::from_bytes(parts.environment.random());
+            let instance = uuid::Builder::from_random_bytes(*instance.as_bytes()).into_uuid();
+            let new = Identity { instance, epoch: 1, mark: 0, stores: vec![] };
+            parts.ledger.initialise(&new).await.map_err(failed)?;
+            new
+        }
+    };
+    let mut places = Vec::with_capacity(seen.len());
+    for one in seen {
+        let id = introduce_store(&one, &mut identity, parts).await?;
+        places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
+    }
+    Ok((identity, places))
+}
+
+async fn introduce_store(one: &Seen, identity: &mut Identity, parts: &Parts) -> Result<StoreId, StartError> {
+    let id = one.marker.as_ref().map_or_else(|| StoreId::new(&parts.environment), |marker| marker.itself);
+    let known = KnownStore { name: one.mount.name.to_string(), id, adopted: true };
+    let news = !identity.stores.contains(&known);
+    if news {
+        identity.stores.retain(|other| other.id != id);
+        identity.stores.push(known);
+        identity.stores.sort_by_key(|store| store.id);
+    }
+    let current =
+        one.marker.as_ref().is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
+    if !current && one.mount.mode.changes() {
+        let marker = Marker {
+            larder: 1,
+            instance: identity.instance,
+            itself: id,
+            epoch: identity.epoch,
+            format: FORMAT,
+            master: parts.secrets.id(),
+            stores: identity.stores.clone(),
+        };
+        marker.write(&*one.mount.store).await.map_err(failed)?;
+    } else if one.marker.is_none() {
+        let text = format!("the store `{}` is new and read-only: give it the mode `edit` once", one.mount.name);
+        return Err(StartError::Configuration(text));
+    }
+    if news {
+        parts.ledger.initialise(identity).await.map_err(failed)?;
+    }
+    Ok(id)
+}
+
+/// Puts the node together; its committer runs from here on.
+pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, settings: Settings) -> Files {
+    let Parts { ledger, environment, secrets, .. } = parts;
+    let (committer, run) =
+        Committer::new(places.clone(), Arc::clone(&ledger), Arc::clone(&environment.spawn), settings.batch_max);
+    environment.spawn.spawn(Box::pin(run));
+    let node = node_id(&places, &environment);
+    Files(Arc::new(Node {
+        places,
+        ledger,
+        secrets,
+        settings,
+        epoch: identity.epoch,
+        node,
+        buckets: Mutex::default(),
+        committer,
+        state: Mutex::default(),
+        marked: tokio::sync::OnceCell::new(),
+        environment,
+    }))
+}
+
+/// The node's name: the one whose lock a store holds, so that others can tell whether it lives.
+fn node_id(places: &[Place], environment: &crate::Environment) -> NodeId {
+    let staging = places.iter().find_map(|place| place.store.staging());
+    staging.map_or_else(|| NodeId::from_random(environment.random()), |staging| staging.node())
+}
+
+fn failed(cause: impl std::error::Error + Send + Sync + 'static) -> StartError {
+    StartError::Failed(Box::new(cause))
+}
+
+fn failed_start(error: Error) -> StartError {
+    match error {
+        Error::Fenced(why) => StartError::OlderDatabase { why },
+        other => failed(other),
+    }
+}
