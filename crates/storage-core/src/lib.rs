@@ -7,6 +7,9 @@
 pub mod conformance;
 
 mod body;
+#[cfg(feature = "crash-points")]
+#[doc(hidden)]
+pub mod crash;
 mod digest;
 mod error;
 mod key;
@@ -30,3 +33,22 @@ pub use store::{
     Durable, ETag, GetOptions, Limits, ListOptions, ListToken, Listed, Object, ObjectMeta, PutMode, PutOptions, Store,
     StoreExt, Written,
 };
+
+/// Kills the process here where a test asked for it (feature `crash-points`, environment `LARDER_CRASH_POINT=NAME` or `NAME:N` for
+/// the N-th pass). Without the feature it is nothing.
+#[cfg(feature = "crash-points")]
+#[macro_export]
+macro_rules! crash_point {
+    ($name:expr) => {
+        $crate::crash::reach($name)
+    };
+}
+
+/// Kills the process here where a test asked for it (feature `crash-points`). Without the feature it is nothing.
+#[cfg(not(feature = "crash-points"))]
+#[macro_export]
+macro_rules! crash_point {
+    ($name:expr) => {{
+        let _ = $name;
+    }};
+}
