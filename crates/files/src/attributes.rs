@@ -217,7 +217,8 @@ impl Attributes {
         if self.version == 0 {
             return wrong("version", "versions count from 1");
         }
-        if self.key.as_str().starts_with(".larder") || self.key.as_str().ends_with(Self::SUFFIX) {
+        let too_long = self.key.with_suffix(Self::SUFFIX).is_err();
+        if too_long || self.key.as_str().starts_with(".larder") || self.key.as_str().ends_with(Self::SUFFIX) {
             return wrong("key", "no key for bytes");
         }
         if self.name.is_empty() || self.name.len() > 1024 || self.name.chars().any(char::is_control) {

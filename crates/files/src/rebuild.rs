@@ -1,0 +1,470 @@
+//! `rebuild`: the ledger from what lies on the stores, in constant memory. Everything is taken in by its rank, so order does not
+//! matter and a rebuild that was broken off is simply begun again.
+//!
+//! 1. The stores are checked against each other: one installation, the right secrets, every known store there.
+//! 2. The epoch is raised, in the older ledger and in every marker: whoever still writes by the older one is outranked or stops.
+//! 3. Tombstones, then users and buckets, then attributes beside bytes and as overlays, then the tombstones again: a purge that was
+//!    under way meanwhile wins.
+//!
+//! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for what is
+//! away must not look absent.
+
+use crate::{
+    Attributes, Bucket, BucketId, FileId, Finding, FindingKind, Ledger, Parts, Rebuilt, Settings, StartError, StoreId,
+    Timestamp, Tombstone, User, UserId,
+    files::{Mount, Place},
+    layout,
+    ledger::{CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Record, Recorded},
+    marker::{FORMAT, Marker, next_epoch, read_mark},
+    recovery::present,
+    sealed::{self, Sealed},
+    truth::{Reading, chain},
+};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use larder_storage_core::{self as core, BoxError, Key, ListOptions, Prefix};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tracing::warn;
+
+/// Objects that are read at once.
+const READS: usize = 32;
+/// Entries that the ledger takes in as one transaction.
+const GROUP: usize = 500;
+/// Tombstones list the keys of all revisions.
+const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+
+type Result<T, E = StartError> = std::result::Result<T, E>;
+type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
+
+/// Rebuilds `parts.ledger` (empty) from the stores. `older` is the ledger that it replaces, if it can be opened.
+///
+/// Every object that can't be read is reported by name, and every file without bytes; `Rebuilt::findings` counts them.
+///
+/// # Errors
+/// [`StartError`]: nothing but the epoch was changed, and the same call can be made again.
+pub async fn rebuild(
+    parts: Parts,
+    settings: Settings,
+    older: Option<Arc<dyn Ledger>>,
+    report: &mut (dyn FnMut(Finding) + Send),
+) -> Result<Rebuilt> {
+    let _ = settings;
+    let installation = Installation::read(&parts, older.as_deref()).await?;
+    let epoch = next_epoch(installation.epoch, &parts.environment);
+    installation.raise(epoch, older.as_deref()).await?;
+    let mut scan = installation.scan(&parts, epoch, report).await?;
+    if scan.highest_epoch >= epoch {
+        // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
+        let above = next_epoch(scan.highest_epoch, &parts.environment);
+        installation.raise(above, older.as_deref()).await?;
+        installation.initialise(&*parts.ledger, above).await?;
+        scan.rebuilt.epoch = above;
+    }
+    Ok(scan.rebuilt)
+}
+
+/// What [`rebuild`] would bring back, taken into `parts.ledger`, which is thrown away after. Changes no store.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rehearse_rebuild(parts: Parts, report: &mut (dyn FnMut(Finding) + Send)) -> Result<Rebuilt> {
+    let installation = Installation::read(&parts, None).await?;
+    let epoch = next_epoch(installation.epoch, &parts.environment);
+    Ok(installation.scan(&parts, epoch, report).await?.rebuilt)
+}
+
+/// What the markers say together.
+struct Installation {
+    places: Vec<Place>,
+    markers: Vec<Marker>,
+    stores: Vec<KnownStore>,
+    epoch: u64,
+    mark: u64,
+}
+
+impl Installation {
+    async fn read(parts: &Parts, older: Option<&dyn Ledger>) -> Result<Self> {
+        let (mut places, mut markers, mut mark) = (vec![], vec![], 0);
+        let mut unmarked = vec![];
+        for mount in &parts.stores {
+            let Some(found) = Marker::read(&*mount.store).await.map_err(failed)? else {
+                unmarked.push(mount);
+                continue;
+            };
+            check_marker(mount, &found, &parts.secrets.id())?;
+            mark = mark.max(read_mark(&*mount.store).await.map_err(failed)?);
+            places.push(place(mount, &found));
+            markers.push(found);
+        }
+        check_one_installation(&places, &markers)?;
+        let stores = known_stores(&markers);
+        check_all_there(&stores, &places, &unmarked)?;
+        let mut epoch = markers.iter().map(|marker| marker.epoch).max().unwrap_or(0);
+        if let Some(identity) = older_identity(older).await {
+            epoch = epoch.max(identity.epoch);
+            mark = mark.max(identity.mark);
+        }
+        Ok(Self { places, markers, stores, epoch, mark })
+    }
+
+    /// Raises the epoch in the older ledger and in every marker that can be written.
+    async fn raise(&self, epoch: u64, older: Option<&dyn Ledger>) -> Result<()> {
+        if let (Some(older), Some(identity)) = (older, older_identity(older).await)
+            && let Err(error) = older.initialise(&Identity { epoch, ..identity }).await
+        {
+            warn!(error = %chain(&error), "the epoch could not be raised in the older database; the markers hold it");
+        }
+        for (place, found) in self.places.iter().zip(&self.markers) {
+            let raised = Marker { epoch, stores: self.stores.clone(), ..found.clone() };
+            match raised.write(&*place.store).await {
+                Ok(()) => {}
+                Err(error) if !place.mode.changes() => {
+                    warn!(store = %place.name, %error, "the marker of a store that takes no changes stays as it is");
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn initialise(&self, ledger: &dyn Ledger, epoch: u64) -> Result<()> {
+        let instance = self.markers[0].instance;
+        let identity = Identity { instance, epoch, mark: self.mark, stores: self.stores.clone() };
+        ledger.initialise(&identity).await.map_err(failed)
+    }
+
+    async fn scan<'a>(&'a self, parts: &'a Parts, epoch: u64, report: Report<'a>) -> Result<Scan<'a>> {
+        self.initialise(&*parts.ledger, epoch).await?;
+        let rebuilt = Rebuilt { epoch, ..Rebuilt::default() };
+        let mut scan = Scan { places: &self.places, parts, report, rebuilt, highest_epoch: 0 };
+        scan.tombstones().await?;
+        scan.sealed::<Bucket>(&layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
+        scan.sealed::<User>(&layout::accounts(), |user| Entry::User(Box::new(user))).await?;
+        for (adopted, folder) in [(true, Prefix::all()), (true, layout::overlays()), (false, Prefix::all())] {
+            for place in self.places.iter().filter(|place| self.adopted(place.id) == adopted) {
+                scan.attributes(place, &folder, adopted).await?;
+            }
+        }
+        scan.tombstones().await?;
+        scan.count().await?;
+        Ok(scan)
+    }
+
+    fn adopted(&self, id: StoreId) -> bool {
+        self.stores.iter().any(|store| store.id == id && store.adopted)
+    }
+}
+
+/// The objects of all stores on their way into the ledger.
+struct Scan<'a> {
+    places: &'a [Place],
+    parts: &'a Parts,
+    report: Report<'a>,
+    rebuilt: Rebuilt,
+    highest_epoch: u64,
+}
+
+/// Attributes that were found, with the copies of their revision.
+struct Sighting {
+    key: Key,
+    reading: Reading,
+    copies: Vec<CopyRow>,
+}
+
+impl Scan<'_> {
+    /// A tombstone is absolute: one that can't be read still tells by its name what it covers.
+    async fn tombstones(&mut self) -> Result<()> {
+        for place in self.places {
+            let mut read = objects(place, layout::tombstones(), TOMBSTONE_BYTES_MAX, |_| true).ready_chunks(GROUP);
+            while let Some(group) = read.next().await {
+                let mut records = vec![];
+                for object in group {
+                    let (key, bytes) = object.map_err(failed)?;
+                    let Some((id, revision)) = buried(&key) else { continue };
+                    let whole = bytes.as_deref().and_then(Tombstone::from_bytes);
+                    let tombstone = whole.filter(|found| (found.id, found.revision) == (id, revision));
+                    let tombstone = tombstone.unwrap_or_else(|| {
+                        self.report(
+                            FindingKind::AttributesBroken,
+                            &key,
+                            Some(id),
+                            "a tombstone that can't be read; kept",
+                        );
+                        bare_tombstone(id, revision)
+                    });
+                    self.highest_epoch = self.highest_epoch.max(tombstone.epoch);
+                    records.push((key, Entry::Tombstone(Box::new(tombstone))));
+                }
+                self.record(records).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sealed records below `folder`; the highest of each wins in the ledger.
+    async fn sealed<T: Sealed + Send>(&mut self, folder: &Prefix, entry: impl Fn(T) -> Entry + Send) -> Result<()> {
+        for place in self.places {
+            let mut read = objects(place, folder.clone(), RECORD_BYTES_MAX, |_| true);
+            while let Some(object) = read.next().await {
+                let (key, bytes) = object.map_err(failed)?;
+                let record = bytes.and_then(|bytes| sealed::unseal::<T>(&self.parts.secrets, &key, &bytes));
+                match record.filter(|record| record.key() == key) {
+                    Some(record) => drop(self.record(vec![(key, entry(record))]).await?),
+                    None => {
+                        self.report(FindingKind::AttributesBroken, &key, None, "a sealed record that can't be opened")
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Attributes of one place below `folder`. From a store that was not adopted only what is known already is taken.
+    async fn attributes(&mut self, place: &Place, folder: &Prefix, adopted: bool) -> Result<()> {
+        let (places, options) = (self.places, ListOptions::below(folder.clone()));
+        let keys = place.store.list(options).map_ok(|listed| listed.object.key);
+        let keys = keys.try_filter(|key| std::future::ready(holds_attributes(key)));
+        let sightings = keys.map_ok(|key| sight(places, place, key)).try_buffer_unordered(READS);
+        let mut groups = std::pin::pin!(sightings.try_chunks(GROUP));
+        while let Some(group) = groups.next().await {
+            let group = group.map_err(|broken| failed(broken.1))?;
+            self.take(place, group, adopted).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, place: &Place, group: Vec<Sighting>, adopted: bool) -> Result<()> {
+        let mut records = Vec::with_capacity(group.len());
+        let mut revisions = Vec::with_capacity(group.len());
+        for Sighting { key, reading, copies } in group {
+            let attributes = match reading {
+                Reading::Valid(attributes) => attributes,
+                Reading::Broken(why) => {
+                    self.report(FindingKind::AttributesBroken, &key, None, &why);
+                    continue;
+                }
+                Reading::Absent => continue,
+            };
+            if !adopted && self.parts.ledger.file(attributes.id).await.map_err(failed)?.is_none() {
+                let why = "on a store that was not adopted; `larder adopt` takes it in";
+                self.report(FindingKind::OrphanAttributes, &key, Some(attributes.id), why);
+                continue;
+            }
+            self.highest_epoch = self.highest_epoch.max(attributes.epoch);
+            // Counted where its first copy lies, for its attributes lie beside each.
+            let first = copies.first().is_none_or(|copy| copy.store == place.id);
+            let beside = !layout::overlays().contains(&key);
+            revisions.push((first && beside, copies.is_empty().then_some((attributes.id, attributes.key.clone()))));
+            records.push((key, Entry::Attributes { attributes, copies }));
+        }
+        for (recorded, (first, lost)) in self.record(records).await?.into_iter().zip(revisions) {
+            if matches!(recorded, None | Some(Recorded::Tombstoned)) {
+                continue;
+            }
+            self.rebuilt.revisions += u64::from(first);
+            if let Some((id, key)) = lost {
+                self.report(FindingKind::BytesMissing, &key, Some(id), "the bytes are on no store");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a group. A member that the ledger refuses by itself is reported and has no result.
+    async fn record(&mut self, group: Vec<(Key, Entry)>) -> Result<Vec<Option<Recorded>>> {
+        let (keys, entries): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        if entries.is_empty() {
+            return Ok(vec![]);
+        }
+        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), closes: None }).collect();
+        let mut taken = Vec::with_capacity(keys.len());
+        for (key, result) in keys.iter().zip(self.parts.ledger.record(records).await) {
+            taken.push(match result {
+                Ok(recorded) => Some(recorded),
+                Err(error @ (LedgerError::Taken(_) | LedgerError::NotFound)) => {
+                    self.report(FindingKind::AttributesBroken, key, None, &error.to_string());
+                    None
+                }
+                Err(error) => return Err(failed(error)),
+            });
+        }
+        Ok(taken)
+    }
+
+    /// Counts what is in the ledger now.
+    async fn count(&mut self) -> Result<()> {
+        let ledger = &*self.parts.ledger;
+        let mut query = FileQuery { limit: 1000, ..FileQuery::default() };
+        loop {
+            let page = ledger.files(&query).await.map_err(failed)?;
+            let Some(last) = page.last() else { break };
+            query.after = Some(last.attributes.id);
+            self.rebuilt.files += page.len() as u64;
+        }
+        let mut after = None;
+        loop {
+            let page = ledger.tombstones(after, 1000).await.map_err(failed)?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.id, last.revision));
+            self.rebuilt.tombstones += page.len() as u64;
+        }
+        self.rebuilt.users = ledger.users().await.map_err(failed)?.len() as u64;
+        self.rebuilt.buckets = ledger.buckets().await.map_err(failed)?.len() as u64;
+        Ok(())
+    }
+
+    fn report(&mut self, kind: FindingKind, key: &Key, id: Option<FileId>, detail: &str) {
+        self.rebuilt.findings += 1;
+        (self.report)(Finding { kind, key: Some(key.to_string()), id, detail: detail.to_owned() });
+    }
+}
+
+/// Reads attributes, and looks on every place for the bytes that they describe: a copy whose own attributes are damaged counts too.
+async fn sight(places: &[Place], place: &Place, key: Key) -> core::Result<Sighting> {
+    let reading = place.attributes_at(&key).await?;
+    let mut copies = vec![];
+    if let Reading::Valid(attributes) = &reading {
+        for place in places {
+            if place.size_if_readable(&attributes.key).await? == Some(attributes.size) {
+                copies.push(present(place.id));
+            }
+        }
+    }
+    Ok(Sighting { key, reading, copies })
+}
+
+/// The objects below a folder of Larder's own, some at once; `None` for one that can't be read although the store shows itself.
+fn objects(
+    place: &Place,
+    folder: Prefix,
+    max: u64,
+    wanted: impl Fn(&Key) -> bool + Send + 'static,
+) -> impl Stream<Item = core::Result<(Key, Option<bytes::Bytes>)>> + Unpin + '_ {
+    let keys = place.store.list(ListOptions::below(folder)).map_ok(|listed| listed.object.key);
+    let keys = keys.try_filter(move |key| std::future::ready(wanted(key)));
+    let read = keys.map_ok(move |key| async move {
+        match place.read(&key, max).await {
+            Ok(bytes) => Ok((key, bytes)),
+            Err(_) => match place.read(&key, max).await {
+                Ok(bytes) => Ok((key, bytes)),
+                Err(_) => place.confirm().await.map(|()| (key, None)),
+            },
+        }
+    });
+    Box::pin(read.try_buffer_unordered(READS))
+}
+
+impl Place {
+    /// As [`Place::size_of`], but an object that can't be looked at while the store shows itself counts as absent.
+    async fn size_if_readable(&self, key: &Key) -> core::Result<Option<u64>> {
+        match self.size_of(key).await {
+            Ok(size) => Ok(size),
+            Err(_) => match self.size_of(key).await {
+                Ok(size) => Ok(size),
+                Err(_) => self.confirm().await.map(|()| None),
+            },
+        }
+    }
+}
+
+fn holds_attributes(key: &Key) -> bool {
+    key.as_str().ends_with(Attributes::SUFFIX) || layout::overlays().contains(key)
+}
+
+/// What a tombstone's key says: the file, and the revision where it is one revision's.
+pub(crate) fn buried(key: &Key) -> Option<(FileId, Option<u64>)> {
+    let last = key.segments().next_back()?;
+    match last.split_once('.') {
+        None => Some((FileId::parse(last)?, None)),
+        Some((id, revision)) => Some((FileId::parse(id)?, Some(revision.parse().ok()?))),
+    }
+}
+
+/// A tombstone of which only the name is left.
+fn bare_tombstone(id: FileId, revision: Option<u64>) -> Tombstone {
+    Tombstone {
+        larder: 1,
+        id,
+        revision,
+        bucket_id: BucketId(uuid::Uuid::nil()),
+        owner_id: UserId(uuid::Uuid::nil()),
+        epoch: 0,
+        version: 0,
+        purged_at: Timestamp::from_millis(0),
+        keys: vec![],
+        stores: vec![],
+        created_by_key: vec![],
+    }
+}
+
+fn place(mount: &Mount, marker: &Marker) -> Place {
+    Place { id: marker.itself, name: mount.name.clone(), store: mount.store.clone(), mode: mount.mode }
+}
+
+fn check_marker(mount: &Mount, found: &Marker, secrets: &str) -> Result<()> {
+    if found.format > FORMAT {
+        return Err(StartError::NewerForm { store: mount.name.to_string(), form: found.format });
+    }
+    if found.master != secrets {
+        return Err(StartError::WrongSecrets);
+    }
+    Ok(())
+}
+
+/// All markers are of one installation, and no two of one store.
+fn check_one_installation(places: &[Place], markers: &[Marker]) -> Result<()> {
+    let Some(first) = markers.first() else {
+        return Err(StartError::Configuration(
+            "none of the stores holds an installation: there is nothing to rebuild".into(),
+        ));
+    };
+    let mut seen = BTreeMap::new();
+    for (place, marker) in places.iter().zip(markers) {
+        if marker.instance != first.instance {
+            return Err(StartError::ForeignStore { store: place.name.to_string(), found: marker.instance.to_string() });
+        }
+        if let Some(other) = seen.insert(place.id, place.name.to_string()) {
+            return Err(StartError::SameStore { first: other, second: place.name.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Every store that any marker tells of; adopted where one says so.
+fn known_stores(markers: &[Marker]) -> Vec<KnownStore> {
+    let mut known = BTreeMap::<StoreId, KnownStore>::new();
+    for store in markers.iter().flat_map(|marker| &marker.stores) {
+        let entry = known.entry(store.id).or_insert_with(|| store.clone());
+        entry.adopted |= store.adopted;
+    }
+    known.into_values().collect()
+}
+
+/// A known store that is not configured, or does not show itself, would take its files with it.
+fn check_all_there(stores: &[KnownStore], places: &[Place], unmarked: &[&Mount]) -> Result<()> {
+    let here: BTreeSet<StoreId> = places.iter().map(|place| place.id).collect();
+    match stores.iter().find(|store| !here.contains(&store.id)) {
+        Some(store) if unmarked.iter().any(|mount| mount.name.as_str() == store.name) => {
+            Err(StartError::StoreAway { store: store.name.clone(), found: "missing".into() })
+        }
+        Some(store) => Err(StartError::StoreMissing(store.name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The identity of the ledger that is replaced. One that can't be read is why there is a rebuild.
+async fn older_identity(older: Option<&dyn Ledger>) -> Option<Identity> {
+    match older?.identity().await {
+        Ok(identity) => identity,
+        Err(error) => {
+            warn!(error = %chain(&error), "the older database can't be read; the markers tell the epoch");
+            None
+        }
+    }
+}
+
+fn failed(error: impl Into<BoxError>) -> StartError {
+    StartError::Failed(error.into())
+}
