@@ -197,6 +197,8 @@ impl Names {
         while let Some(entry) = raw.next() {
             let entry = match entry {
                 Err(Errno::INTR) => continue,
+                // The folder is being removed.
+                Err(Errno::NOENT) => break,
                 entry => entry?,
             };
             names.push(entry.file_name().to_bytes(), entry.file_type())?;

@@ -183,7 +183,8 @@ impl LocalStore {
             let (walk, mut found) = step.and_then(|step| step)?;
             Ok(found.pop_front().map(|first| (first, At::On(walk, found))))
         })
-        .map_err(move |fault: Fault| fault.at(Op::List, &subject, self))
+        // A folder that goes while it is read is empty; only the root's own end is told, as the outage that it is.
+        .map_err(move |fault: Fault| if fault.is_absent() { gone() } else { fault }.at(Op::List, &subject, self))
     }
 
     /// Runs a call about one object on the pool of names.
@@ -194,7 +195,7 @@ impl LocalStore {
         act: impl FnOnce(&Arc<Inner>) -> Outcome<T> + Send + 'static,
     ) -> Result<T> {
         let inner = self.inner.clone();
-        let acted = self.inner.files.run(move || act(&inner)).await;
+        let acted = self.inner.files.run(move || act(&inner).map_err(|fault| inner.absent(fault))).await;
         acted.and_then(|acted| acted).map_err(|fault| fault.at(op, subject, self))
     }
 }

@@ -1,5 +1,7 @@
 //! What a directory promises beyond the laws of every store.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
