@@ -211,9 +211,4 @@ mod tests {
             ["`new` has no row", "`fake` has a row but is not in the workspace"]
         );
     }
-
-    #[test]
-    fn the_workspace_obeys_the_table() {
-        run(&[]).unwrap();
-    }
 }

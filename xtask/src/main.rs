@@ -25,7 +25,8 @@ const COMMANDS: &[(&str, &str, Run)] = &[
 ];
 
 /// What `bench` starts as processes of their own; left out of the help because nobody types them.
-const INNER: &[(&str, Run)] = &[("bench-inner", bench::inner), ("bench-peer", bench::peer)];
+const INNER: &[(&str, Run)] =
+    &[("bench-inner", bench::inner), ("bench-peer", bench::peer), ("bench-responder", bench::responder)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
