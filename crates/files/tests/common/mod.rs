@@ -1,0 +1,179 @@
+//! An installation in memory: one disk, one ledger, virtual time, seeded randomness; any number of processes one after another.
+#![allow(dead_code, unused_imports, clippy::disallowed_methods, clippy::unwrap_used)]
+
+use futures_util::{FutureExt, future::BoxFuture};
+use larder_files::{
+    Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
+    Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Secrets, Settings, Spawn, StoreMode, StoreName, Timestamp,
+    ledger::MemoryLedger,
+};
+use larder_storage_core::{Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Store};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Time that passes only when somebody waits, and randomness that counts.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    millis: AtomicU64,
+    drawn: AtomicU64,
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_795_275_045_000 + self.millis.load(Ordering::SeqCst) as i64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.millis.fetch_add(span.as_millis() as u64, Ordering::SeqCst);
+        tokio::task::yield_now().boxed()
+    }
+}
+
+impl Entropy for World {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let mut x = self.drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// Tasks of the test's own runtime.
+#[derive(Debug)]
+pub(crate) struct Tasks;
+
+impl Spawn for Tasks {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+pub(crate) struct Larder {
+    pub(crate) disk: MemoryDisk,
+    pub(crate) ledger: MemoryLedger,
+    pub(crate) world: Arc<World>,
+    nodes: AtomicU64,
+}
+
+impl Larder {
+    pub(crate) fn new() -> Self {
+        Self::over(MemoryOptions::with_staging())
+    }
+
+    pub(crate) fn over(options: MemoryOptions) -> Self {
+        let (disk, ledger) = (MemoryDisk::new(options), MemoryLedger::new());
+        Self { disk, ledger, world: Arc::default(), nodes: AtomicU64::new(0) }
+    }
+
+    /// The disk as a new process opens it.
+    pub(crate) fn store(&self) -> MemoryStore {
+        let node = format!("n{}", self.nodes.fetch_add(1, Ordering::SeqCst));
+        MemoryStore::open(&self.disk, "disk", NodeId::new(&node).unwrap())
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        Environment { clock: self.world.clone(), entropy: self.world.clone(), spawn: Arc::new(Tasks) }
+    }
+
+    pub(crate) fn parts(&self, store: Arc<dyn Store>, ledger: MemoryLedger) -> Parts {
+        let mount = Mount { name: StoreName::new("disk").unwrap(), store, mode: StoreMode::Edit };
+        let secrets = Secrets::new([7; 32]);
+        Parts { stores: vec![mount], ledger: Arc::new(ledger), environment: self.environment(), secrets }
+    }
+
+    pub(crate) async fn start(&self) -> (Files, Recovered) {
+        let store = Arc::new(self.store());
+        Files::start(self.parts(store, self.ledger.another()), Settings::default()).await.unwrap()
+    }
+
+    /// A new ledger from what lies on the disk; it becomes this larder's.
+    pub(crate) async fn rebuild(&mut self) -> (Rebuilt, Vec<Finding>) {
+        let (older, fresh) = (self.ledger.another(), MemoryLedger::new());
+        let parts = self.parts(Arc::new(self.store()), fresh.clone());
+        let mut findings = vec![];
+        let report = &mut |finding| findings.push(finding);
+        let rebuilt = larder_files::rebuild(parts, Settings::default(), Some(Arc::new(older)), report).await.unwrap();
+        self.ledger = fresh;
+        (rebuilt, findings)
+    }
+
+    pub(crate) fn objects(&self) -> Vec<(Key, bytes::Bytes)> {
+        self.disk.objects()
+    }
+
+    /// Keys that anybody may see.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let all = self.objects().into_iter().map(|(key, _)| key.to_string());
+        all.filter(|key| !key.starts_with(".larder/")).collect()
+    }
+
+    pub(crate) fn bytes_at(&self, key: &Key) -> Option<bytes::Bytes> {
+        self.objects().into_iter().find(|(found, _)| found == key).map(|(_, bytes)| bytes)
+    }
+}
+
+pub(crate) fn local() -> Caller {
+    Caller::local()
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// Puts a file of this name whose content is its name, too.
+pub(crate) async fn put(files: &Files, name: &str) -> File {
+    put_content(files, name, name.to_owned()).await
+}
+
+pub(crate) async fn put_content(files: &Files, name: &str, content: impl Into<bytes::Bytes>) -> File {
+    let receive = Receive { bucket: "documents".into(), name_hint: name.into(), ..Receive::default() };
+    let received = files.receive(&local(), receive, Body::from(content.into())).await.unwrap();
+    let new = NewFile { name: name.into(), tags: vec!["t".into()], ..NewFile::default() };
+    files.create(&local(), received, new).await.unwrap().file
+}
+
+pub(crate) async fn replace(files: &Files, id: FileId, content: &str) -> File {
+    let received = files.receive_revision(&local(), id, Body::from(content.to_owned())).await.unwrap();
+    files.replace(&local(), id, received, None, None).await.unwrap()
+}
+
+pub(crate) async fn dump(files: &Files) -> Vec<String> {
+    let mut lines = vec![];
+    files
+        .dump(&mut |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    lines
+}
+
+/// The whole content, as it is served.
+pub(crate) async fn content(files: &Files, id: FileId) -> Result<Vec<u8>, larder_files::Error> {
+    use futures_util::TryStreamExt;
+    let file = files.describe(&local(), id).await?;
+    let content = files.open(&local(), &file, None, None).await?;
+    let blocks: Vec<_> = content.body.try_collect().await.map_err(larder_files::Error::internal)?;
+    Ok(blocks.concat())
+}
+
+pub(crate) async fn fsck(files: &Files, options: FsckOptions) -> (FsckSummary, Vec<Finding>) {
+    let mut findings = vec![];
+    let summary = files.fsck(options, &mut |finding| findings.push(finding)).await.unwrap();
+    (summary, findings)
+}
+
+pub(crate) fn kinds(findings: &[Finding]) -> Vec<FindingKind> {
+    findings.iter().map(|finding| finding.kind).collect()
+}
