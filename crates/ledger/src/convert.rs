@@ -1,0 +1,223 @@
+//! Rows to words of `larder-files`, and back. What a row holds that no version of Larder wrote is an error, never a guess.
+
+use crate::entity::{claims, copies, files, meta, reservations, revisions, tags};
+use larder_files::{
+    Attributes, FileId, Rank, Sha256, StoreId, Timestamp, Tombstone, canonical,
+    ledger::{Claim, CopyRow, CopyState, Identity, LedgerError, Purpose, Reservation, Result, RevisionRow},
+};
+use larder_storage_core::{Key, NodeId};
+use sea_orm::DbErr;
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Numbers that SQL can't hold.
+pub(crate) struct Wide;
+
+impl Wide {
+    /// Refuses what is more than an `i64`.
+    pub(crate) fn check(numbers: &[u64]) -> Result<()> {
+        match numbers.iter().find(|number| i64::try_from(**number).is_err()) {
+            Some(number) => Err(LedgerError::Internal(format!("{number} is more than the ledger can hold").into())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A number that [`Wide::check`] let pass.
+pub(crate) fn int(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(crate) fn wrong(what: &str) -> DbErr {
+    DbErr::Type(format!("the ledger holds {what} that can't be read"))
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> Result<Sha256, DbErr> {
+    bytes.try_into().map(Sha256).map_err(|_| wrong("a digest"))
+}
+
+pub(crate) fn rank(epoch: i64, version: i64, hash: &[u8]) -> Result<Rank, DbErr> {
+    Ok(Rank { epoch: epoch.cast_unsigned(), version: version.cast_unsigned(), digest: digest(hash)? })
+}
+
+pub(crate) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("canonical JSON is UTF-8")
+}
+
+pub(crate) fn record<T: DeserializeOwned>(text: &str) -> Result<T, DbErr> {
+    serde_json::from_str(text).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+pub(crate) fn record_text(record: &impl Serialize) -> String {
+    text(canonical(&serde_json::to_value(record).expect("a record holds only what JSON has")))
+}
+
+pub(crate) fn tombstone(text: &str) -> Result<Tombstone, DbErr> {
+    Tombstone::from_bytes(text.as_bytes()).ok_or_else(|| wrong("a tombstone"))
+}
+
+fn node(text: &str) -> Result<NodeId, DbErr> {
+    NodeId::new(text).ok_or_else(|| wrong("a node"))
+}
+
+pub(crate) fn identity(row: &meta::Model) -> Result<Identity, DbErr> {
+    Ok(Identity {
+        instance: row.instance,
+        epoch: row.epoch.cast_unsigned(),
+        mark: row.mark.cast_unsigned(),
+        stores: record(&row.stores)?,
+    })
+}
+
+pub(crate) fn meta_row(identity: &Identity, claims: u64) -> meta::Model {
+    meta::Model {
+        id: 1,
+        instance: identity.instance,
+        epoch: int(identity.epoch),
+        mark: int(identity.mark),
+        stores: record_text(&identity.stores),
+        claims: int(claims),
+    }
+}
+
+pub(crate) fn file_row(rank: Rank, attributes: &Attributes) -> files::Model {
+    files::Model {
+        id: attributes.id.0,
+        epoch: int(rank.epoch),
+        version: int(rank.version),
+        digest: rank.digest.0.to_vec(),
+        revision: int(attributes.revision),
+        bucket_id: attributes.bucket_id.0,
+        owner_id: attributes.owner_id.0,
+        name: attributes.name.clone(),
+        name_folded: attributes.name.to_lowercase(),
+        deleted: attributes.deleted_at.is_some(),
+        attributes: text(attributes.to_bytes()),
+    }
+}
+
+/// A tag that is given twice is one.
+pub(crate) fn tag_rows(attributes: &Attributes) -> Vec<tags::Model> {
+    let tags: BTreeSet<_> = attributes.tags.iter().cloned().collect();
+    tags.into_iter().map(|tag| tags::Model { tag, file_id: attributes.id.0 }).collect()
+}
+
+pub(crate) fn revision_row(rank: Rank, attributes: &Attributes) -> revisions::Model {
+    revisions::Model {
+        file_id: attributes.id.0,
+        revision: int(attributes.revision),
+        epoch: int(rank.epoch),
+        version: int(rank.version),
+        digest: rank.digest.0.to_vec(),
+        key: attributes.key.to_string(),
+        size: int(attributes.size),
+        sha256: attributes.sha256.0.to_vec(),
+        crc64nvme: attributes.crc64nvme.cast_signed(),
+        content_type: attributes.content_type.clone(),
+        revised_at: attributes.revised_at.as_millis(),
+    }
+}
+
+pub(crate) fn revision(row: revisions::Model, copies: Vec<CopyRow>) -> Result<RevisionRow, DbErr> {
+    Ok(RevisionRow {
+        file: FileId(row.file_id),
+        revision: row.revision.cast_unsigned(),
+        key: Key::new(&row.key).map_err(|_| wrong("a key"))?,
+        size: row.size.cast_unsigned(),
+        sha256: digest(&row.sha256)?,
+        crc64nvme: row.crc64nvme.cast_unsigned(),
+        content_type: row.content_type,
+        revised_at: Timestamp::from_millis(row.revised_at),
+        copies,
+    })
+}
+
+const STATES: [CopyState; 5] =
+    [CopyState::Pending, CopyState::Present, CopyState::Verified, CopyState::Dropping, CopyState::Lost];
+
+pub(crate) fn copy_row(file: FileId, revision: u64, copy: &CopyRow) -> copies::Model {
+    let state = STATES.iter().position(|state| *state == copy.state).expect("every state is listed");
+    copies::Model {
+        file_id: file.0,
+        revision: int(revision),
+        store_id: copy.store.0,
+        state: int(state as u64),
+        verified_at: copy.verified_at.map(Timestamp::as_millis),
+    }
+}
+
+fn copy(store: Uuid, state: i64, verified_at: Option<i64>) -> Option<CopyRow> {
+    let state = *STATES.get(usize::try_from(state).ok()?)?;
+    Some(CopyRow { store: StoreId(store), state, verified_at: verified_at.map(Timestamp::from_millis) })
+}
+
+/// Copies as one text, so that a file and its copies are one row of one statement: `<store in hex>:<state>:<verified_at>`,
+/// divided by spaces.
+pub(crate) fn copies_of(text: Option<&str>) -> Result<Vec<CopyRow>, DbErr> {
+    let one = |text: &str| {
+        let mut parts = text.split(':');
+        let store = Uuid::parse_str(parts.next()?).ok()?;
+        let state = parts.next()?.parse().ok()?;
+        let at = parts.next().filter(|at| !at.is_empty()).map(str::parse).transpose().ok()?;
+        copy(store, state, at)
+    };
+    let mut copies = text.unwrap_or_default().split_ascii_whitespace().map(one).collect::<Option<Vec<_>>>();
+    copies.iter_mut().for_each(|copies| copies.sort_by_key(|copy| copy.store));
+    copies.ok_or_else(|| wrong("a copy"))
+}
+
+pub(crate) fn claim_row(claim: &Claim) -> claims::Model {
+    claims::Model {
+        id: int(claim.id),
+        file_id: claim.file.0,
+        purge: claim.purpose == Purpose::Purge,
+        node: claim.node.to_string(),
+        version: int(claim.version),
+        revision: int(claim.revision),
+        opened_at: claim.opened_at.as_millis(),
+    }
+}
+
+pub(crate) fn claim(row: claims::Model) -> Result<Claim, DbErr> {
+    Ok(Claim {
+        id: row.id.cast_unsigned(),
+        file: FileId(row.file_id),
+        purpose: if row.purge { Purpose::Purge } else { Purpose::Change },
+        node: node(&row.node)?,
+        version: row.version.cast_unsigned(),
+        revision: row.revision.cast_unsigned(),
+        opened_at: Timestamp::from_millis(row.opened_at),
+    })
+}
+
+pub(crate) fn reservation_row(key: Sha256, reservation: &Reservation) -> reservations::Model {
+    let empty =
+        reservations::Model { key: key.0.to_vec(), node: None, request: None, status: None, file_id: None, at: None };
+    match reservation {
+        Reservation::Running { node } => reservations::Model { node: Some(node.to_string()), ..empty },
+        Reservation::Done { request, status, file, at } => reservations::Model {
+            request: Some(request.0.to_vec()),
+            status: Some((*status).into()),
+            file_id: Some(file.0),
+            at: Some(at.as_millis()),
+            ..empty
+        },
+        Reservation::Made => unreachable!("a reservation that was made is kept as running"),
+    }
+}
+
+pub(crate) fn reservation(row: reservations::Model) -> Result<(Sha256, Reservation), DbErr> {
+    let key = digest(&row.key)?;
+    let reservation = match (row.node, row.request, row.status, row.file_id, row.at) {
+        (Some(on), ..) => Reservation::Running { node: node(&on)? },
+        (None, Some(request), Some(status), Some(file), Some(at)) => Reservation::Done {
+            request: digest(&request)?,
+            status: u16::try_from(status).map_err(|_| wrong("a status"))?,
+            file: FileId(file),
+            at: Timestamp::from_millis(at),
+        },
+        _ => return Err(wrong("a reservation")),
+    };
+    Ok((key, reservation))
+}

@@ -1,0 +1,162 @@
+//! The schema, as migrations that are never changed once released. A migration is written out: it must go on making what it
+//! made then, whatever the entities become.
+
+use sea_orm_migration::{
+    prelude::*,
+    schema::{big_integer, big_integer_null, binary, binary_null, boolean, string, string_null, text, uuid, uuid_null},
+};
+
+/// All migrations, oldest first.
+pub(crate) struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(First)]
+    }
+}
+
+impl Migrator {
+    /// Names of the migrations that this version knows, oldest first.
+    pub(crate) fn known() -> Vec<String> {
+        Self::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+    }
+}
+
+/// The tables of the first version.
+struct First;
+
+impl MigrationName for First {
+    fn name(&self) -> &str {
+        "m0001_first"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for First {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in tables() {
+            manager.create_table(table).await?;
+        }
+        for (table, columns) in INDEXES {
+            let mut index = Index::create();
+            index.name(format!("{table}_{}", columns.join("_"))).table(*table);
+            for column in *columns {
+                index.col(*column);
+            }
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Each filter of a list with the order of its answer; and what is looked up by something else than its key.
+const INDEXES: &[(&str, &[&str])] = &[
+    ("files", &["bucket_id", "deleted", "id"]),
+    ("files", &["owner_id", "deleted", "id"]),
+    ("files", &["name"]),
+    ("files", &["deleted", "id"]),
+    ("tags", &["file_id"]),
+    ("reservations", &["node"]),
+];
+
+fn tables() -> Vec<TableCreateStatement> {
+    vec![
+        table(
+            "meta",
+            &mut [big("id"), uuid("instance"), big("epoch"), big("mark"), text("stores"), big("claims")],
+            &["id"],
+        ),
+        table("files", &mut files(), &["id"]),
+        table("tags", &mut [text("tag"), uuid("file_id")], &["tag", "file_id"]),
+        table("revisions", &mut revisions(), &["file_id", "revision"]),
+        table("copies", &mut copies(), &["file_id", "revision", "store_id"]),
+        table("given", &mut [uuid("file_id"), big("version"), big("revision")], &["file_id"]),
+        table("claims", &mut claims(), &["id"]),
+        table("tombstones", &mut [uuid("file_id"), big("revision"), text("tombstone")], &["file_id", "revision"]),
+        table("reservations", &mut reservations(), &["key"]),
+        table("users", &mut [uuid("id"), unique(string("name")), text("record")], &["id"]),
+        table("buckets", &mut [uuid("id"), unique(string("name")), text("record")], &["id"]),
+    ]
+}
+
+fn table(name: &'static str, columns: &mut [ColumnDef], key: &[&'static str]) -> TableCreateStatement {
+    let mut table = Table::create();
+    table.table(name);
+    for column in columns {
+        table.col(column);
+    }
+    let mut primary = Index::create();
+    for column in key {
+        primary.col(*column);
+    }
+    table.primary_key(&mut primary);
+    table
+}
+
+fn big(name: &'static str) -> ColumnDef {
+    big_integer(name)
+}
+
+fn unique(mut column: ColumnDef) -> ColumnDef {
+    column.unique_key();
+    column
+}
+
+fn files() -> [ColumnDef; 11] {
+    [
+        uuid("id"),
+        big("epoch"),
+        big("version"),
+        binary("digest"),
+        big("revision"),
+        uuid("bucket_id"),
+        uuid("owner_id"),
+        text("name"),
+        text("name_folded"),
+        boolean("deleted"),
+        text("attributes"),
+    ]
+}
+
+fn revisions() -> [ColumnDef; 11] {
+    [
+        uuid("file_id"),
+        big("revision"),
+        big("epoch"),
+        big("version"),
+        binary("digest"),
+        text("key"),
+        big("size"),
+        binary("sha256"),
+        big("crc64nvme"),
+        string("content_type"),
+        big("revised_at"),
+    ]
+}
+
+fn copies() -> [ColumnDef; 5] {
+    [uuid("file_id"), big("revision"), uuid("store_id"), big("state"), big_integer_null("verified_at")]
+}
+
+fn claims() -> [ColumnDef; 7] {
+    [
+        big("id"),
+        unique(uuid("file_id")),
+        boolean("purge"),
+        string("node"),
+        big("version"),
+        big("revision"),
+        big("opened_at"),
+    ]
+}
+
+fn reservations() -> [ColumnDef; 6] {
+    [
+        binary("key"),
+        string_null("node"),
+        binary_null("request"),
+        big_integer_null("status"),
+        uuid_null("file_id"),
+        big_integer_null("at"),
+    ]
+}

@@ -1,0 +1,322 @@
+//! [`SqliteLedger`]: the contract over one file.
+
+use crate::{
+    convert,
+    entity::{buckets, claims, files, meta, reservations, revisions, tags, tombstones, users},
+    open::{self, Durability, Open, OpenError, Place},
+    work::{Answer, Call},
+    writer::{Writer, ledger_error},
+};
+use async_trait::async_trait;
+use larder_files::{
+    Attributes, Bucket, FileId, Ledger, Sha256, Timestamp, Tombstone, User, UserId,
+    ledger::{
+        Claim, FileQuery, FileRow, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result, RevisionRow,
+    },
+};
+use larder_storage_core::NodeId;
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, SqlxSqliteConnector,
+    sea_query::{Expr, ExprTrait},
+};
+use sqlx::{Row, SqlitePool};
+use std::{collections::BTreeSet, path::Path};
+
+/// Connections that read. SQLite's readers don't wait for the writer; more of them than cores only take memory.
+const READERS: u32 = 4;
+
+/// A ledger in a SQLite file, shared by the processes of one machine. Cloning is cheap.
+///
+/// Changes are durable when they are answered. Those of one process go through one writer, which does whatever waits in one
+/// transaction; those of several wait for each other, at most ten seconds.
+///
+/// It must be opened, used and closed on a tokio runtime with IO and time.
+#[derive(Clone, Debug)]
+pub struct SqliteLedger {
+    place: Place,
+    writer: Writer,
+    readers: SqlitePool,
+    orm: DatabaseConnection,
+}
+
+impl SqliteLedger {
+    /// Opens the database at `path`, making or migrating it where that is needed. Its folder must exist.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do; nothing was changed then.
+    pub async fn open(path: &Path, open: Open) -> Result<Self, OpenError> {
+        let place = open::prepare(path, open)?;
+        let refused = |error: sqlx::Error| {
+            let text = error.to_string();
+            open::refused_by(&place, &error, text.into())
+        };
+        let pool = open::writer(&place).await.map_err(refused)?;
+        let epoch = open::migrate(&place, &pool).await?;
+        let readers = open::readers(&place, READERS);
+        let orm = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone());
+        let writer = Writer::start(place.clone(), pool, epoch);
+        Ok(Self { place, writer, readers, orm })
+    }
+
+    /// The settings that decide whether a commit is durable, read back from a connection.
+    ///
+    /// # Errors
+    /// `Unavailable` where the database can't be reached.
+    pub async fn durability(&self) -> Result<Durability> {
+        let unavailable = |error: sqlx::Error| LedgerError::Unavailable(error.into());
+        let mut connection = self.readers.acquire().await.map_err(unavailable)?;
+        Durability::of(&mut connection).await.map_err(unavailable)
+    }
+
+    /// Finishes what waits, writes the log back into the file and closes it. Clones of this handle must have gone: the writer
+    /// ends with the last of them.
+    pub async fn close(self) {
+        let Self { readers, writer, orm, .. } = self;
+        drop(orm);
+        readers.close().await;
+        writer.closed().await;
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    async fn done(&self, call: Call) -> Result<()> {
+        match self.writer.call(call).await {
+            Answer::Done(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+}
+
+/// An answer of another kind than its call: only a writer that ended gives one, and that is `Done` with the reason.
+fn out_of_kind(answer: &Answer) -> LedgerError {
+    match answer {
+        Answer::Done(Err(error)) => error.echo(),
+        other => LedgerError::Internal(format!("the ledger's writer answered {other:?}").into()),
+    }
+}
+
+/// The copies of a row's revision as one text ([`convert::copies_of`]).
+fn copies_text(table: &str) -> String {
+    let file = if table == "files" { "id" } else { "file_id" };
+    format!(
+        "(SELECT group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ') FROM copies c \
+         WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
+    )
+}
+
+fn file_row(attributes: &str, copies: Option<&str>) -> Result<FileRow, DbErr> {
+    let attributes: Attributes = convert::record(attributes)?;
+    Ok(FileRow { attributes, copies: convert::copies_of(copies)? })
+}
+
+/// The least text above every text that begins with `prefix`; `None` where there is none.
+fn above(prefix: &str) -> Option<String> {
+    let mut head = prefix.to_owned();
+    while let Some(last) = head.pop() {
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(last as u32 + 1),
+        };
+        if let Some(next) = next {
+            head.push(next);
+            return Some(head);
+        }
+    }
+    None
+}
+
+fn condition(query: &FileQuery) -> Condition {
+    use files::Column;
+    let of_tag = |tag: &String| {
+        let files = tags::Entity::find().select_only().column(tags::Column::FileId).filter(tags::Column::Tag.eq(tag));
+        Column::Id.in_subquery(files.into_query())
+    };
+    let holds = |q: &String| Expr::cust_with_values("instr(name_folded, ?) > 0", [q.to_lowercase()]);
+    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
+    Condition::all()
+        .add_option(query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)))
+        .add_option(query.owner.map(|owner| Column::OwnerId.eq(owner.0)))
+        .add_option(query.name.as_ref().map(|name| Column::Name.eq(name)))
+        .add_option(prefix.map(|prefix| Column::Name.gte(prefix)))
+        .add_option(prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)))
+        .add_option(query.q.as_ref().filter(|q| !q.is_empty()).map(holds))
+        .add_option(query.tag.as_ref().map(of_tag))
+        .add_option(query.deleted.map(|deleted| Column::Deleted.eq(deleted)))
+        .add_option(query.after.map(|after| Column::Id.gt(after.0)))
+}
+
+#[derive(FromQueryResult)]
+struct RevisionWithCopies {
+    #[sea_orm(nested)]
+    row: revisions::Model,
+    copies: Option<String>,
+}
+
+async fn revisions_where(db: &DatabaseConnection, condition: Condition) -> Result<Vec<RevisionRow>> {
+    let query = revisions::Entity::find()
+        .expr_as(Expr::cust(copies_text("revisions")), "copies")
+        .filter(condition)
+        .order_by_asc(revisions::Column::Revision);
+    let rows = query.into_model::<RevisionWithCopies>().all(db).await.map_err(ledger_error)?;
+    let read = |row: RevisionWithCopies| convert::revision(row.row, convert::copies_of(row.copies.as_deref())?);
+    rows.into_iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn identity(&self) -> Result<Option<Identity>> {
+        let row = meta::Entity::find().one(&self.orm).await.map_err(ledger_error)?;
+        let identity = row.as_ref().map(convert::identity).transpose().map_err(ledger_error)?;
+        if let Some(identity) = &identity {
+            self.writer.epoch().see(identity.epoch);
+        }
+        Ok(identity)
+    }
+
+    async fn initialise(&self, identity: &Identity) -> Result<()> {
+        self.done(Call::Initialise(identity.clone())).await
+    }
+
+    async fn raise_mark(&self) -> Result<u64> {
+        match self.writer.call(Call::RaiseMark).await {
+            Answer::Mark(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+
+    async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
+        match self.writer.call(Call::Claim { file, purpose, node: node.clone(), now }).await {
+            Answer::Claim(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+
+    async fn harden(&self, claim: u64) -> Result<()> {
+        self.done(Call::Harden(claim)).await
+    }
+
+    async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
+        let row = claims::Entity::find().filter(claims::Column::FileId.eq(file.0)).one(&self.orm).await;
+        row.and_then(|row| row.map(convert::claim).transpose()).map_err(ledger_error)
+    }
+
+    async fn claims(&self) -> Result<Vec<Claim>> {
+        let rows = claims::Entity::find().order_by_asc(claims::Column::Id).all(&self.orm).await;
+        rows.and_then(|rows| rows.into_iter().map(convert::claim).collect()).map_err(ledger_error)
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
+        let members = records.len();
+        match self.writer.call(Call::Record(records)).await {
+            Answer::Recorded(results) => results,
+            other => (0..members).map(|_| Err(out_of_kind(&other))).collect(),
+        }
+    }
+
+    async fn reserve(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation> {
+        match self.writer.call(Call::Reserve { key, node: node.clone(), since }).await {
+            Answer::Reservation(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+
+    async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()> {
+        self.done(Call::Unreserve { key, node: node.clone() }).await
+    }
+
+    async fn unreserve_all(&self, node: &NodeId) -> Result<()> {
+        self.done(Call::UnreserveAll(node.clone())).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>> {
+        let claiming = claims::Entity::find().select_only().column(claims::Column::Node).distinct();
+        let running = reservations::Column::Node;
+        let reserving = reservations::Entity::find().select_only().column(running).distinct();
+        let claiming: Vec<String> = claiming.into_tuple().all(&self.orm).await.map_err(ledger_error)?;
+        let reserving = reserving.filter(running.is_not_null()).into_tuple();
+        let reserving: Vec<String> = reserving.all(&self.orm).await.map_err(ledger_error)?;
+        let nodes: BTreeSet<_> = claiming.iter().chain(&reserving).filter_map(|node| NodeId::new(node)).collect();
+        Ok(nodes.into_iter().collect())
+    }
+
+    /// By sqlx itself: the one query behind every download, and sea-orm would build its text each time.
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
+        static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            format!("SELECT attributes, {} FROM files WHERE id = ?1", copies_text("files"))
+        });
+        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
+        let query = sqlx::query(SQL.as_str()).bind(&id.0.as_bytes()[..]);
+        let Some(row) = query.fetch_optional(&self.readers).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let attributes: &str = row.try_get(0).map_err(failed)?;
+        file_row(attributes, row.try_get(1).map_err(failed)?).map(Some).map_err(ledger_error)
+    }
+
+    async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
+        let rows = files::Entity::find()
+            .select_only()
+            .column(files::Column::Attributes)
+            .expr_as(Expr::cust(copies_text("files")), "copies")
+            .filter(condition(query))
+            .order_by_asc(files::Column::Id)
+            .limit(query.limit as u64);
+        let rows: Vec<(String, Option<String>)> = rows.into_tuple().all(&self.orm).await.map_err(ledger_error)?;
+        let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
+    async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {
+        revisions_where(&self.orm, Condition::all().add(revisions::Column::FileId.eq(id.0))).await
+    }
+
+    async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
+        let Ok(number) = i64::try_from(revision) else { return Ok(None) };
+        let one = Condition::all().add(revisions::Column::FileId.eq(id.0)).add(revisions::Column::Revision.eq(number));
+        revisions_where(&self.orm, one).await.map(|rows| rows.into_iter().next())
+    }
+
+    async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
+        let Ok(number) = i64::try_from(revision.unwrap_or(0)) else { return Ok(None) };
+        let row = tombstones::Entity::find_by_id((id.0, number)).one(&self.orm).await;
+        row.and_then(|row| row.map(|row| convert::tombstone(&row.tombstone)).transpose()).map_err(ledger_error)
+    }
+
+    async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>> {
+        use tombstones::Column;
+        let behind = |(id, revision): (FileId, Option<u64>)| {
+            let number = i64::try_from(revision.unwrap_or(0)).unwrap_or(i64::MAX);
+            Column::FileId.gt(id.0).or(Column::FileId.eq(id.0).and(Column::Revision.gt(number)))
+        };
+        let query = tombstones::Entity::find().filter(Condition::all().add_option(after.map(behind)));
+        let query = query.order_by_asc(Column::FileId).order_by_asc(Column::Revision).limit(limit as u64);
+        let rows = query.all(&self.orm).await.map_err(ledger_error)?;
+        rows.iter().map(|row| convert::tombstone(&row.tombstone)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        let rows = users::Entity::find().order_by_asc(users::Column::Id).all(&self.orm).await.map_err(ledger_error)?;
+        rows.iter().map(|row| convert::record(&row.record)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
+    async fn user_named(&self, name: &str) -> Result<Option<User>> {
+        let row = users::Entity::find().filter(users::Column::Name.eq(name)).one(&self.orm).await;
+        row.and_then(|row| row.map(|row| convert::record(&row.record)).transpose()).map_err(ledger_error)
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        let row = users::Entity::find_by_id(id.0).one(&self.orm).await;
+        row.and_then(|row| row.map(|row| convert::record(&row.record)).transpose()).map_err(ledger_error)
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        let rows = buckets::Entity::find().order_by_asc(buckets::Column::Id).all(&self.orm).await;
+        let rows = rows.map_err(ledger_error)?;
+        rows.iter().map(|row| convert::record(&row.record)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+}

@@ -1,0 +1,722 @@
+//! [`Work`]: the rows that one group of calls touches. They are loaded with one query a table, decided on in memory by the rules
+//! of the contract, and written with one statement a table: a group costs as many statements as one call, whatever its size.
+
+use crate::{
+    convert::{self, Wide, int},
+    entity::{buckets, claims, copies, files, given, meta, reservations, revisions, tags, tombstones, users},
+};
+use larder_files::{
+    Attributes, Bucket, BucketId, CreatedByKey, FileId, Rank, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    ledger::{Claim, CopyRow, Entry, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result},
+};
+use larder_storage_core::NodeId;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect,
+    sea_query::{OnConflict, SimpleExpr},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many keys one query asks for, and how many rows one statement writes: well below SQLite's 32,766 variables.
+const KEYS_MAX: usize = 8_000;
+const ROWS_MAX: usize = 500;
+
+/// A call that changes something.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Initialise(Identity),
+    RaiseMark,
+    Claim { file: FileId, purpose: Purpose, node: NodeId, now: Timestamp },
+    Harden(u64),
+    Record(Vec<Record>),
+    Reserve { key: Sha256, node: NodeId, since: Timestamp },
+    Unreserve { key: Sha256, node: NodeId },
+    UnreserveAll(NodeId),
+}
+
+/// What a call answers, once its group is committed.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done(Result<()>),
+    Mark(Result<u64>),
+    Claim(Result<Claim>),
+    Recorded(Vec<Result<Recorded>>),
+    Reservation(Result<Reservation>),
+}
+
+impl Call {
+    /// How many members it adds to a group.
+    pub(crate) fn weight(&self) -> usize {
+        if let Self::Record(records) = self { records.len().max(1) } else { 1 }
+    }
+
+    /// The answer of a call that came to nothing.
+    pub(crate) fn failed(&self, error: &LedgerError) -> Answer {
+        match self {
+            Self::RaiseMark => Answer::Mark(Err(error.echo())),
+            Self::Claim { .. } => Answer::Claim(Err(error.echo())),
+            Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
+            Self::Reserve { .. } => Answer::Reservation(Err(error.echo())),
+            Self::Initialise(_) | Self::Harden(_) | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
+                Answer::Done(Err(error.echo()))
+            }
+        }
+    }
+}
+
+/// Rows of one table: what was loaded, and which of it must be written.
+#[derive(Debug)]
+struct Rows<K, V> {
+    rows: BTreeMap<K, V>,
+    changed: BTreeSet<K>,
+}
+
+impl<K: Ord + Copy, V> Rows<K, V> {
+    fn loaded(rows: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self { rows: rows.into_iter().collect(), changed: BTreeSet::new() }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
+    }
+
+    fn set(&mut self, key: K, value: V) {
+        self.rows.insert(key, value);
+        self.changed.insert(key);
+    }
+
+    fn remove(&mut self, key: &K) {
+        if self.rows.remove(key).is_some() {
+            self.changed.insert(*key);
+        }
+    }
+
+    fn remove_where(&mut self, goes: impl Fn(&K, &V) -> bool) {
+        let going: Vec<_> = self.rows.iter().filter(|(key, value)| goes(key, value)).map(|(key, _)| *key).collect();
+        going.iter().for_each(|key| self.remove(key));
+    }
+
+    fn written(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.changed.iter().filter_map(|key| self.rows.get_key_value(key))
+    }
+
+    fn removed(&self) -> impl Iterator<Item = &K> {
+        self.changed.iter().filter(|key| !self.rows.contains_key(key))
+    }
+}
+
+/// `attributes` is `None` of a row that is as it was loaded.
+#[derive(Debug)]
+struct Head {
+    rank: Rank,
+    given: Given,
+    attributes: Option<Box<Attributes>>,
+}
+
+/// `attributes` is `None` of a row that is as it was loaded.
+#[derive(Debug)]
+struct Revision {
+    rank: Rank,
+    key: String,
+    attributes: Option<Box<Attributes>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Given {
+    version: u64,
+    revision: u64,
+}
+
+impl Given {
+    fn row(self, file: FileId) -> given::Model {
+        given::Model { file_id: file.0, version: int(self.version), revision: int(self.revision) }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { version: self.version.max(other.version), revision: self.revision.max(other.revision) }
+    }
+}
+
+/// What a group touches. `0` as a tombstone's revision is the whole file's.
+#[derive(Debug)]
+pub(crate) struct Work {
+    identity: Option<Identity>,
+    claims_given: u64,
+    meta_changed: bool,
+    heads: Rows<FileId, Head>,
+    given: Rows<FileId, Given>,
+    revisions: Rows<(FileId, u64), Revision>,
+    copies: Rows<(FileId, u64, StoreId), CopyRow>,
+    tombstones: Rows<(FileId, u64), Tombstone>,
+    claims: Rows<u64, Claim>,
+    reservations: Rows<Sha256, Reservation>,
+    users: Rows<UserId, User>,
+    buckets: Rows<BucketId, Bucket>,
+    /// Files whose rows all go, and revisions whose copies all go, before anything is written.
+    dropped_files: BTreeSet<FileId>,
+    dropped_copies: BTreeSet<(FileId, u64)>,
+}
+
+/// What must be loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    files: BTreeSet<FileId>,
+    revisions: BTreeSet<u64>,
+    claims: BTreeSet<u64>,
+    reservations: BTreeSet<Sha256>,
+    reserving: BTreeSet<NodeId>,
+    users: Vec<(UserId, String)>,
+    buckets: Vec<(BucketId, String)>,
+}
+
+impl Needs {
+    pub(crate) fn of<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Self {
+        let mut needs = Self::default();
+        for call in calls {
+            match call {
+                Call::Initialise(_) | Call::RaiseMark => {}
+                Call::Claim { file, .. } => _ = needs.files.insert(*file),
+                Call::Harden(claim) => _ = needs.claims.insert(*claim),
+                Call::Record(records) => records.iter().for_each(|record| needs.record(record)),
+                Call::Reserve { key, .. } | Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
+                Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
+            }
+        }
+        needs
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.claims.extend(record.closes);
+        match &record.entry {
+            None => {}
+            Some(Entry::Attributes { attributes, .. }) => {
+                self.revision(attributes.id, attributes.revision);
+                self.reservations.extend(attributes.created_by_key.iter().map(|made| made.key));
+            }
+            Some(Entry::Tombstone(tombstone)) => {
+                self.revision(tombstone.id, tombstone.revision.unwrap_or(0));
+                self.reservations.extend(tombstone.created_by_key.iter().map(|made| made.key));
+            }
+            Some(Entry::Copies { file, revision, .. }) => self.revision(*file, *revision),
+            Some(Entry::User(user)) => self.users.push((user.id, user.name.to_string())),
+            Some(Entry::Bucket(bucket)) => self.buckets.push((bucket.id, bucket.name.to_string())),
+            Some(Entry::Forget(file)) => _ = self.files.insert(*file),
+            // `Entry` grows only together with this.
+        }
+    }
+
+    fn revision(&mut self, file: FileId, revision: u64) {
+        self.files.insert(file);
+        self.revisions.insert(revision);
+    }
+}
+
+/// Loading.
+impl Work {
+    /// Loads what calls need.
+    pub(crate) async fn load(db: &DatabaseTransaction, needs: Needs) -> Result<Self, DbErr> {
+        let (identity, claims_given) = load_meta(db).await?;
+        Ok(Self {
+            identity,
+            claims_given,
+            meta_changed: false,
+            heads: load_heads(db, &needs).await?,
+            given: load_given(db, &needs).await?,
+            revisions: load_revisions(db, &needs).await?,
+            copies: Rows::loaded([]),
+            tombstones: load_tombstones(db, &needs).await?,
+            claims: load_claims(db, &needs).await?,
+            reservations: load_reservations(db, &needs).await?,
+            users: load_users(db, &needs).await?,
+            buckets: load_buckets(db, &needs).await?,
+            dropped_files: BTreeSet::new(),
+            dropped_copies: BTreeSet::new(),
+        })
+    }
+}
+
+pub(crate) async fn load_meta(db: &impl ConnectionTrait) -> Result<(Option<Identity>, u64), DbErr> {
+    match meta::Entity::find().one(db).await? {
+        Some(row) => Ok((Some(convert::identity(&row)?), row.claims.cast_unsigned())),
+        None => Ok((None, 0)),
+    }
+}
+
+/// Keys as a query takes them. (Not an iterator: one held over an `.await` makes futures that the compiler can't see are `Send`.)
+fn keys<T>(of: impl IntoIterator<Item = T>, key: impl Fn(T) -> sea_orm::Value) -> Vec<sea_orm::Value> {
+    of.into_iter().map(key).collect()
+}
+
+/// All rows of `E` whose `column` is one of `keys`, in as few queries as SQLite's bound on variables allows.
+async fn load_by<E: EntityTrait>(
+    db: &DatabaseTransaction,
+    column: E::Column,
+    keys: Vec<sea_orm::Value>,
+    and: Option<SimpleExpr>,
+) -> Result<Vec<E::Model>, DbErr> {
+    let mut rows = Vec::new();
+    for part in keys.chunks(KEYS_MAX) {
+        let condition = Condition::all().add(column.is_in(part.iter().cloned())).add_option(and.clone());
+        rows.extend(E::find().filter(condition).all(db).await?);
+    }
+    Ok(rows)
+}
+
+async fn load_heads(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<FileId, Head>, DbErr> {
+    type Row = (uuid::Uuid, i64, i64, Vec<u8>, i64);
+    let ids: Vec<_> = needs.files.iter().map(|id| id.0).collect();
+    let mut rows = Rows::loaded([]);
+    for part in ids.chunks(KEYS_MAX) {
+        let found: Vec<Row> = files::Entity::find()
+            .select_only()
+            .columns([files::Column::Id, files::Column::Epoch, files::Column::Version])
+            .columns([files::Column::Digest, files::Column::Revision])
+            .filter(files::Column::Id.is_in(part.iter().copied()))
+            .into_tuple()
+            .all(db)
+            .await?;
+        for (id, epoch, version, digest, revision) in found {
+            let rank = convert::rank(epoch, version, &digest)?;
+            let given = Given { version: rank.version, revision: revision.cast_unsigned() };
+            rows.rows.insert(FileId(id), Head { rank, given, attributes: None });
+        }
+    }
+    Ok(rows)
+}
+
+async fn load_given(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<FileId, Given>, DbErr> {
+    let rows = load_by::<given::Entity>(db, given::Column::FileId, keys(&needs.files, |id| id.0.into()), None).await?;
+    Ok(Rows::loaded(rows.into_iter().map(|row| {
+        let given = Given { version: row.version.cast_unsigned(), revision: row.revision.cast_unsigned() };
+        (FileId(row.file_id), given)
+    })))
+}
+
+async fn load_revisions(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<(FileId, u64), Revision>, DbErr> {
+    let numbers = keys(&needs.revisions, |number| number.cast_signed().into());
+    // Most groups name few revision numbers; where they name many, all revisions of their files are fewer.
+    let and = (numbers.len() <= 100).then(|| revisions::Column::Revision.is_in(numbers));
+    let ids = keys(&needs.files, |id| id.0.into());
+    let rows = load_by::<revisions::Entity>(db, revisions::Column::FileId, ids, and).await?;
+    let rows = rows.into_iter().map(|row| {
+        let rank = convert::rank(row.epoch, row.version, &row.digest)?;
+        let revision = Revision { rank, key: row.key, attributes: None };
+        Ok(((FileId(row.file_id), row.revision.cast_unsigned()), revision))
+    });
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+async fn load_tombstones(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<(FileId, u64), Tombstone>, DbErr> {
+    let ids = keys(&needs.files, |id| id.0.into());
+    let rows = load_by::<tombstones::Entity>(db, tombstones::Column::FileId, ids, None).await?;
+    let rows = rows.into_iter().map(|row| {
+        let place = (FileId(row.file_id), row.revision.cast_unsigned());
+        Ok((place, convert::tombstone(&row.tombstone)?))
+    });
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+async fn load_claims(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<u64, Claim>, DbErr> {
+    let ids = keys(&needs.claims, |id| id.cast_signed().into());
+    let mut rows = load_by::<claims::Entity>(db, claims::Column::Id, ids, None).await?;
+    let files = keys(&needs.files, |id| id.0.into());
+    rows.extend(load_by::<claims::Entity>(db, claims::Column::FileId, files, None).await?);
+    let claims = rows.into_iter().map(|row| convert::claim(row).map(|claim| (claim.id, claim)));
+    Ok(Rows::loaded(claims.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+async fn load_reservations(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<Sha256, Reservation>, DbErr> {
+    let ids = keys(&needs.reservations, |key| key.0.to_vec().into());
+    let mut rows = load_by::<reservations::Entity>(db, reservations::Column::Key, ids, None).await?;
+    let nodes = keys(&needs.reserving, |node| node.as_str().into());
+    rows.extend(load_by::<reservations::Entity>(db, reservations::Column::Node, nodes, None).await?);
+    let rows = rows.into_iter().map(convert::reservation);
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+async fn load_users(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<UserId, User>, DbErr> {
+    let ids = keys(&needs.users, |(id, _)| id.0.into());
+    let names = keys(&needs.users, |(_, name)| name.clone().into());
+    let mut rows = load_by::<users::Entity>(db, users::Column::Id, ids, None).await?;
+    rows.extend(load_by::<users::Entity>(db, users::Column::Name, names, None).await?);
+    let rows = rows.into_iter().map(|row| Ok((UserId(row.id), convert::record(&row.record)?)));
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+async fn load_buckets(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<BucketId, Bucket>, DbErr> {
+    let ids = keys(&needs.buckets, |(id, _)| id.0.into());
+    let names = keys(&needs.buckets, |(_, name)| name.clone().into());
+    let mut rows = load_by::<buckets::Entity>(db, buckets::Column::Id, ids, None).await?;
+    rows.extend(load_by::<buckets::Entity>(db, buckets::Column::Name, names, None).await?);
+    let rows = rows.into_iter().map(|row| Ok((BucketId(row.id), convert::record(&row.record)?)));
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+/// Deciding. Each call checks everything before it touches anything: one that fails leaves no trace.
+impl Work {
+    /// Does one call for a node whose epoch is `own`, which is set where it is not known yet and where the call sets it.
+    pub(crate) fn apply(&mut self, call: &Call, own: &mut Option<u64>) -> Answer {
+        if let Call::Initialise(identity) = call {
+            return Answer::Done(self.initialise(identity).inspect(|()| *own = Some(identity.epoch)));
+        }
+        if let Err(fenced) = self.unfenced(own) {
+            return call.failed(&fenced);
+        }
+        match call {
+            Call::Initialise(_) => unreachable!("answered above"),
+            Call::RaiseMark => Answer::Mark(self.raise_mark()),
+            Call::Claim { file, purpose, node, now } => Answer::Claim(self.claim(*file, *purpose, node, *now)),
+            Call::Harden(claim) => Answer::Done(self.harden(*claim)),
+            Call::Record(records) => Answer::Recorded(records.iter().map(|record| self.take(record)).collect()),
+            Call::Reserve { key, node, since } => Answer::Reservation(Ok(self.reserve(*key, node, *since))),
+            Call::Unreserve { key, node } => {
+                self.reservations.remove_where(|other, reservation| other == key && runs_on(reservation, node));
+                Answer::Done(Ok(()))
+            }
+            Call::UnreserveAll(node) => {
+                self.reservations.remove_where(|_, reservation| runs_on(reservation, node));
+                Answer::Done(Ok(()))
+            }
+        }
+    }
+
+    fn unfenced(&self, own: &mut Option<u64>) -> Result<()> {
+        let Some(identity) = &self.identity else {
+            return Err(LedgerError::Fenced("it belongs to no installation yet".into()));
+        };
+        let own = *own.get_or_insert(identity.epoch);
+        if identity.epoch == own {
+            return Ok(());
+        }
+        Err(LedgerError::Fenced(format!("its epoch is {}, this node's is {own}", identity.epoch)))
+    }
+
+    fn initialise(&mut self, identity: &Identity) -> Result<()> {
+        Wide::check(&[identity.epoch, identity.mark])?;
+        match &self.identity {
+            Some(now) if now.epoch > identity.epoch || now.mark > identity.mark => Err(LedgerError::Fenced(format!(
+                "its epoch and mark are {} and {}, they can't fall to {} and {}",
+                now.epoch, now.mark, identity.epoch, identity.mark
+            ))),
+            _ => {
+                self.identity = Some(identity.clone());
+                self.meta_changed = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn raise_mark(&mut self) -> Result<u64> {
+        let identity = self.identity.as_mut().expect("only an initialised ledger takes changes");
+        Wide::check(&[identity.mark + 1])?;
+        identity.mark += 1;
+        self.meta_changed = true;
+        Ok(identity.mark)
+    }
+
+    fn claim(&mut self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
+        if self.tombstones.get(&(file, 0)).is_some() {
+            return Err(LedgerError::Tombstoned);
+        }
+        let Some(head) = self.heads.get(&file) else {
+            return Err(LedgerError::NotFound);
+        };
+        if self.claims.rows.values().any(|claim| claim.file == file) {
+            return Err(LedgerError::Busy);
+        }
+        let given = self.given.get(&file).copied().unwrap_or_default().and(head.given);
+        let given = Given { version: given.version + 1, revision: given.revision + 1 };
+        Wide::check(&[given.version, given.revision])?;
+        self.given.set(file, given);
+        self.claims_given += 1;
+        self.meta_changed = true;
+        let Given { version, revision } = given;
+        let claim =
+            Claim { id: self.claims_given, file, purpose, node: node.clone(), version, revision, opened_at: now };
+        self.claims.set(claim.id, claim.clone());
+        Ok(claim)
+    }
+
+    fn harden(&mut self, claim: u64) -> Result<()> {
+        let known = self.claims.get(&claim).ok_or(LedgerError::NotFound)?;
+        let hardened = Claim { purpose: Purpose::Purge, ..known.clone() };
+        self.claims.set(claim, hardened);
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record) -> Result<Recorded> {
+        let recorded = match &record.entry {
+            None => Recorded::Taken,
+            Some(Entry::Attributes { attributes, copies }) => self.take_attributes(attributes, copies)?,
+            Some(Entry::Tombstone(tombstone)) => self.take_tombstone(tombstone)?,
+            Some(Entry::Copies { file, revision, copies }) => self.take_copies(*file, *revision, copies),
+            Some(Entry::User(user)) => self.take_user(user)?,
+            Some(Entry::Bucket(bucket)) => self.take_bucket(bucket)?,
+            Some(Entry::Forget(file)) => {
+                self.drop_rows(*file);
+                Recorded::Taken
+            }
+        };
+        if let Some(claim) = record.closes {
+            self.claims.remove(&claim);
+        }
+        Ok(recorded)
+    }
+
+    fn take_attributes(&mut self, attributes: &Attributes, copies: &[CopyRow]) -> Result<Recorded> {
+        let (file, rank) = (attributes.id, attributes.rank());
+        Wide::check(&[rank.epoch, rank.version, attributes.revision, attributes.size])?;
+        if self.tombstones.get(&(file, 0)).is_some() {
+            return Ok(Recorded::Tombstoned);
+        }
+        let numbers = Given { version: attributes.version, revision: attributes.revision };
+        if self.tombstones.get(&(file, attributes.revision)).is_some() {
+            self.seen(file, numbers);
+            return Ok(Recorded::Tombstoned);
+        }
+        self.settle(attributes.created_by_key.as_slice(), file);
+        self.take_revision(attributes, rank, copies);
+        if self.heads.get(&file).is_some_and(|head| head.rank > rank) {
+            self.seen(file, numbers);
+            return Ok(Recorded::Outranked);
+        }
+        let head = Head { rank, given: numbers, attributes: Some(Box::new(attributes.clone())) };
+        let before = self.heads.get(&file).map(|head| head.given);
+        self.heads.set(file, head);
+        before.into_iter().for_each(|before| self.seen(file, before));
+        Ok(Recorded::Taken)
+    }
+
+    /// Of two keys with one revision number the higher rank is the revision: the other's copies are of other bytes.
+    fn take_revision(&mut self, attributes: &Attributes, rank: Rank, copies: &[CopyRow]) {
+        let place = (attributes.id, attributes.revision);
+        let known = self.revisions.get(&place).map(|known| (known.rank, known.key == attributes.key.as_str()));
+        if known.is_none_or(|(known, _)| rank > known) {
+            let key = attributes.key.to_string();
+            self.revisions.set(place, Revision { rank, key, attributes: Some(Box::new(attributes.clone())) });
+            if matches!(known, Some((_, false))) {
+                self.drop_copies(place);
+            }
+        } else if matches!(known, Some((_, false))) {
+            return;
+        }
+        self.set_copies(place, copies);
+    }
+
+    fn take_tombstone(&mut self, tombstone: &Tombstone) -> Result<Recorded> {
+        let (file, revision) = (tombstone.id, tombstone.revision.unwrap_or(0));
+        Wide::check(&[tombstone.version, revision])?;
+        self.settle(&tombstone.created_by_key, file);
+        if tombstone.revision.is_none() {
+            self.drop_rows(file);
+            self.given.remove(&file);
+        } else {
+            self.seen(file, Given { version: tombstone.version, revision });
+            self.revisions.remove(&(file, revision));
+            self.drop_copies((file, revision));
+        }
+        match self.tombstones.get(&(file, revision)) {
+            Some(known) if known.rank() > tombstone.rank() => Ok(Recorded::Outranked),
+            _ => {
+                self.tombstones.set((file, revision), tombstone.clone());
+                Ok(Recorded::Taken)
+            }
+        }
+    }
+
+    fn take_copies(&mut self, file: FileId, revision: u64, copies: &[CopyRow]) -> Recorded {
+        if self.revisions.get(&(file, revision)).is_some() {
+            self.set_copies((file, revision), copies);
+        }
+        let covered = [0, revision].iter().any(|of| self.tombstones.get(&(file, *of)).is_some());
+        if covered { Recorded::Tombstoned } else { Recorded::Taken }
+    }
+
+    fn take_user(&mut self, user: &User) -> Result<Recorded> {
+        if self.users.get(&user.id).is_some_and(|known| known.rank() > user.rank()) {
+            return Ok(Recorded::Outranked);
+        }
+        if self.users.rows.values().any(|other| other.id != user.id && other.name == user.name) {
+            return Err(LedgerError::Taken(user.name.to_string()));
+        }
+        self.users.set(user.id, user.clone());
+        Ok(Recorded::Taken)
+    }
+
+    fn take_bucket(&mut self, bucket: &Bucket) -> Result<Recorded> {
+        if self.buckets.get(&bucket.id).is_some_and(|known| known.rank() > bucket.rank()) {
+            return Ok(Recorded::Outranked);
+        }
+        if self.buckets.rows.values().any(|other| other.id != bucket.id && other.name == bucket.name) {
+            return Err(LedgerError::Taken(bucket.name.to_string()));
+        }
+        self.buckets.set(bucket.id, bucket.clone());
+        Ok(Recorded::Taken)
+    }
+
+    fn reserve(&mut self, key: Sha256, node: &NodeId, since: Timestamp) -> Reservation {
+        match self.reservations.get(&key) {
+            Some(Reservation::Done { at, .. }) if *at < since => {}
+            Some(known) => return known.clone(),
+            None => {}
+        }
+        self.reservations.set(key, Reservation::Running { node: node.clone() });
+        Reservation::Made
+    }
+
+    /// The latest of two requests with one key stays: the earlier was forgotten when the later was let in.
+    fn settle(&mut self, made_by: &[CreatedByKey], file: FileId) {
+        for CreatedByKey { key, request, status, at } in made_by {
+            let known = self.reservations.get(key);
+            if !matches!(known, Some(Reservation::Done { at: known, file: of, .. }) if (*known, *of) > (*at, file)) {
+                let done = Reservation::Done { request: *request, status: *status, file, at: *at };
+                self.reservations.set(*key, done);
+            }
+        }
+    }
+
+    /// Remembers numbers that the file's row does not say itself.
+    fn seen(&mut self, file: FileId, numbers: Given) {
+        let known = self.given.get(&file).copied().unwrap_or_default();
+        let head = self.heads.get(&file).map(|head| head.given).unwrap_or_default();
+        if known.and(head) != known.and(head).and(numbers) {
+            self.given.set(file, known.and(numbers));
+        }
+    }
+
+    fn set_copies(&mut self, (file, revision): (FileId, u64), copies: &[CopyRow]) {
+        for copy in copies {
+            self.copies.set((file, revision, copy.store), copy.clone());
+        }
+    }
+
+    fn drop_copies(&mut self, place: (FileId, u64)) {
+        self.copies.rows.retain(|(file, revision, _), _| (*file, *revision) != place);
+        self.dropped_copies.insert(place);
+    }
+
+    fn drop_rows(&mut self, file: FileId) {
+        let numbers = self.heads.get(&file).map(|head| head.given);
+        self.heads.remove(&file);
+        numbers.into_iter().for_each(|numbers| self.seen(file, numbers));
+        self.revisions.rows.retain(|(of, _), _| *of != file);
+        self.copies.rows.retain(|(of, ..), _| *of != file);
+        self.dropped_files.insert(file);
+    }
+}
+
+pub(crate) fn runs_on(reservation: &Reservation, node: &NodeId) -> bool {
+    matches!(reservation, Reservation::Running { node: on } if on == node)
+}
+
+/// Writing: first what goes, then what comes.
+impl Work {
+    /// Writes what changed; whether anything did.
+    pub(crate) async fn store(&self, db: &DatabaseTransaction) -> Result<bool, DbErr> {
+        let mut writes = Writes { db, any: false };
+        self.store_removals(&mut writes).await?;
+        self.store_files(&mut writes).await?;
+        self.store_rest(&mut writes).await?;
+        if self.meta_changed {
+            let row = self.identity.as_ref().map(|identity| convert::meta_row(identity, self.claims_given));
+            writes.put(row.into_iter().collect()).await?;
+        }
+        Ok(writes.any)
+    }
+
+    async fn store_removals(&self, writes: &mut Writes<'_>) -> Result<(), DbErr> {
+        let files = keys(&self.dropped_files, |id| id.0.into());
+        writes.remove::<files::Entity>(files::Column::Id, files.clone()).await?;
+        writes.remove::<revisions::Entity>(revisions::Column::FileId, files.clone()).await?;
+        writes.remove::<copies::Entity>(copies::Column::FileId, files).await?;
+        let rewritten = keys(&self.heads.changed, |id| id.0.into());
+        writes.remove::<tags::Entity>(tags::Column::FileId, rewritten).await?;
+        for (file, revision) in self.revisions.removed().copied().collect::<Vec<_>>() {
+            let one = (file.0, revision.cast_signed());
+            writes.any |= revisions::Entity::delete_by_id(one).exec(writes.db).await?.rows_affected > 0;
+        }
+        for (file, revision) in &self.dropped_copies {
+            let of = Condition::all()
+                .add(copies::Column::FileId.eq(file.0))
+                .add(copies::Column::Revision.eq(revision.cast_signed()));
+            writes.any |= copies::Entity::delete_many().filter(of).exec(writes.db).await?.rows_affected > 0;
+        }
+        let given = keys(self.given.removed(), |id| id.0.into());
+        writes.remove::<given::Entity>(given::Column::FileId, given).await?;
+        let claims = keys(self.claims.removed(), |id| id.cast_signed().into());
+        writes.remove::<claims::Entity>(claims::Column::Id, claims).await?;
+        let reservations = keys(self.reservations.removed(), |key| key.0.to_vec().into());
+        writes.remove::<reservations::Entity>(reservations::Column::Key, reservations).await
+    }
+
+    async fn store_files(&self, writes: &mut Writes<'_>) -> Result<(), DbErr> {
+        let taken = |rank, attributes: &Option<Box<Attributes>>| attributes.clone().map(|taken| (rank, taken));
+        let heads: Vec<_> = self.heads.written().filter_map(|(_, head)| taken(head.rank, &head.attributes)).collect();
+        let revisions = self.revisions.written().filter_map(|(_, revision)| taken(revision.rank, &revision.attributes));
+        let revisions = revisions.map(|(rank, attributes)| convert::revision_row(rank, &attributes)).collect();
+        let copies = self.copies.written().map(|((file, revision, _), copy)| convert::copy_row(*file, *revision, copy));
+        let copies = copies.collect();
+        writes.put(heads.iter().map(|(rank, attributes)| convert::file_row(*rank, attributes)).collect()).await?;
+        writes.put(heads.iter().flat_map(|(_, attributes)| convert::tag_rows(attributes)).collect()).await?;
+        writes.put(revisions).await?;
+        writes.put(copies).await?;
+        writes.put(self.given.written().map(|(file, given)| given.row(*file)).collect()).await
+    }
+
+    async fn store_rest(&self, writes: &mut Writes<'_>) -> Result<(), DbErr> {
+        let tombstones = self.tombstones.written().map(|((file, revision), tombstone)| tombstones::Model {
+            file_id: file.0,
+            revision: int(*revision),
+            tombstone: convert::text(tombstone.to_bytes()),
+        });
+        let users = self.users.written().map(|(id, user)| users::Model {
+            id: id.0,
+            name: user.name.to_string(),
+            record: convert::record_text(user),
+        });
+        let buckets = self.buckets.written().map(|(id, bucket)| buckets::Model {
+            id: id.0,
+            name: bucket.name.to_string(),
+            record: convert::record_text(bucket),
+        });
+        let (users, buckets) = (users.collect(), buckets.collect());
+        writes.put(tombstones.collect()).await?;
+        writes.put(self.claims.written().map(|(_, claim)| convert::claim_row(claim)).collect()).await?;
+        writes.put(self.reservations.written().map(|(key, of)| convert::reservation_row(*key, of)).collect()).await?;
+        writes.put(users).await?;
+        writes.put(buckets).await
+    }
+}
+
+struct Writes<'a> {
+    db: &'a DatabaseTransaction,
+    any: bool,
+}
+
+impl Writes<'_> {
+    /// Deletes the rows whose `column` is one of `keys`.
+    async fn remove<E: EntityTrait>(&mut self, column: E::Column, keys: Vec<sea_orm::Value>) -> Result<(), DbErr> {
+        for part in keys.chunks(KEYS_MAX) {
+            let gone = E::delete_many().filter(column.is_in(part.iter().cloned())).exec(self.db).await?;
+            self.any |= gone.rows_affected > 0;
+        }
+        Ok(())
+    }
+
+    /// Inserts rows, or puts them in the place of those with their key.
+    async fn put<M, A>(&mut self, mut rows: Vec<M>) -> Result<(), DbErr>
+    where
+        M: IntoActiveModel<A> + Send,
+        A: ActiveModelTrait + Send,
+    {
+        while !rows.is_empty() {
+            let part: Vec<A> = rows.drain(..rows.len().min(ROWS_MAX)).map(IntoActiveModel::into_active_model).collect();
+            let key: Vec<_> = <A::Entity as EntityTrait>::PrimaryKey::iter().map(|key| key.into_column()).collect();
+            let replace =
+                OnConflict::columns(key).update_columns(<A::Entity as EntityTrait>::Column::iter()).to_owned();
+            <A::Entity as EntityTrait>::insert_many(part).on_conflict(replace).exec_without_returning(self.db).await?;
+            self.any = true;
+        }
+        Ok(())
+    }
+}

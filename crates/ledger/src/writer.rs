@@ -1,0 +1,253 @@
+//! The one writer of a process. Whatever waits is done in one transaction, so that many callers share one sync of the disk:
+//!
+//! 1. take the first call and whatever else waits, up to [`MEMBERS_MAX`];
+//! 2. `BEGIN IMMEDIATE`, load what the group touches, decide each call in order, write what changed;
+//! 3. where that fails, roll back, and do each call alone, so that the one at fault fails alone;
+//! 4. `COMMIT`, then answer. A failed commit is indeterminate for every member and its connection is thrown away.
+
+use crate::{
+    open::{self, BUSY, CANNOT_OPEN, FULL, IMMEDIATE, LOCKED, Place},
+    work::{Answer, Call, Needs, Work},
+};
+use larder_files::ledger::LedgerError;
+use sea_orm::{DatabaseTransaction, DbErr, SqlxSqliteConnector, TransactionTrait};
+use sqlx::SqlitePool;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many members share one transaction, so that nobody waits long for it.
+const MEMBERS_MAX: usize = 1_024;
+/// How many calls may wait before a caller waits to be let in.
+const WAITING_MAX: usize = 1_024;
+
+/// A call and who waits for it.
+#[derive(Debug)]
+struct Job {
+    call: Call,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The way to the writer. The writer ends when the last one goes or [`Writer::close`] is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    epoch: Epoch,
+}
+
+/// The epoch of this handle: the first that it saw, or the one that it set.
+#[derive(Clone, Debug)]
+pub(crate) struct Epoch(Arc<Mutex<Option<u64>>>);
+
+impl Epoch {
+    pub(crate) fn see(&self, epoch: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(epoch);
+    }
+
+    fn own(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, own: Option<u64>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = own;
+    }
+}
+
+impl Writer {
+    /// Starts the writer, on the runtime of the caller.
+    pub(crate) fn start(place: Place, pool: SqlitePool, epoch: Option<u64>) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING_MAX);
+        let epoch = Epoch(Arc::new(Mutex::new(epoch)));
+        tokio::spawn(Task { place, pool: Some(pool), epoch: epoch.clone(), waiting }.run());
+        Self { jobs, epoch }
+    }
+
+    pub(crate) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Does a call. It is done even if the caller goes away while it waits.
+    pub(crate) async fn call(&self, call: Call) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if let Err(refused) = self.jobs.send(Job { call, answer }).await {
+            return refused.0.call.failed(&LedgerError::Unavailable("the ledger was closed".into()));
+        }
+        answered.await.unwrap_or_else(|_| {
+            // The writer ended with the call in hand, in a panic or with its runtime: whether it was committed is not known.
+            Answer::Done(Err(LedgerError::Indeterminate("the ledger's writer ended".into())))
+        })
+    }
+
+    /// Ends the writer once what waits is done, and waits for that.
+    pub(crate) async fn closed(self) {
+        let jobs = self.jobs.downgrade();
+        drop(self);
+        if let Some(jobs) = jobs.upgrade() {
+            jobs.closed().await;
+        }
+    }
+}
+
+struct Task {
+    place: Place,
+    pool: Option<SqlitePool>,
+    epoch: Epoch,
+    waiting: mpsc::Receiver<Job>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let group = self.group(first);
+            self.serve(group).await;
+        }
+        if let Some(pool) = self.pool {
+            pool.close().await;
+        }
+    }
+
+    fn group(&mut self, first: Job) -> Vec<Job> {
+        let mut members = first.call.weight();
+        let mut group = vec![first];
+        while members < MEMBERS_MAX {
+            let Ok(next) = self.waiting.try_recv() else { break };
+            members += next.call.weight();
+            group.push(next);
+        }
+        group
+    }
+
+    async fn serve(&mut self, group: Vec<Job>) {
+        match self.transact(&group).await {
+            Err(Failed { may_be_one_members, .. }) if may_be_one_members && group.len() > 1 => {
+                for job in group {
+                    let alone = [job];
+                    let answers = self.transact(&alone).await;
+                    respond(alone, answers);
+                }
+            }
+            answers => respond(group, answers),
+        }
+    }
+
+    async fn transact(&mut self, group: &[Job]) -> Result<Vec<Answer>, Failed> {
+        if self.place.replaced() {
+            return Err(Failed::of_all(LedgerError::Fenced("its file was replaced".into())));
+        }
+        let pool = self.connected().await?;
+        let result = commit(&pool, group, self.epoch.own()).await;
+        match result {
+            Ok((answers, own)) => {
+                self.epoch.set(own);
+                Ok(answers)
+            }
+            Err(failed) => {
+                if failed.discard
+                    && let Some(pool) = self.pool.take()
+                {
+                    tracing::error!(error = %failed.error, "the ledger's connection is thrown away");
+                    pool.close().await;
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    async fn connected(&mut self) -> Result<SqlitePool, Failed> {
+        if let Some(pool) = &self.pool {
+            return Ok(pool.clone());
+        }
+        let failed = |error: sqlx::Error| Failed::of_all(LedgerError::Unavailable(error.into()));
+        let pool = open::writer(&self.place).await.map_err(failed)?;
+        Ok(self.pool.insert(pool).clone())
+    }
+}
+
+fn respond(group: impl IntoIterator<Item = Job>, answers: Result<Vec<Answer>, Failed>) {
+    match answers {
+        // A caller that has gone away needs no answer.
+        Ok(answers) => group.into_iter().zip(answers).for_each(|(job, answer)| _ = job.answer.send(answer)),
+        Err(failed) => group.into_iter().for_each(|job| {
+            let answer = job.call.failed(&failed.error);
+            _ = job.answer.send(answer);
+        }),
+    }
+}
+
+/// Why a group came to nothing, or may have.
+struct Failed {
+    error: LedgerError,
+    /// Whether the connection may be in a state that nobody knows.
+    discard: bool,
+    /// Whether the others might succeed without one of them.
+    may_be_one_members: bool,
+}
+
+impl Failed {
+    fn of_all(error: LedgerError) -> Self {
+        Self { error, discard: false, may_be_one_members: false }
+    }
+
+    /// Before the commit: nothing happened, the transaction is rolled back.
+    fn before_commit(error: DbErr) -> Self {
+        let code = open::sqlx_error(&error).and_then(open::code);
+        let (discard, may_be_one_members) = match code {
+            Some(BUSY | LOCKED | FULL) => (false, false),
+            // A constraint, or what one call's rows hold: 19 is SQLITE_CONSTRAINT, 18 TOOBIG, 20 MISMATCH.
+            Some(18..=20) => (false, true),
+            Some(_) => (true, false),
+            None => (open::sqlx_error(&error).is_some(), true),
+        };
+        Self { error: ledger_error(error), discard, may_be_one_members }
+    }
+}
+
+/// What an error means whose transaction was rolled back.
+pub(crate) fn ledger_error(error: DbErr) -> LedgerError {
+    match open::sqlx_error(&error).and_then(open::code) {
+        Some(FULL) => LedgerError::Full(error.into()),
+        Some(BUSY | LOCKED | CANNOT_OPEN | open::IO | open::READ_ONLY | open::PERMISSION) => {
+            LedgerError::Unavailable(error.into())
+        }
+        Some(_) => LedgerError::Internal(error.into()),
+        None if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => LedgerError::Unavailable(error.into()),
+        None => LedgerError::Internal(error.into()),
+    }
+}
+
+async fn commit(pool: &SqlitePool, group: &[Job], own: Option<u64>) -> Result<(Vec<Answer>, Option<u64>), Failed> {
+    let db = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
+    let transaction = db.begin_with_options(IMMEDIATE).await.map_err(Failed::before_commit)?;
+    let mut own = own;
+    match decide(&transaction, group, &mut own).await {
+        Ok((answers, true)) => {
+            let indeterminate = |error: DbErr| Failed {
+                error: LedgerError::Indeterminate(error.into()),
+                discard: true,
+                may_be_one_members: false,
+            };
+            transaction.commit().await.map_err(indeterminate)?;
+            Ok((answers, own))
+        }
+        Ok((answers, false)) => {
+            transaction.rollback().await.map_err(Failed::before_commit)?;
+            Ok((answers, own))
+        }
+        Err(error) => {
+            let failed = Failed::before_commit(error);
+            let rolled_back = transaction.rollback().await.is_ok();
+            Err(Failed { discard: failed.discard || !rolled_back, ..failed })
+        }
+    }
+}
+
+/// The answers, and whether anything was written.
+async fn decide(
+    transaction: &DatabaseTransaction,
+    group: &[Job],
+    own: &mut Option<u64>,
+) -> Result<(Vec<Answer>, bool), DbErr> {
+    let needs = Needs::of(group.iter().map(|job| &job.call));
+    let mut work = Work::load(transaction, needs).await?;
+    let answers = group.iter().map(|job| work.apply(&job.call, own)).collect();
+    Ok((answers, work.store(transaction).await?))
+}
