@@ -77,10 +77,14 @@ struct Scale {
     big: u64,
     /// Bytes of each of the uploads that run at once while memory is watched.
     at_once: u64,
+    /// Bytes of disk that must be free.
+    disk: u64,
 }
 
-const FULL: Scale = Scale { rounds: 5, round: Duration::from_secs(5), big: 1 << 30, at_once: 256 << 20 };
-const QUICK: Scale = Scale { rounds: 3, round: Duration::from_secs(1), big: 256 << 20, at_once: 32 << 20 };
+const FULL: Scale =
+    Scale { rounds: 5, round: Duration::from_secs(5), big: 1 << 30, at_once: 256 << 20, disk: 24 << 30 };
+const QUICK: Scale =
+    Scale { rounds: 3, round: Duration::from_secs(1), big: 256 << 20, at_once: 32 << 20, disk: 4 << 30 };
 
 /// Connections of the measurements of many small files, and bytes of such a file.
 const CONNECTIONS: usize = 64;
@@ -142,6 +146,9 @@ pub(crate) fn inner(arguments: &[String]) -> Result<()> {
     let scale = if options.quick { QUICK } else { FULL };
     let binary = options.binary.clone().context("bench-inner needs --binary")?;
     let place = Place::new(options.directory.as_deref().context("bench-inner needs --dir")?)?;
+    let disk = rustix::fs::statvfs(&place.0)?;
+    let free = disk.f_bavail * disk.f_frsize;
+    ensure!(free >= scale.disk, "{} GiB of disk are needed, {} are free; see --dir", scale.disk >> 30, free >> 30);
     let bench = Bench { scale, binary: binary.canonicalize().context("no such binary")?, folder: place.0.clone() };
 
     let mut report = table::Report::new(machine::line(&place.0), options.quick);

@@ -120,11 +120,13 @@ pub(crate) fn run(bench: &Bench, measure: &Measure) -> Result<Compared> {
     let mut sides = (measure.prepare)(bench)?;
     (sides.ours.round)().context("warming up")?;
     (sides.theirs.round)().context("warming up the peer")?;
-    let ceiling = sides.ceiling.as_mut().map(|side| (side.round)()).transpose()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=bench.scale.rounds {
         ours.push(one(&mut sides.ours)?);
         theirs.push(one(&mut sides.theirs).context("the peer")?);
+        if let Some(ceiling) = &mut sides.ceiling {
+            ceilings.push((ceiling.round)().context("the server that does nothing")?);
+        }
         let (our, their) = (&ours[number - 1], &theirs[number - 1]);
         eprintln!(
             "round {number}: {:.0} {unit} ({:.2} cores), peer {:.0} {unit} ({:.2} cores): {:.2}",
@@ -137,7 +139,7 @@ pub(crate) fn run(bench: &Bench, measure: &Measure) -> Result<Compared> {
         );
     }
     let pid = sides.ours.pid.context("our side is a process")?;
-    Ok(summary(&ours, &theirs, ceiling, memory_mib(pid)?.0, sides.theirs.pid.is_some()))
+    Ok(summary(&ours, &theirs, &ceilings, memory_mib(pid)?.0, sides.theirs.pid.is_some()))
 }
 
 fn one(side: &mut Side) -> Result<Round> {
@@ -154,7 +156,7 @@ fn one(side: &mut Side) -> Result<Round> {
     })
 }
 
-fn summary(ours: &[Round], theirs: &[Round], ceiling: Option<f64>, peak_mib: f64, their_process: bool) -> Compared {
+fn summary(ours: &[Round], theirs: &[Round], ceilings: &[f64], peak_mib: f64, their_process: bool) -> Compared {
     let sample = |rounds: &[Round], field: fn(&Round) -> f64| {
         Sample::of(&rounds.iter().map(field).collect::<Vec<_>>()).expect("there is at least one round")
     };
@@ -167,7 +169,7 @@ fn summary(ours: &[Round], theirs: &[Round], ceiling: Option<f64>, peak_mib: f64
         our_cores: sample(ours, |round| round.server_cores),
         their_cores: their_process.then(|| sample(theirs, |round| round.server_cores)),
         generator_cores: sample(ours, |round| round.own_cores),
-        headroom: ceiling.map(|ceiling| ceiling / our.median.max(their.median)),
+        headroom: Sample::of(ceilings).map(|ceiling| ceiling.median / our.median.max(their.median)),
         peak_mib,
     }
 }
@@ -375,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_one_round() {
-        let compared = summary(&rounds(&[10.0, 40.0, 30.0]), &rounds(&[20.0, 40.0, 15.0]), Some(160.0), 1.0, false);
+        let compared = summary(&rounds(&[10.0, 40.0, 30.0]), &rounds(&[20.0, 40.0, 15.0]), &[160.0], 1.0, false);
         assert_eq!(compared.ratio, Sample { median: 1.0, min: 0.5, max: 2.0 });
         assert_eq!(compared.headroom, Some(160.0 / 30.0));
         assert_eq!((compared.our_cores.median, compared.their_cores.is_none()), (1.5, true));

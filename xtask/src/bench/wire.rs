@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 /// Bytes in one block of a big body.
 pub(crate) const BLOCK: usize = 1 << 20;
 
+/// How long a server may say nothing; many big uploads at once wait for one disk.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// What the head of a message says about what follows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Head {
@@ -105,8 +108,8 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr, token: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(120)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, token: token.to_owned() })
     }
 
