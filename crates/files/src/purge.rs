@@ -27,17 +27,7 @@ impl Files {
         self.check_version(caller, id, if_version).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
-            // The condition is checked under a claim that can still be dropped; only then it is made one that can't.
-            let claim = files.0.claim(id, Purpose::Change).await?;
-            if let Err(error) = files.check_version(&caller, id, if_version).await {
-                files.0.release(&claim).await;
-                return Err(error);
-            }
-            if let Err(error) = files.0.ledger.harden(claim.id).await {
-                files.0.settle_claim_later(claim);
-                return Err(error.into());
-            }
-            let claim = Claim { purpose: Purpose::Purge, ..claim };
+            let claim = files.claim_purge(&caller, id, if_version).await?;
             let result = files.0.purge_claimed(&claim, Attempt::First).await;
             if result.is_err() {
                 files.0.settle_claim_later(claim);
@@ -45,6 +35,25 @@ impl Files {
             result
         })
         .await
+    }
+
+    /// Step 0. A condition is checked under a claim that can still be dropped; only then it is made one that can't.
+    async fn claim_purge(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<Claim> {
+        if if_version.is_none() {
+            return self.0.claim(id, Purpose::Purge).await;
+        }
+        let claim = self.0.claim(id, Purpose::Change).await?;
+        if let Err(error) = self.check_version(caller, id, if_version).await {
+            self.0.release(&claim).await;
+            return Err(error);
+        }
+        match self.0.ledger.harden(claim.id).await {
+            Ok(()) => Ok(Claim { purpose: Purpose::Purge, ..claim }),
+            Err(error) => {
+                self.0.settle_claim_later(claim);
+                Err(error.into())
+            }
+        }
     }
 
     async fn check_version(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
