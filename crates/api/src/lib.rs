@@ -1,1 +1,32 @@
-//! HTTP over files.
+//! HTTP over [`larder_files::Files`]: log-in, upload, record, content with conditions and ranges, list, health.
+//!
+//! A worker speaks HTTP and nothing else: it reads heads and bodies under deadlines, checks what a request says, and has `Files`
+//! do the rest on the runtime of `Files`. This crate knows no store, no SQL and no file system, and holds no body in memory or in
+//! a file of its own: bytes pass through a channel of a few blocks, so a slow side slows the other one down.
+
+mod auth;
+mod buckets;
+mod callers;
+mod conditions;
+mod content;
+mod deadline;
+mod digest;
+mod disposition;
+mod envelope;
+mod health;
+mod limits;
+mod list;
+mod multipart;
+pub mod password;
+mod problem;
+mod range;
+pub mod record;
+mod request;
+mod routes;
+mod server;
+mod throttle;
+mod token;
+mod upload;
+
+pub use limits::Limits;
+pub use server::{Server, ServerConfig, ServerHandle};

@@ -1,0 +1,89 @@
+//! [`Callers`]: who a token's subject is now, remembered for a moment; [`InFlight`]: how many uploads each of them has under way.
+
+use larder_files::{Files, User, UserId};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Users as they were at most [`Callers::FRESH`] ago: a deletion or a new password takes effect within that time.
+#[derive(Default)]
+pub(crate) struct Callers(Mutex<HashMap<UserId, (Duration, Option<User>)>>);
+
+impl Callers {
+    const FRESH: Duration = Duration::from_millis(900);
+    /// Beyond this the memory is emptied: it is refilled in no time, and never grows with the number of users.
+    const REMEMBERED_MAX: usize = 4096;
+
+    /// The user `id`, as it is or was a moment ago.
+    pub(crate) fn fresh(&self, files: &Files, id: UserId) -> Option<Option<User>> {
+        let now = files.environment().clock.elapsed();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, user) = known.get(&id)?;
+        (now.saturating_sub(*since) < Self::FRESH).then(|| user.clone())
+    }
+
+    /// Remembers what was looked up at `since`.
+    pub(crate) fn remember(&self, since: Duration, id: UserId, user: Option<User>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(id, (since, user));
+    }
+}
+
+/// Uploads under way, by user.
+#[derive(Clone, Default)]
+pub(crate) struct InFlight(Arc<Mutex<HashMap<UserId, usize>>>);
+
+impl InFlight {
+    /// One more of `user`'s, unless `max` are under way already.
+    pub(crate) fn begin(&self, user: UserId, max: usize) -> Option<Upload> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(user).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Upload { counts: self.clone(), user })
+    }
+}
+
+/// An upload under way; it ends when this is dropped.
+pub(crate) struct Upload {
+    counts: InFlight,
+    user: UserId,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut counts = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_upload_that_ends_makes_room_for_the_next() {
+        let (in_flight, user) = (InFlight::default(), UserId(Uuid::from_u128(7)));
+        let first = in_flight.begin(user, 2);
+        let second = in_flight.begin(user, 2);
+        assert!(first.is_some() && second.is_some() && in_flight.begin(user, 2).is_none());
+        assert!(in_flight.begin(UserId(Uuid::from_u128(8)), 2).is_some(), "another's are counted apart");
+        drop(first);
+        assert!(in_flight.begin(user, 2).is_some());
+        drop(second);
+        assert!(in_flight.0.lock().unwrap().is_empty(), "who has none under way is forgotten");
+    }
+}

@@ -1,0 +1,321 @@
+//! Content: what a GET or HEAD selects of a file, and the answer that carries it. Small content is read whole, and so checked,
+//! before the head goes out; larger content is pulled block by block as the connection takes it.
+
+use crate::{
+    conditions::{self, Validators, Verdict, Wants},
+    digest,
+    disposition::disposition,
+    problem::{Code, Problem, unsatisfied},
+    range::{self, Selection},
+    request::{Answer, Ask, Query},
+    server::Api,
+};
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName},
+    },
+    web::Data,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_files::{ByteRange, ByteStream, Caller, File, FileId, Sha256};
+use std::{
+    io,
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::runtime::Handle;
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// Up to this many bytes are read before the answer begins.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// `GET`, `HEAD /files/{id}/content`.
+pub(crate) async fn get(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let query = ask.query(&["disposition", "revision"])?;
+    let attachment = forced(&query)?;
+    let request = Wanted {
+        id: ask.file_id()?,
+        revision: query.number("revision", 1, u64::MAX)?,
+        head: ask.request.method() == Method::HEAD,
+        wants: Wants::of(&ask),
+        range: ask.list(header::RANGE),
+    };
+    let api = ask.api.clone();
+    let found = ask.api.run(async move { find(api, caller, request).await }).await?;
+    Ok(answer(&ask.api, found, attachment))
+}
+
+/// Whether `?disposition=` forces an attachment; `inline` is a wish that the type must allow.
+fn forced(query: &Query) -> Result<bool, Problem> {
+    match query.get("disposition") {
+        None | Some("inline") => Ok(false),
+        Some("attachment") => Ok(true),
+        Some(_) => Err(Problem::invalid("disposition", "`attachment` or `inline` is expected")),
+    }
+}
+
+/// What a request asks for.
+struct Wanted {
+    id: FileId,
+    revision: Option<u64>,
+    head: bool,
+    wants: Wants,
+    range: Option<String>,
+}
+
+/// The content that is selected.
+struct Selected {
+    size: u64,
+    sha256: Sha256,
+    content_type: String,
+    name: String,
+    validators: Validators,
+}
+
+/// The selected content and what to send of it.
+struct Found {
+    selected: Selected,
+    reply: Reply,
+}
+
+enum Reply {
+    NotModified,
+    Head,
+    Whole(Opened),
+    Part(Range<u64>, Opened),
+    Parts(Parts),
+}
+
+enum Opened {
+    Bytes(Bytes),
+    Stream(ByteStream, u64),
+}
+
+/// Runs beside `Files`, all in one go.
+async fn find(api: Data<Api>, caller: Caller, request: Wanted) -> Result<Found, Problem> {
+    let file = api.files.describe(&caller, request.id).await?;
+    if file.attributes.deleted_at.is_some() {
+        return Err(Problem::not_found("file"));
+    }
+    let selected = select(&api, &caller, &file, request.revision).await?;
+    let reply = match conditions::reads(&request.wants, &selected.validators) {
+        Verdict::Failed => return Err(conditions::failed()),
+        Verdict::NotModified => Reply::NotModified,
+        Verdict::Proceed if request.head => Reply::Head,
+        Verdict::Proceed => match ranged(&api, &request, &selected) {
+            Selection::Nothing => return Err(nothing(selected.size)),
+            Selection::Whole => Reply::Whole(open(&api, &caller, &file, request.revision, None).await?),
+            Selection::One(range) => {
+                let opened = open(&api, &caller, &file, request.revision, Some(range.clone())).await?;
+                Reply::Part(range, opened)
+            }
+            Selection::Several(ranges) => {
+                let boundary = data_encoding::HEXLOWER.encode(&api.files.environment().random::<16>());
+                let (parts, reader) = (Parts::new(&ranges, boundary, &selected), (api.clone(), caller, file));
+                Reply::Parts(parts.read_by(reader, request.revision))
+            }
+        },
+    };
+    Ok(Found { selected, reply })
+}
+
+fn nothing(size: u64) -> Problem {
+    let detail = format!("the range selects nothing of {size} bytes");
+    Problem::new(Code::RangeNotSatisfiable, detail).with(header::CONTENT_RANGE, unsatisfied(size))
+}
+
+async fn select(api: &Api, caller: &Caller, file: &File, revision: Option<u64>) -> Result<Selected, Problem> {
+    let newest = &file.attributes;
+    let name = newest.name.clone();
+    let Some(number) = revision.filter(|number| *number != newest.revision) else {
+        return Ok(Selected {
+            size: newest.size,
+            sha256: newest.sha256,
+            content_type: newest.content_type.clone(),
+            name,
+            validators: Validators::of(newest),
+        });
+    };
+    let rows = api.files.revisions(caller, newest.id).await?;
+    let row = rows.into_iter().find(|row| row.revision == number).ok_or_else(|| Problem::not_found("revision"))?;
+    let validators = Validators::of_revision(&row);
+    Ok(Selected { size: row.size, sha256: row.sha256, content_type: row.content_type, name, validators })
+}
+
+fn ranged(api: &Api, request: &Wanted, selected: &Selected) -> Selection {
+    let now = api.files.environment().clock.now();
+    match &request.range {
+        Some(range) if conditions::range_holds(&request.wants, &selected.validators, now) => {
+            range::select(range, selected.size)
+        }
+        _ => Selection::Whole,
+    }
+}
+
+async fn open(
+    api: &Api,
+    caller: &Caller,
+    file: &File,
+    revision: Option<u64>,
+    range: Option<Range<u64>>,
+) -> Result<Opened, Problem> {
+    let range = range.map(|range| ByteRange::Between { first: range.start, last: range.end - 1 });
+    let content = api.files.open(caller, file, revision, range).await?;
+    let size = content.range.end - content.range.start;
+    if size > SMALL_BYTES {
+        return Ok(Opened::Stream(content.body, size));
+    }
+    let blocks: Vec<Bytes> = content.body.try_collect().await.map_err(broken_off)?;
+    Ok(Opened::Bytes(match <[Bytes; 1]>::try_from(blocks) {
+        Ok([block]) => block,
+        Err(blocks) => blocks.concat().into(),
+    }))
+}
+
+/// Content that can't be had to its end, seen before the answer began.
+fn broken_off(cause: larder_files::BodyError) -> Problem {
+    match cause.downcast::<larder_files::Error>() {
+        Ok(error) => (*error).into(),
+        Err(cause) => larder_files::Error::StoreUnavailable(Some(cause)).into(),
+    }
+}
+
+fn answer(api: &Api, found: Found, attachment: bool) -> HttpResponse {
+    let Found { selected, reply } = found;
+    let (size, content_type) = (selected.size, selected.content_type.clone());
+    let runtime = &api.runtime;
+    match reply {
+        Reply::NotModified => head(StatusCode::NOT_MODIFIED, &selected, attachment).finish(),
+        Reply::Head => head(StatusCode::OK, &selected, attachment).content_type(content_type).body(Announced(size)),
+        Reply::Whole(opened) => {
+            send(head(StatusCode::OK, &selected, attachment).content_type(content_type), opened, runtime)
+        }
+        Reply::Part(range, opened) => {
+            let mut head = head(StatusCode::PARTIAL_CONTENT, &selected, attachment);
+            head.insert_header((header::CONTENT_RANGE, content_range(&range, size))).content_type(content_type);
+            send(&mut head, opened, runtime)
+        }
+        Reply::Parts(parts) => {
+            let content_type = format!("multipart/byteranges; boundary={}", parts.boundary);
+            let mut head = head(StatusCode::PARTIAL_CONTENT, &selected, attachment);
+            send(head.content_type(content_type), Opened::Stream(parts.stream, parts.size), runtime)
+        }
+    }
+}
+
+/// What 200, 206 and 304 have in common.
+fn head(status: StatusCode, selected: &Selected, attachment: bool) -> HttpResponseBuilder {
+    let mut head = HttpResponse::build(status);
+    head.insert_header((header::ETAG, format!("\"{}\"", selected.validators.etag)))
+        .insert_header((header::LAST_MODIFIED, httpdate::fmt_http_date(selected.validators.modified)))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        .insert_header((REPR_DIGEST, digest::repr_digest(&selected.sha256)));
+    let disposition = disposition(&selected.content_type, &selected.name, attachment);
+    head.insert_header((header::CONTENT_DISPOSITION, disposition));
+    head
+}
+
+fn content_range(range: &Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end - 1)
+}
+
+fn send(head: &mut HttpResponseBuilder, opened: Opened, runtime: &Handle) -> HttpResponse {
+    match opened {
+        Opened::Bytes(bytes) => head.body(bytes),
+        Opened::Stream(stream, size) => head.body(Streamed { stream, size, runtime: runtime.clone() }),
+    }
+}
+
+/// Several ranges as `multipart/byteranges`: their size is known before any of them is opened.
+struct Parts {
+    boundary: String,
+    heads: Vec<(Bytes, Range<u64>)>,
+    size: u64,
+    stream: ByteStream,
+}
+
+impl Parts {
+    fn new(ranges: &[Range<u64>], boundary: String, selected: &Selected) -> Self {
+        let head = |range: &Range<u64>| {
+            let place = content_range(range, selected.size);
+            let content_type = &selected.content_type;
+            format!("\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {place}\r\n\r\n")
+        };
+        let heads: Vec<_> = ranges.iter().map(|range| (Bytes::from(head(range)), range.clone())).collect();
+        let end = Self::end(&boundary).len() as u64;
+        let size = heads.iter().map(|(head, range)| head.len() as u64 + range.end - range.start).sum::<u64>() + end;
+        Self { boundary, heads, size, stream: stream::empty().boxed() }
+    }
+
+    fn end(boundary: &str) -> Bytes {
+        format!("\r\n--{boundary}--\r\n").into()
+    }
+
+    /// Opens each part when the one before it has been sent.
+    fn read_by(mut self, (api, caller, file): (Data<Api>, Caller, File), revision: Option<u64>) -> Self {
+        let end = Self::end(&self.boundary);
+        let parts = stream::iter(std::mem::take(&mut self.heads)).then(move |(head, range)| {
+            let (api, caller, file) = (api.clone(), caller.clone(), file.clone());
+            async move {
+                let opened = open(&api, &caller, &file, revision, Some(range)).await;
+                let body = match opened.map_err(|problem| io::Error::other(problem.to_string()))? {
+                    Opened::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
+                    Opened::Stream(stream, _) => stream,
+                };
+                Ok::<_, larder_files::BodyError>(stream::iter([Ok(head)]).chain(body))
+            }
+        });
+        self.stream = parts.try_flatten().chain(stream::iter([Ok(end)])).boxed();
+        self
+    }
+}
+
+/// A stream of a known size as an answer's body. It is polled on the worker, inside the runtime of `Files`: a further channel
+/// between the two would hold another block for each slow reader.
+struct Streamed {
+    stream: ByteStream,
+    size: u64,
+    runtime: Handle,
+}
+
+impl MessageBody for Streamed {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.size)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let this = &mut *self;
+        let _inside = this.runtime.enter();
+        this.stream.poll_next_unpin(cx).map(|next| {
+            next.map(|block| {
+                block.map_err(|error| {
+                    tracing::error!("content broke off: {error}");
+                    io::Error::other(error)
+                })
+            })
+        })
+    }
+}
+
+/// The size of a body that a HEAD does not get.
+struct Announced(u64);
+
+impl MessageBody for Announced {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        Poll::Ready(None)
+    }
+}

@@ -1,0 +1,66 @@
+//! [`Limits`]: every bound that HTTP sets by itself.
+
+use std::time::Duration;
+
+/// What a client may send, how slowly, and how often. A bucket's `max_bytes` bounds its files; it is not repeated here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's target, query included; more is 414. Default 8 KiB.
+    pub target_bytes_max: usize,
+    /// Bytes of a request's head; more is 431. Default 32 KiB.
+    pub head_bytes_max: usize,
+    /// Bytes of a JSON body; more is 413. Default 64 KiB.
+    pub json_bytes_max: usize,
+    /// Bytes of everything in a multipart body but the file; more is 413. Default 1 MiB.
+    pub fields_bytes_max: usize,
+    /// Bodies up to this many bytes are collected and passed on in one piece. Default 1 MiB.
+    pub small_body_bytes: usize,
+    /// Bytes in one block on the way from a connection to a store. Default 256 KiB.
+    pub block_bytes: usize,
+    /// How long a body may stand still before its request is 408, and a reader before its connection is cut. Default 30 s.
+    pub body_idle: Duration,
+    /// Bytes a second that a body must bring on average once `body_grace` has passed. Default 1,024.
+    pub body_rate_min: u64,
+    /// For how long a body may be slower than `body_rate_min`. Default 30 s.
+    pub body_grace: Duration,
+    /// How long a client may take to send a head. Default 30 s.
+    pub head_timeout: Duration,
+    /// How long a connection may rest between requests. Default 75 s.
+    pub keep_alive: Duration,
+    /// How long an unread body is still taken in after an answer, so that the client gets to read it. Default 5 s.
+    pub linger: Duration,
+    /// How long a drain waits for what is under way. Default 30 s.
+    pub drain: Duration,
+    /// Uploads of one user at a time; more is 429. Default 128.
+    pub uploads_per_user: usize,
+    /// Failed log-ins of one account in a minute; more is 429. Default 10.
+    pub log_ins_per_account: usize,
+    /// Failed log-ins from one address in a minute; more is 429. Default 60.
+    pub log_ins_per_address: usize,
+    /// How long an access token lasts. Default 15 minutes.
+    pub access_token: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            target_bytes_max: 8 << 10,
+            head_bytes_max: 32 << 10,
+            json_bytes_max: 64 << 10,
+            fields_bytes_max: 1 << 20,
+            small_body_bytes: 1 << 20,
+            block_bytes: 256 << 10,
+            body_idle: Duration::from_secs(30),
+            body_rate_min: 1024,
+            body_grace: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            linger: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            uploads_per_user: 128,
+            log_ins_per_account: 10,
+            log_ins_per_address: 60,
+            access_token: Duration::from_secs(15 * 60),
+        }
+    }
+}

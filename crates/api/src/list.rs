@@ -1,0 +1,166 @@
+//! Lists and records of files: describe, list, revisions, change, trash, restore, purge.
+
+use crate::{
+    conditions,
+    problem::{Code, Problem},
+    record::{Record, Revision},
+    request::{Answer, Ask, Query},
+};
+use actix_web::{HttpResponse, http::header};
+use larder_files::{Caller, File, FileId, ListFiles, Patch, Role};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl<T: Serialize> Items<T> {
+    /// A list of one page.
+    pub(crate) fn all(items: Vec<T>) -> HttpResponse {
+        HttpResponse::Ok().json(Self { items, next_cursor: None })
+    }
+}
+
+const FILTERS: [&str; 10] = ["bucket", "owner", "name", "prefix", "q", "tag", "deleted", "sort", "limit", "cursor"];
+
+/// `GET /files`.
+pub(crate) async fn list(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let wanted = filters(&ask.query(&FILTERS)?)?;
+    let (api, by) = (ask.api.clone(), caller.clone());
+    let page = ask.api.run(async move { Ok(api.files.list(&by, wanted).await?) }).await?;
+    let items = page.items.iter().map(|file| Record::new(file, &ask.api.files, caller.role)).collect();
+    Ok(HttpResponse::Ok().json(Items { items, next_cursor: page.next.map(cursor) }))
+}
+
+fn filters(query: &Query) -> Result<ListFiles, Problem> {
+    if query.get("sort").is_some_and(|sort| sort != "created_at") {
+        return Err(Problem::invalid("sort", "only `created_at` is offered yet"));
+    }
+    let limit = query.number("limit", 1, 1000)?.unwrap_or(100);
+    Ok(ListFiles {
+        bucket: query.owned("bucket"),
+        owner: query.owned("owner"),
+        name: query.owned("name"),
+        prefix: query.owned("prefix"),
+        q: query.owned("q"),
+        tag: query.owned("tag"),
+        deleted: query.flag("deleted")?,
+        after: query.get("cursor").map(place).transpose()?,
+        limit: usize::try_from(limit).expect("at most 1,000"),
+    })
+}
+
+/// A cursor: what it is made of is nobody's business.
+fn cursor(after: FileId) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(after.0.as_bytes())
+}
+
+fn place(cursor: &str) -> Result<FileId, Problem> {
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
+    let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
+    id.map(FileId).ok_or_else(|| Problem::invalid("cursor", "is none that this server gave"))
+}
+
+/// `GET /files/{id}`: also of a file in the trash.
+pub(crate) async fn describe(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let (api, by, id) = (ask.api.clone(), caller.clone(), ask.file_id()?);
+    let file = ask.api.run(async move { Ok(api.files.describe(&by, id).await?) }).await?;
+    Ok(shown(&ask, &caller, &file))
+}
+
+fn shown(ask: &Ask, caller: &Caller, file: &File) -> HttpResponse {
+    let record = Record::new(file, &ask.api.files, caller.role);
+    HttpResponse::Ok().insert_header((header::ETAG, record.etag.clone())).json(record)
+}
+
+/// `GET /files/{id}/revisions`.
+pub(crate) async fn revisions(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let (api, by, id) = (ask.api.clone(), caller.clone(), ask.file_id()?);
+    let rows = ask.api.run(async move { Ok(api.files.revisions(&by, id).await?) }).await?;
+    Ok(Items::all(rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect()))
+}
+
+/// `PATCH /files/{id}`: a merge patch of name, tags and metadata.
+pub(crate) async fn update(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let (id, if_version) = (ask.file_id()?, if_version(&ask)?);
+    let patch = patch(&ask, &caller).await?;
+    let (api, by) = (ask.api.clone(), caller.clone());
+    let file = ask.api.run(async move { Ok(api.files.update(&by, id, patch, if_version).await?) }).await?;
+    Ok(shown(&ask, &caller, &file))
+}
+
+fn if_version(ask: &Ask) -> Result<Option<u64>, Problem> {
+    conditions::version(ask.list(header::IF_MATCH).as_deref())
+}
+
+async fn patch(ask: &Ask, caller: &Caller) -> Result<Patch, Problem> {
+    let mut fields = ask.fields(&["name", "tags", "metadata", "owner", "bucket"]).await?;
+    for field in ["owner", "bucket"] {
+        if fields.take(field).is_some() {
+            return Err(match caller.role {
+                Role::User => Problem::new(Code::Forbidden, format!("only an admin changes `{field}`")),
+                Role::Admin => Problem::invalid(field, "can't be changed yet; name, tags and metadata can"),
+            });
+        }
+    }
+    let name = match fields.take("name") {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(Problem::invalid("name", "a text is expected")),
+    };
+    let tags = fields.take("tags").map(tags).transpose()?;
+    let metadata = fields.take("metadata");
+    if metadata.as_ref().is_some_and(|value| !matches!(value, Value::Object(_) | Value::Null)) {
+        return Err(Problem::invalid("metadata", "an object is expected, or null to empty it"));
+    }
+    fields.finish()?;
+    Ok(Patch { name, tags, metadata })
+}
+
+/// New tags; null removes all.
+fn tags(value: Value) -> Result<Vec<String>, Problem> {
+    match value {
+        Value::Null => Ok(vec![]),
+        value => serde_json::from_value(value).map_err(|_| Problem::invalid("tags", "an array of texts is expected")),
+    }
+}
+
+/// `DELETE /files/{id}`: to the trash, or with `?purge=true` for ever.
+pub(crate) async fn remove(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let purge = ask.query(&["purge"])?.flag("purge")?;
+    let (id, if_version, api) = (ask.file_id()?, if_version(&ask)?, ask.api.clone());
+    ask.api
+        .run(async move {
+            if purge {
+                api.files.purge(&caller, id, if_version).await?;
+            } else {
+                api.files.remove(&caller, id, if_version).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /files/{id}/restore`: out of the trash.
+pub(crate) async fn restore(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let (id, if_version) = (ask.file_id()?, if_version(&ask)?);
+    let (api, by) = (ask.api.clone(), caller.clone());
+    let file = ask.api.run(async move { Ok(api.files.restore(&by, id, if_version).await?) }).await?;
+    Ok(shown(&ask, &caller, &file))
+}

@@ -1,0 +1,70 @@
+//! Passwords: argon2id with 64 MiB, three passes and one lane, as PHC text.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash};
+use tokio::sync::Semaphore;
+
+/// Why a password could not be hashed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot hash the password")]
+pub struct HashError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(64 * 1024, 3, 1, None).expect("within argon2's bounds");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// Hashes a password with a new salt. Takes about 0.1 s and 64 MiB: not on a thread that others wait for.
+///
+/// # Errors
+/// Where the system has no randomness or no memory.
+pub fn hash(password: &str) -> Result<String, HashError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|error| HashError(error.to_string().into()))?;
+    hash_with(password, &salt)
+}
+
+fn hash_with(password: &str, salt: &[u8]) -> Result<String, HashError> {
+    let hash = argon2().hash_password_with_salt(password.as_bytes(), salt);
+    hash.map(|hash| hash.to_string()).map_err(|error| HashError(error.to_string().into()))
+}
+
+/// Whether `password` is the one of `hash`. Takes as long as the hash says; a text that is no hash matches nothing.
+#[must_use]
+pub fn verify(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+/// Verifies passwords on blocking threads, at most as many at once as there are processors.
+pub(crate) struct Verifier {
+    permits: Semaphore,
+}
+
+impl Verifier {
+    pub(crate) fn new() -> Self {
+        Self { permits: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)) }
+    }
+
+    /// Whether `password` is the one of `hash`. Without a hash it answers `false` after the same work, so that time does not
+    /// tell who exists.
+    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> bool {
+        let Ok(_permit) = self.permits.acquire().await else { return false };
+        let work = move || match hash {
+            Some(hash) => verify(&password, &hash),
+            None => hash_with(&password, b"salt of nobody's").is_err(),
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_verifies_its_own_password_only_and_names_its_cost() {
+        let hash = hash("correct horse").unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=65536,t=3,p=1$"), "{hash}");
+        assert!(verify("correct horse", &hash));
+        assert!(!verify("correct hors", &hash) && !verify("correct horse", "no hash") && !verify("", ""));
+    }
+}

@@ -1,0 +1,245 @@
+//! [`Problem`]: every refusal, as RFC 9457 has it. The client's fault and ours differ in the first digit; no text holds a path,
+//! a store's place or SQL.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+};
+use larder_files::Error;
+use serde::Serialize;
+use std::fmt;
+
+/// What went wrong, by the code that a client may match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Malformed,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    Conflict,
+    Gone,
+    PreconditionFailed,
+    TooLarge,
+    TargetTooLong,
+    HeadTooLarge,
+    UnsupportedType,
+    RangeNotSatisfiable,
+    Invalid,
+    DigestMismatch,
+    TooManyRequests,
+    Internal,
+    ContentLost,
+    StoreUnavailable,
+    Busy,
+    Indeterminate,
+    InsufficientStorage,
+}
+
+impl Code {
+    /// Code, status and title.
+    fn parts(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::Malformed => ("malformed", 400, "The request can't be read"),
+            Self::Unauthenticated => ("unauthenticated", 401, "Who is asking?"),
+            Self::Forbidden => ("forbidden", 403, "Not allowed"),
+            Self::NotFound => ("not_found", 404, "Not found"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed here"),
+            Self::Timeout => ("timeout", 408, "The request took too long"),
+            Self::Conflict => ("conflict", 409, "Contradicts what is there"),
+            Self::Gone => ("gone", 410, "Purged"),
+            Self::PreconditionFailed => ("precondition_failed", 412, "A condition of the request is false"),
+            Self::TooLarge => ("too_large", 413, "Too large"),
+            Self::TargetTooLong => ("too_large", 414, "The target is too long"),
+            Self::HeadTooLarge => ("too_large", 431, "The head is too large"),
+            Self::UnsupportedType => ("unsupported_type", 415, "Type not taken here"),
+            Self::RangeNotSatisfiable => ("range_not_satisfiable", 416, "The range selects nothing"),
+            Self::Invalid => ("invalid", 422, "A value is wrong"),
+            Self::DigestMismatch => ("digest_mismatch", 422, "The content is not the announced one"),
+            Self::TooManyRequests => ("too_many_requests", 429, "Too many requests"),
+            Self::Internal => ("internal", 500, "A fault of this server"),
+            Self::ContentLost => ("content_lost", 500, "The content is lost"),
+            Self::StoreUnavailable => ("store_unavailable", 503, "A store is unavailable"),
+            Self::Busy => ("busy", 503, "Busy"),
+            Self::Indeterminate => ("indeterminate", 503, "The outcome is not known"),
+            Self::InsufficientStorage => ("insufficient_storage", 507, "No space is left"),
+        }
+    }
+}
+
+/// A field at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Fault {
+    field: String,
+    message: String,
+}
+
+/// A refusal on its way out. [`crate::envelope`] writes it, since it knows the request's id.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: String,
+    faults: Vec<Fault>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the connection ends with this answer.
+    closes: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), faults: vec![], headers: vec![], closes: false }
+    }
+
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(Code::Malformed, detail)
+    }
+
+    /// What is absent, and what is another's.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("no such {what}"))
+    }
+
+    /// A field with a wrong value.
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let fault = Fault { field: field.into(), message: message.into() };
+        let detail = format!("`{}`: {}", fault.field, fault.message);
+        Self { faults: vec![fault], ..Self::new(Code::Invalid, detail) }
+    }
+
+    pub(crate) fn unauthenticated(detail: &str) -> Self {
+        let challenge = HeaderValue::from_static("Bearer realm=\"larder\"");
+        Self::new(Code::Unauthenticated, detail).with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    pub(crate) fn too_large(max: u64) -> Self {
+        Self::new(Code::TooLarge, format!("the content is over the limit of {max} bytes"))
+    }
+
+    /// Adds a header to the answer.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Says when to ask again.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        self.with(header::RETRY_AFTER, seconds.max(1).into())
+    }
+
+    /// Ends the connection with this answer.
+    pub(crate) fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The answer, with the request's id in it.
+    pub(crate) fn to_response(&self, request_id: &str) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            code: &'a str,
+            request_id: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [Fault],
+        }
+        let (code, status, title) = self.code.parts();
+        let document = Document {
+            r#type: format!("urn:larder:problem:{code}"),
+            title,
+            status,
+            detail: &self.detail,
+            code,
+            request_id,
+            errors: &self.faults,
+        };
+        let mut response = HttpResponse::build(self.status_code());
+        for (name, value) in &self.headers {
+            response.append_header((name, value));
+        }
+        if self.closes {
+            response.force_close();
+        }
+        let body = serde_json::to_vec(&document).expect("texts and numbers always serialise");
+        response.content_type("application/problem+json").body(body)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.parts().1).expect("the table holds statuses")
+    }
+
+    /// An empty answer that carries the problem to [`crate::envelope`].
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status_code());
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let new = |code| Self::new(code, detail.clone());
+        match &error {
+            Error::NotFound(_) => new(Code::NotFound),
+            Error::Gone => new(Code::Gone),
+            Error::Invalid { field, message } => Self::invalid(*field, message.clone()),
+            Error::Forbidden(_) => new(Code::Forbidden),
+            Error::Conflict(_) => new(Code::Conflict),
+            Error::PreconditionFailed { .. } => new(Code::PreconditionFailed),
+            Error::TooLarge { .. } => new(Code::TooLarge),
+            Error::UnsupportedType { .. } => new(Code::UnsupportedType),
+            Error::DigestMismatch { .. } => new(Code::DigestMismatch),
+            Error::RangeNotSatisfiable { size } => {
+                new(Code::RangeNotSatisfiable).with(header::CONTENT_RANGE, unsatisfied(*size))
+            }
+            Error::Body(_) => new(Code::Malformed).closing(),
+            Error::Running => new(Code::Conflict).retry_after(1),
+            Error::KeyReused => Self::invalid("Idempotency-Key", detail),
+            Error::ContentLost(_) => logged(&error, new(Code::ContentLost)),
+            Error::Busy => new(Code::Busy).retry_after(1),
+            Error::StoreUnavailable(_) => logged(&error, new(Code::StoreUnavailable).retry_after(5)),
+            Error::ReadOnly(_) => new(Code::StoreUnavailable).retry_after(30),
+            Error::Indeterminate(_) => logged(&error, new(Code::Indeterminate).retry_after(5).closing()),
+            Error::Full(_) => logged(&error, new(Code::InsufficientStorage)),
+            Error::Fenced(_) => logged(&error, Self::new(Code::StoreUnavailable, "this node is out of service")),
+            _ => logged(&error, Self::new(Code::Internal, "a fault of this server; its log says more")),
+        }
+    }
+}
+
+/// `bytes */size`, as a 416 says it.
+pub(crate) fn unsatisfied(size: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are good in a header")
+}
+
+/// Logs an error of ours with its causes, where it becomes an answer that hides them.
+fn logged(error: &Error, problem: Problem) -> Problem {
+    let mut causes = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        causes.push_str(": ");
+        causes.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    tracing::error!(code = problem.code.parts().0, "{error}{causes}");
+    problem
+}

@@ -1,0 +1,144 @@
+//! [`Record`]: a file as HTTP and `--json` show it.
+
+use larder_files::{
+    BucketName, File, FileId, Files, Role, Sha256, Timestamp, UserId, ledger::CopyRow, ledger::CopyState,
+    ledger::RevisionRow,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A file's record. Borrows nothing, so that it can be sent anywhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// Id.
+    pub id: FileId,
+    /// Name of its bucket.
+    pub bucket: BucketName,
+    /// Name of its owner.
+    pub owner: String,
+    /// Its owner.
+    pub owner_id: UserId,
+    /// Its name.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Type of the content, by its signature.
+    pub content_type: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256,
+    /// ETag of the content, with quotes.
+    pub content_etag: String,
+    /// ETag of the record, with quotes.
+    pub etag: String,
+    /// Number of the newest revision.
+    pub revision: u64,
+    /// Counts its changes, with gaps.
+    pub version: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// Since when it lies in the trash.
+    pub deleted_at: Option<Timestamp>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Metadata.
+    pub metadata: Map<String, Value>,
+    /// What is known of its picture.
+    pub media: Option<Value>,
+    /// Where its content is.
+    pub url: String,
+    /// Where its renditions are, by preset.
+    pub renditions: BTreeMap<String, String>,
+    /// Where its copies are: for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Vec<Copy>>,
+}
+
+/// A copy of a revision.
+#[derive(Clone, Debug, Serialize)]
+pub struct Copy {
+    /// The store's name; its id where no store of that id is configured.
+    pub store: String,
+    /// How sure it is.
+    pub state: CopyState,
+    /// When its hash was last known to match.
+    pub verified_at: Option<Timestamp>,
+}
+
+impl Record {
+    /// The record of `file` as `viewer` may see it.
+    #[must_use]
+    pub fn new(file: &File, files: &Files, viewer: Role) -> Self {
+        let attributes = file.attributes.clone();
+        Self {
+            url: format!("/api/v1/files/{}/content", attributes.id),
+            content_etag: format!("\"{}\"", attributes.sha256),
+            etag: format!("\"v{}\"", attributes.version),
+            id: attributes.id,
+            bucket: attributes.bucket,
+            owner: attributes.owner,
+            owner_id: attributes.owner_id,
+            name: attributes.name,
+            size: attributes.size,
+            content_type: attributes.content_type,
+            sha256: attributes.sha256,
+            revision: attributes.revision,
+            version: attributes.version,
+            created_at: attributes.created_at,
+            updated_at: attributes.updated_at,
+            deleted_at: attributes.deleted_at,
+            tags: attributes.tags,
+            metadata: attributes.metadata,
+            media: attributes.media,
+            renditions: BTreeMap::new(),
+            copies: copies(&file.copies, files, viewer),
+        }
+    }
+}
+
+/// A revision of a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Revision {
+    /// Its number, from 1.
+    pub revision: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Type of the content, by its signature.
+    pub content_type: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256,
+    /// ETag of the content, with quotes.
+    pub content_etag: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Where its content is.
+    pub url: String,
+    /// Where its copies are: for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Vec<Copy>>,
+}
+
+impl Revision {
+    /// The revision `row` as `viewer` may see it.
+    #[must_use]
+    pub fn new(row: RevisionRow, files: &Files, viewer: Role) -> Self {
+        Self {
+            url: format!("/api/v1/files/{}/content?revision={}", row.file, row.revision),
+            content_etag: format!("\"{}\"", row.sha256),
+            revision: row.revision,
+            size: row.size,
+            content_type: row.content_type,
+            sha256: row.sha256,
+            created_at: row.revised_at,
+            copies: copies(&row.copies, files, viewer),
+        }
+    }
+}
+
+fn copies(rows: &[CopyRow], files: &Files, viewer: Role) -> Option<Vec<Copy>> {
+    let name = |row: &CopyRow| files.store_name(row.store).map_or_else(|| row.store.to_string(), ToString::to_string);
+    let copy = |row: &CopyRow| Copy { store: name(row), state: row.state, verified_at: row.verified_at };
+    (viewer == Role::Admin).then(|| rows.iter().map(copy).collect())
+}

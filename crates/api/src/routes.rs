@@ -1,0 +1,73 @@
+//! Every route there is, as a list.
+
+use crate::{
+    auth, buckets, content, health, list,
+    problem::{Code, Problem},
+    request::Ask,
+    upload,
+};
+use actix_web::{
+    Handler, Responder, Route,
+    guard::{self, Guard},
+    http::{Method, header},
+    web::{self, ServiceConfig},
+};
+
+/// Puts each route in its place.
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    at(config, "/api/v1/auth/login", vec![post(auth::login)]);
+    at(config, "/api/v1/auth/me", vec![get(auth::me)]);
+    at(config, "/api/v1/buckets", vec![get(buckets::list)]);
+    at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
+    at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
+    at(config, "/api/v1/files", vec![get(list::list)]);
+    at(config, "/api/v1/files/{id}", vec![get(list::describe), patch(list::update), delete(list::remove)]);
+    at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);
+    at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
+    at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
+    at(config, "/health/live", vec![get(health::live)]);
+    at(config, "/health/ready", vec![get(health::ready)]);
+}
+
+/// A method's handler, and what `Allow` says of it.
+type Handled = (&'static str, Route);
+
+fn on<H, R>(allow: &'static str, is: impl Guard + 'static, handler: H) -> Handled
+where
+    H: Handler<(Ask,), Output = R>,
+    R: Responder + 'static,
+{
+    (allow, web::route().guard(is).to(handler))
+}
+
+/// `GET`, and `HEAD`, whose answer has no body.
+fn get<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) -> Handled {
+    on("GET, HEAD", guard::Any(guard::Get()).or(guard::Head()), handler)
+}
+
+fn post<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) -> Handled {
+    on("POST", guard::Post(), handler)
+}
+
+fn put<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) -> Handled {
+    on("PUT", guard::Put(), handler)
+}
+
+fn patch<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) -> Handled {
+    on("PATCH", guard::Patch(), handler)
+}
+
+fn delete<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) -> Handled {
+    on("DELETE", guard::Delete(), handler)
+}
+
+fn at(config: &mut ServiceConfig, path: &'static str, handled: Vec<Handled>) {
+    let allow = handled.iter().map(|(allow, _)| *allow).collect::<Vec<_>>().join(", ");
+    let resource = handled.into_iter().fold(web::resource(path), |resource, (_, route)| resource.route(route));
+    config.service(resource.default_service(web::to(move |method: Method| {
+        let detail = format!("`{method}` is not offered here; {allow} is");
+        let allow = header::HeaderValue::from_str(&allow).expect("methods are plain text");
+        let problem = Problem::new(Code::MethodNotAllowed, detail).with(header::ALLOW, allow);
+        async move { Err::<actix_web::HttpResponse, _>(problem) }
+    })));
+}

@@ -1,0 +1,179 @@
+//! [`Server`]: a listening socket, the workers behind it, and how they stop.
+
+use crate::{
+    Limits,
+    callers::{Callers, InFlight},
+    envelope,
+    password::Verifier,
+    problem::Problem,
+    routes::routes,
+    throttle::Throttle,
+    token::Tokens,
+};
+use actix_web::{App, HttpServer, dev, middleware::from_fn, rt::net::TcpStream, web};
+use larder_files::{Error, Files};
+use std::{
+    any::Any,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that speak HTTP; 0 for as many as there are processors.
+    pub workers: usize,
+    /// What clients may do.
+    pub limits: Limits,
+}
+
+impl Default for ServerConfig {
+    /// Port 8080 of this machine only.
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: 0, limits: Limits::default() }
+    }
+}
+
+/// What all handlers share.
+pub(crate) struct Api {
+    pub(crate) files: Files,
+    pub(crate) runtime: Handle,
+    pub(crate) limits: Limits,
+    pub(crate) tokens: Tokens,
+    pub(crate) verifier: Verifier,
+    pub(crate) throttle: Throttle,
+    pub(crate) callers: Callers,
+    pub(crate) in_flight: InFlight,
+    pub(crate) draining: AtomicBool,
+}
+
+impl Api {
+    fn new(files: Files, runtime: Handle, limits: Limits) -> Self {
+        Self {
+            tokens: Tokens::new(&files.signing_key("access"), limits.access_token),
+            verifier: Verifier::new(),
+            throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
+            callers: Callers::default(),
+            in_flight: InFlight::default(),
+            draining: AtomicBool::new(false),
+            files,
+            runtime,
+            limits,
+        }
+    }
+
+    /// Starts `work` on the runtime of `Files`. It goes on to its end when nobody waits for it any more.
+    pub(crate) fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.spawn(work)
+    }
+
+    /// Has `work` done on the runtime of `Files`.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.spawn(work).await.unwrap_or_else(|error| Err(Error::internal(error).into()))
+    }
+}
+
+/// A server that is bound but does not serve yet.
+pub struct Server {
+    server: dev::Server,
+    addr: SocketAddr,
+    api: web::Data<Api>,
+}
+
+impl Server {
+    /// Listens. `files` runs on `runtime`, which must be a multi-thread one and is not the workers'.
+    ///
+    /// # Errors
+    /// Where the address can't be had: in use, not this machine's, or forbidden.
+    pub fn bind(config: ServerConfig, files: Files, runtime: Handle) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.listen)?;
+        let addr = listener.local_addr()?;
+        let limits = config.limits.clone();
+        let api = web::Data::new(Api::new(files, runtime.clone(), config.limits));
+        let shared = api.clone();
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let app = move || {
+            App::new()
+                .app_data(shared.clone())
+                .wrap(from_fn(envelope::envelope))
+                .configure(routes)
+                .default_service(web::to(envelope::nowhere))
+        };
+        let _inside = runtime.enter();
+        let patience = limits.body_idle;
+        let server = HttpServer::new(app)
+            .workers(workers)
+            .keep_alive(limits.keep_alive)
+            .client_request_timeout(limits.head_timeout)
+            .client_disconnect_timeout(limits.linger)
+            .shutdown_timeout(limits.drain.as_secs())
+            .disable_signals()
+            .on_connect(move |connection, _| cut_slow_readers(connection, patience))
+            .listen(listener)?
+            .run();
+        Ok(Self { server, addr, api })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { handle: self.server.handle(), api: self.api.clone().into_inner() }
+    }
+
+    /// Serves until it is stopped.
+    ///
+    /// # Errors
+    /// Where the workers can't be started.
+    pub async fn run(self) -> io::Result<()> {
+        self.server.await
+    }
+}
+
+/// Stops a [`Server`].
+#[derive(Clone)]
+pub struct ServerHandle {
+    handle: dev::ServerHandle,
+    api: Arc<Api>,
+}
+
+impl ServerHandle {
+    /// Says `unavailable` to whoever asks for its health, takes no new connections, lets what is under way end for at most
+    /// [`Limits::drain`], and returns when it has.
+    pub async fn drain(&self) {
+        self.api.draining.store(true, Ordering::Relaxed);
+        self.handle.stop(true).await;
+    }
+}
+
+/// Has the kernel end a connection whose peer takes nothing of what was sent for `patience`: while an answer waits for its
+/// reader, nothing of ours is polled that could.
+fn cut_slow_readers(connection: &dyn Any, patience: Duration) {
+    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, millis) {
+        tracing::warn!("cannot set TCP_USER_TIMEOUT: {error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Throttle`]: how often a log-in may fail, by account and by address, in any minute.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Counts failed log-ins. An attempt counts from its beginning, so that many at once gain nothing; a successful one is taken back.
+pub(crate) struct Throttle {
+    per_account: usize,
+    per_address: usize,
+    attempts: Mutex<HashMap<Who, VecDeque<Duration>>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Account(String),
+    Address(IpAddr),
+}
+
+/// An attempt that was let in.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    at: Duration,
+    who: [Who; 2],
+}
+
+impl Throttle {
+    const WINDOW: Duration = Duration::from_secs(60);
+    const REMEMBERED_MAX: usize = 65_536;
+
+    pub(crate) fn new(per_account: usize, per_address: usize) -> Self {
+        Self { per_account, per_address, attempts: Mutex::default() }
+    }
+
+    /// Lets an attempt in at `now` (time since some fixed instant), or says how long to wait.
+    pub(crate) fn begin(&self, account: &str, address: IpAddr, now: Duration) -> Result<Attempt, Duration> {
+        let account: String = account.chars().take(64).collect();
+        let who = [Who::Account(account), Who::Address(network(address))];
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempts.len() > Self::REMEMBERED_MAX {
+            attempts.retain(|_, times| times.back().is_some_and(|last| now.saturating_sub(*last) < Self::WINDOW));
+        }
+        for (who, max) in who.iter().zip([self.per_account, self.per_address]) {
+            let times = attempts.entry(who.clone()).or_default();
+            while times.front().is_some_and(|first| now.saturating_sub(*first) >= Self::WINDOW) {
+                times.pop_front();
+            }
+            if times.len() >= max {
+                let first = times.front().copied().unwrap_or(now);
+                return Err(Self::WINDOW.saturating_sub(now.saturating_sub(first)));
+            }
+        }
+        for who in &who {
+            attempts.entry(who.clone()).or_default().push_back(now);
+        }
+        Ok(Attempt { at: now, who })
+    }
+
+    /// Takes an attempt back that succeeded.
+    pub(crate) fn succeeded(&self, attempt: &Attempt) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        for who in &attempt.who {
+            if let Some(times) = attempts.get_mut(who) {
+                if let Some(index) = times.iter().position(|at| *at == attempt.at) {
+                    times.remove(index);
+                }
+                if times.is_empty() {
+                    attempts.remove(who);
+                }
+            }
+        }
+    }
+}
+
+/// The address, or of IPv6 the network of 64 bits that one customer has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_attempt_after_the_last_allowed_one_waits_until_the_first_is_a_minute_old() {
+        let throttle = Throttle::new(2, 60);
+        assert!(throttle.begin("ada", HOME, at(0)).is_ok());
+        assert!(throttle.begin("ada", HOME, at(10)).is_ok());
+        assert_eq!(throttle.begin("ada", HOME, at(20)).err(), Some(at(40)));
+        assert!(throttle.begin("bob", HOME, at(20)).is_ok(), "another account is not held up");
+        assert!(throttle.begin("ada", HOME, at(60)).is_ok());
+    }
+
+    #[test]
+    fn successes_never_count() {
+        let throttle = Throttle::new(1, 1);
+        for second in 0..100 {
+            let attempt = throttle.begin("ada", HOME, at(second)).ok().unwrap();
+            throttle.succeeded(&attempt);
+        }
+        assert!(throttle.attempts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_address_is_held_up_across_accounts_and_a_v6_network_is_one_address() {
+        let throttle = Throttle::new(10, 2);
+        for (account, address) in [("a", "2001:db8::1"), ("b", "2001:db8::2")] {
+            assert!(throttle.begin(account, address.parse().unwrap(), at(0)).is_ok());
+        }
+        assert!(throttle.begin("c", "2001:db8::3".parse().unwrap(), at(0)).is_err());
+        assert!(throttle.begin("c", "2001:db8:0:1::3".parse().unwrap(), at(0)).is_ok());
+    }
+}

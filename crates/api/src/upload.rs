@@ -1,0 +1,464 @@
+//! Uploads: bytes go from the connection through a channel of a few blocks into a store, hashed there as they pass. A field that
+//! comes behind the file is waited for while the content lies durable but is no file's yet.
+
+use crate::{
+    callers::Upload,
+    conditions::{self, Validators, Wants},
+    deadline::Incoming,
+    digest,
+    multipart::{Multipart, Part},
+    problem::{Code, Problem},
+    record::Record,
+    request::{Answer, Ask, Query, essence},
+    server::Api,
+};
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
+    web::Data,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use larder_files::{Body, ByteStream, Caller, Created, File, IdempotencyKey, NewFile, Receive, Sha256, UserName};
+use serde_json::{Map, Value};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// `POST /buckets/{bucket}/files`: a form with one file, or the raw content with `?name=`.
+pub(crate) async fn create(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let query = ask.query(&["name", "owner", "sha256", "on_conflict"])?;
+    if let Some(other @ ("replace" | "fail")) = query.get("on_conflict") {
+        return Err(Problem::invalid("on_conflict", format!("`{other}` is not offered yet, only `keep_both` is")));
+    } else if query.get("on_conflict").is_some_and(|choice| choice != "keep_both") {
+        return Err(Problem::invalid("on_conflict", "`keep_both` is expected"));
+    }
+    let slot = begin(&ask, &caller)?;
+    let content_type = ask.header(header::CONTENT_TYPE)?.unwrap_or_default();
+    let created = if essence(content_type) == "multipart/form-data" {
+        form(&ask, caller.clone(), &query, content_type, slot).await?
+    } else {
+        raw(&ask, caller.clone(), &query, slot).await?
+    };
+    let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::CREATED);
+    let record = Record::new(&created.file, &ask.api.files, caller.role);
+    let location = (header::LOCATION, format!("/api/v1/files/{}", record.id));
+    Ok(HttpResponse::build(status)
+        .insert_header(location)
+        .insert_header((header::ETAG, record.etag.clone()))
+        .json(record))
+}
+
+/// `PUT /files/{id}/content`: the raw content of a new revision.
+pub(crate) async fn replace(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let id = ask.file_id()?;
+    let query = ask.query(&["sha256"])?;
+    let announced = raw_digest(&ask, &query)?;
+    let content_type = ask.header(header::CONTENT_TYPE)?.map(essence).unwrap_or_default();
+    if content_type.starts_with("multipart/") {
+        return Err(Problem::new(Code::UnsupportedType, "new content is sent raw, not as a form"));
+    }
+    let slot = begin(&ask, &caller)?;
+    let wants = Wants::of(&ask);
+    let file = {
+        let (api, caller) = (ask.api.clone(), caller.clone());
+        ask.api.run(async move { Ok(api.files.describe(&caller, id).await?) }).await?
+    };
+    if file.attributes.deleted_at.is_some() {
+        return Err(Problem::not_found("file"));
+    }
+    conditions::changes(&wants, &Validators::of(&file.attributes))?;
+    let max = ask.api.files.bucket(file.attributes.bucket.as_str())?.policy.max_bytes;
+    let if_match = wants.if_match.as_deref().and_then(conditions::digests);
+
+    let (api, by) = (ask.api.clone(), caller.clone());
+    let file: File = transfer(&ask, max, slot, move |body| async move {
+        let received = api.files.receive_revision(&by, id, body).await?;
+        Ok(api.files.replace(&by, id, received, announced, if_match).await?)
+    })
+    .await?;
+    let record = Record::new(&file, &ask.api.files, caller.role);
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, record.content_etag.clone())).json(record))
+}
+
+/// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
+fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
+    if let Some(coding) =
+        ask.header(header::CONTENT_ENCODING)?.filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
+        let detail = format!("content in the coding `{coding}` is not taken; send it as it is");
+        return Err(Problem::new(Code::UnsupportedType, detail));
+    }
+    let max = ask.api.limits.uploads_per_user;
+    ask.api.in_flight.begin(caller.id, max).ok_or_else(|| {
+        Problem::new(Code::TooManyRequests, format!("{max} uploads of this user are under way")).retry_after(1)
+    })
+}
+
+/// What the request says about the content before it comes.
+fn receive(ask: &Ask, query: &Query, name_hint: &str) -> Result<Receive, Problem> {
+    let owner = query.get("owner").map(UserName::new).transpose();
+    let owner = owner.map_err(|error| Problem::invalid("owner", error.to_string()))?;
+    let idempotency = ask.header(IDEMPOTENCY_KEY)?.map(|key| idempotency(ask, query, key)).transpose()?;
+    Ok(Receive { bucket: ask.bucket(), owner, name_hint: name_hint.to_owned(), idempotency })
+}
+
+fn idempotency(ask: &Ask, query: &Query, key: &str) -> Result<IdempotencyKey, Problem> {
+    if !(1..=128).contains(&key.len()) {
+        return Err(Problem::invalid("Idempotency-Key", "1 to 128 characters are expected"));
+    }
+    let request = (ask.request.method().as_str(), ask.request.path(), query.sorted());
+    let request = serde_json::to_vec(&request).expect("texts always serialise");
+    Ok(IdempotencyKey { key: key.to_owned(), request: Sha256::of(&request) })
+}
+
+/// The digest that a raw body must have.
+fn raw_digest(ask: &Ask, query: &Query) -> Result<Option<Sha256>, Problem> {
+    let header = |name: HeaderName| {
+        let value = ask.list(name.clone());
+        value.map_or(Ok(None), |value| digest::dictionary(name.as_str(), &value))
+    };
+    let asked = query.get("sha256").map(digest::hexadecimal).transpose()?;
+    digest::agreed([asked, header(CONTENT_DIGEST)?, header(REPR_DIGEST)?])
+}
+
+async fn raw(ask: &Ask, caller: Caller, query: &Query, slot: Upload) -> Result<Created, Problem> {
+    let name = query.owned("name").ok_or_else(|| Problem::invalid("name", "is missing: a raw body needs `?name=`"))?;
+    let receive = receive(ask, query, &name)?;
+    let declared_type = ask.header(header::CONTENT_TYPE)?.map(essence);
+    let new = NewFile { name, declared_type, sha256: raw_digest(ask, query)?, ..NewFile::default() };
+    let max = ask.api.files.bucket(&receive.bucket)?.policy.max_bytes;
+    let api = ask.api.clone();
+    transfer(ask, max, slot, move |body| async move {
+        let received = api.files.receive(&caller, receive, body).await?;
+        Ok(api.files.create(&caller, received, new).await?)
+    })
+    .await
+}
+
+/// Carries a raw body into `work`, which runs beside `Files`: in one piece if it is small, else block by block.
+async fn transfer<T, W, F>(ask: &Ask, max: u64, slot: Upload, work: W) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    W: FnOnce(Body) -> F,
+    F: Future<Output = Result<T, Problem>> + Send + 'static,
+{
+    let size = announced_size(ask)?;
+    if size.is_some_and(|size| size > max) {
+        return Err(Problem::too_large(max));
+    }
+    let limits = &ask.api.limits;
+    if let Some(size) = size.filter(|size| *size <= limits.small_body_bytes as u64) {
+        let bytes = ask.body.collect(size as usize).await?;
+        let work = work(Body::from(bytes));
+        return ask
+            .api
+            .run(async move {
+                let _slot = slot;
+                work.await
+            })
+            .await;
+    }
+    let (pipe, stream) = pipe();
+    let work = work(Body::once(stream, size));
+    let task = ask.api.spawn(async move {
+        let _slot = slot;
+        work.await
+    });
+    let mut source = ask.body.clone();
+    match flow(&mut source, pipe, limits.block_bytes, max).await {
+        Ok(_) => joined(task).await,
+        Err(problem) => {
+            // Nothing is left of it when the answer is out.
+            let _ = task.await;
+            Err(problem)
+        }
+    }
+}
+
+/// `Content-Length`; no body at all is an empty one.
+fn announced_size(ask: &Ask) -> Result<Option<u64>, Problem> {
+    if ask.request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    let length = ask.header(header::CONTENT_LENGTH)?.map_or(Ok(0), str::parse);
+    length.map(Some).map_err(|_| Problem::malformed("`Content-Length` is no number"))
+}
+
+/// Where blocks come from.
+trait Source {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem>;
+}
+
+impl Source for Incoming {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        Incoming::next(self).await
+    }
+}
+
+impl Source for Multipart {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.block().await
+    }
+}
+
+enum Block {
+    Bytes(Bytes),
+    End,
+}
+
+/// The worker's end of a body. Dropped before [`Block::End`] it makes the body break off, so that nothing is stored.
+type Pipe = mpsc::Sender<Block>;
+
+fn pipe() -> (Pipe, ByteStream) {
+    let (pipe, blocks) = mpsc::channel(1);
+    let stream = stream::try_unfold(blocks, |mut blocks: mpsc::Receiver<Block>| async move {
+        match blocks.recv().await {
+            Some(Block::Bytes(bytes)) => Ok(Some((bytes, blocks))),
+            Some(Block::End) => Ok(None),
+            None => Err("the request broke off".into()),
+        }
+    });
+    (pipe, stream.boxed())
+}
+
+/// Gathers what arrives into blocks and sends them on, `max` bytes at most. Answers `false` where nobody takes them any more: the
+/// task at the other end knows why.
+async fn flow(source: &mut impl Source, pipe: Pipe, block_bytes: usize, max: u64) -> Result<bool, Problem> {
+    let (mut block, mut total) = (BytesMut::with_capacity(block_bytes), 0);
+    while let Some(bytes) = source.next().await? {
+        total += bytes.len() as u64;
+        if total > max {
+            return Err(Problem::too_large(max));
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(block_bytes - block.len()));
+            block.extend_from_slice(now);
+            rest = later;
+            if block.len() == block_bytes {
+                let full = std::mem::replace(&mut block, BytesMut::with_capacity(block_bytes));
+                if pipe.send(Block::Bytes(full.freeze())).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    let sent = block.is_empty() || pipe.send(Block::Bytes(block.freeze())).await.is_ok();
+    Ok(sent && pipe.send(Block::End).await.is_ok())
+}
+
+async fn joined<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
+    task.await.unwrap_or_else(|error| Err(larder_files::Error::internal(error).into()))
+}
+
+/// Stores a form's file. A second file, or a missing one, stores nothing: what was received is dropped before it became a file.
+async fn form(ask: &Ask, caller: Caller, query: &Query, content_type: &str, slot: Upload) -> Result<Created, Problem> {
+    let mut content = None;
+    let read = read_form(ask, &caller, query, content_type, slot, &mut content).await;
+    match (read, content) {
+        (Ok(new), Some(content)) => content.commit(ask, caller, new).await,
+        (Ok(_), None) => Err(Problem::invalid("file", "is missing: a form brings one file")),
+        (Err(problem), content) => Err(match content {
+            Some(content) => content.abandon(problem).await,
+            None => problem,
+        }),
+    }
+}
+
+/// Reads a form to its end, putting the file into `content`.
+async fn read_form(
+    ask: &Ask,
+    caller: &Caller,
+    query: &Query,
+    content_type: &str,
+    slot: Upload,
+    content: &mut Option<Content>,
+) -> Result<NewFile, Problem> {
+    if query.get("name").is_some() {
+        return Err(Problem::invalid("name", "of a form it is a field, not a query parameter"));
+    }
+    let asked = query.get("sha256").map(digest::hexadecimal).transpose()?;
+    let max = ask.api.files.bucket(&ask.bucket())?.policy.max_bytes;
+    let mut form = Multipart::new(content_type, ask.body.clone(), ask.api.limits.fields_bytes_max)?;
+    let (mut details, mut slot) = (Details { sha256: asked, ..Details::default() }, Some(slot));
+    while let Some(part) = form.next().await? {
+        match part.name.as_str() {
+            "file" => {
+                let twice = || Problem::invalid("file", "is given twice; a form brings one file");
+                let slot = slot.take().ok_or_else(twice)?;
+                details.file(&part)?;
+                let receive = receive(ask, query, details.name_hint())?;
+                take_file(ask, caller, &mut form, (receive, max, slot), content).await?;
+            }
+            "name" | "tags" | "metadata" => details.field(&part.name, &form.text().await?)?,
+            _ => {}
+        }
+    }
+    if slot.is_some() { Ok(NewFile::default()) } else { details.finish() }
+}
+
+/// Takes a form's file in: in one piece if the whole body is small, else block by block.
+async fn take_file(
+    ask: &Ask,
+    caller: &Caller,
+    form: &mut Multipart,
+    (receive, max, slot): (Receive, u64, Upload),
+    content: &mut Option<Content>,
+) -> Result<(), Problem> {
+    let limits = &ask.api.limits;
+    if announced_size(ask)?.is_some_and(|size| size <= limits.small_body_bytes as u64) {
+        *content = Some(Content::Whole { bytes: gather(form, max).await?, receive, slot });
+        return Ok(());
+    }
+    let (pipe, flowing) = Flowing::begin(&ask.api, caller.clone(), receive, slot);
+    *content = Some(Content::Flowing(flowing));
+    if flow(form, pipe, limits.block_bytes, max).await? {
+        Ok(())
+    } else {
+        Err(Problem::malformed("the file was refused"))
+    }
+}
+
+async fn gather(form: &mut Multipart, max: u64) -> Result<Bytes, Problem> {
+    let mut whole = BytesMut::new();
+    while let Some(block) = form.block().await? {
+        whole.extend_from_slice(&block);
+        if whole.len() as u64 > max {
+            return Err(Problem::too_large(max));
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// A form's file.
+enum Content {
+    Whole { bytes: Bytes, receive: Receive, slot: Upload },
+    Flowing(Flowing),
+}
+
+/// Content on its way into a store, to become a file when its fields are known.
+struct Flowing {
+    fields: oneshot::Sender<NewFile>,
+    task: JoinHandle<Result<Created, Problem>>,
+}
+
+impl Flowing {
+    fn begin(api: &Data<Api>, caller: Caller, receive: Receive, slot: Upload) -> (Pipe, Self) {
+        let (pipe, stream) = pipe();
+        let (fields, known) = oneshot::channel();
+        let with = api.clone();
+        let task = api.spawn(async move {
+            let _slot = slot;
+            let received = with.files.receive(&caller, receive, Body::once(stream, None)).await?;
+            let new = known.await.map_err(|_| Problem::malformed("the form broke off"))?;
+            Ok(with.files.create(&caller, received, new).await?)
+        });
+        (pipe, Self { fields, task })
+    }
+}
+
+impl Content {
+    /// Gives the content up. The store's own reason for refusing it comes before `problem`, and nothing is left when this returns.
+    async fn abandon(self, problem: Problem) -> Problem {
+        let Self::Flowing(Flowing { fields, task }) = self else { return problem };
+        drop(fields);
+        match joined(task).await {
+            Err(reason) if reason.code() != Code::Malformed => reason,
+            _ => problem,
+        }
+    }
+
+    async fn commit(self, ask: &Ask, caller: Caller, new: NewFile) -> Result<Created, Problem> {
+        match self {
+            Self::Whole { bytes, receive, slot } => {
+                let api = ask.api.clone();
+                ask.api
+                    .run(async move {
+                        let _slot = slot;
+                        let received = api.files.receive(&caller, receive, Body::from(bytes)).await?;
+                        Ok(api.files.create(&caller, received, new).await?)
+                    })
+                    .await
+            }
+            Self::Flowing(Flowing { fields, task }) => {
+                // Refused by nobody but a task that has failed, which then says why.
+                let _ = fields.send(new);
+                joined(task).await
+            }
+        }
+    }
+}
+
+/// What a form's fields say.
+#[derive(Default)]
+struct Details {
+    name: Option<String>,
+    filename: Option<String>,
+    tags: Option<Vec<String>>,
+    metadata: Option<Map<String, Value>>,
+    declared_type: Option<String>,
+    sha256: Option<Sha256>,
+}
+
+impl Details {
+    fn name_hint(&self) -> &str {
+        self.name.as_deref().or(self.filename.as_deref()).unwrap_or_default()
+    }
+
+    fn file(&mut self, part: &Part) -> Result<(), Problem> {
+        self.filename.clone_from(&part.filename);
+        self.declared_type = part.content_type.as_deref().map(essence);
+        let announced = part.digests.iter().map(|(name, value)| digest::dictionary(name, value));
+        let announced = announced.collect::<Result<Vec<_>, _>>()?;
+        self.sha256 = digest::agreed(announced.into_iter().chain([self.sha256]))?;
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str, text: &[u8]) -> Result<(), Problem> {
+        let taken = match name {
+            "name" => self.name.is_some(),
+            "tags" => self.tags.is_some(),
+            _ => self.metadata.is_some(),
+        };
+        if taken {
+            return Err(Problem::invalid(name, "is given twice"));
+        }
+        match name {
+            "name" => {
+                let text = std::str::from_utf8(text).map_err(|_| Problem::invalid(name, "is not UTF-8"))?;
+                self.name = Some(text.to_owned());
+            }
+            "tags" => self.tags = Some(json(name, text, "a JSON array of texts")?),
+            _ => self.metadata = Some(json(name, text, "a JSON object")?),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<NewFile, Problem> {
+        let name = self.name.or(self.filename);
+        let name =
+            name.ok_or_else(|| Problem::invalid("name", "is missing: neither a field nor a file name is given"))?;
+        Ok(NewFile {
+            name,
+            tags: self.tags.unwrap_or_default(),
+            metadata: self.metadata.unwrap_or_default(),
+            declared_type: self.declared_type,
+            sha256: self.sha256,
+        })
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(name: &str, text: &[u8], expected: &str) -> Result<T, Problem> {
+    serde_json::from_slice(text).map_err(|_| Problem::invalid(name, format!("{expected} is expected")))
+}
