@@ -13,6 +13,7 @@ mod nginx;
 mod peer;
 mod process;
 mod responder;
+mod rounds;
 mod stats;
 mod table;
 mod wire;
@@ -153,7 +154,7 @@ pub(crate) fn inner(arguments: &[String]) -> Result<()> {
 
     let mut report = table::Report::new(machine::line(&place.0), options.quick);
     for measure in measures::ALL.iter().filter(|measure| options.wants(measure.name)) {
-        report.compared(measure, measures::run(&bench, measure));
+        report.compared(measure, rounds::run(&bench, measure));
     }
     for limit in limits::ALL.iter().filter(|limit| options.wants(limit.name)) {
         report.limited(limit, (limit.run)(&bench));

@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::limits::Limit;
-use super::measures::{Compared, Measure};
+use super::measures::Measure;
+use super::rounds::Compared;
 use super::stats::Sample;
 
 const BEGIN: &str = "<!-- bench: begin -->";
