@@ -92,6 +92,19 @@ impl Body {
         })
     }
 
+    /// The same body, which tells `seen` the size of each block as it is read; of bytes at hand, at once.
+    pub(crate) fn inspect(self, seen: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
+        let source = match self.source {
+            Source::Bytes(bytes) => {
+                seen(bytes.len());
+                Source::Bytes(bytes)
+            }
+            Source::Reopen(source) => Source::Reopen(Arc::new(Inspected { source, seen })),
+            Source::Once(stream) => Source::Once(inspected(stream, seen)),
+        };
+        Self { source, size: self.size }
+    }
+
     /// The whole body in memory: for small ones only.
     ///
     /// # Errors
@@ -113,6 +126,22 @@ impl Body {
         }
         Ok(whole.into())
     }
+}
+
+struct Inspected {
+    source: Arc<dyn Reopen>,
+    seen: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+#[async_trait]
+impl Reopen for Inspected {
+    async fn open(&self) -> Result<ByteStream, BodyError> {
+        Ok(inspected(self.source.open().await?, self.seen.clone()))
+    }
+}
+
+fn inspected(stream: ByteStream, seen: Arc<dyn Fn(usize) + Send + Sync>) -> ByteStream {
+    stream.inspect_ok(move |block| seen(block.len())).boxed()
 }
 
 /// `inner`, ending in an error when it does not have exactly `size` bytes.

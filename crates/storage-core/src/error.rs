@@ -91,6 +91,9 @@ pub enum ErrorKind {
     /// The store's mode, or a read-only file system, forbids the change.
     #[error("the store does not take this change")]
     ReadOnly,
+    /// The store's mode keeps bytes as an archive: they must be moved back before they can be read.
+    #[error("the object is archived and must be moved back first")]
+    Archived,
     /// No space or quota is left.
     #[error("no space is left")]
     Full,

@@ -10,6 +10,7 @@ mod body;
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]
 pub mod crash;
+mod decorate;
 mod digest;
 mod error;
 mod key;
@@ -21,6 +22,10 @@ mod staging;
 mod store;
 
 pub use body::{Body, BodyError, ByteStream, Reopen};
+pub use decorate::{
+    Backoff, Deadlines, Direction, InMode, Meter, Metered, Mode, Outcome, Random, Retry, Timeout, Timer, TokioTimer,
+    UnknownMode,
+};
 pub use digest::{Digests, Hasher};
 pub use error::{BoxError, Error, ErrorKind, Op, Result};
 pub use key::{InvalidKey, Key, Prefix};

@@ -1,25 +1,79 @@
 //! The suite over every store of this crate.
 
-use larder_storage_core::{MemoryDisk, MemoryOptions, MemoryStore, NodeId, Store, conformance::Harness};
-use std::sync::Arc;
+use larder_storage_core::{
+    Backoff, Deadlines, Direction, InMode, MemoryDisk, MemoryOptions, MemoryStore, Meter, Metered, Mode, NodeId, Op,
+    Outcome, Retry, Store, Timeout, TokioTimer, conformance::Harness,
+};
+use std::{sync::Arc, time::Duration};
 
-/// A store in memory whose process can die.
-fn memory(options: MemoryOptions) -> Harness {
-    let (staging, multipart, nested_keys) = (options.staging, options.multipart, options.nested_keys);
+/// A store in memory whose process can die, seen through a decorator.
+fn decorated(options: MemoryOptions, decorate: fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Harness {
+    let nested_keys = options.nested_keys;
     let disk = MemoryDisk::new(options);
-    let open = move |disk: &MemoryDisk, number| MemoryStore::open(disk, "m", NodeId::from_random([number; 16]));
-    let harness = Harness::new(open(&disk, 1)).nested_keys(nested_keys).successor(move |store| {
+    let node = |number| NodeId::from_random([number; 16]);
+    let open = move |disk: &MemoryDisk, number| decorate(Arc::new(MemoryStore::open(disk, "m", node(number))));
+    Harness::of(open(&disk, 1)).nested_keys(nested_keys).successor(move |store| {
         drop(store);
-        disk.kill(&NodeId::from_random([1; 16]));
-        let next: Arc<dyn Store> = Arc::new(open(&disk, 2));
+        disk.kill(&node(1));
+        let next = open(&disk, 2);
         async { next }
-    });
-    let harness = if staging { harness.staging() } else { harness };
-    if multipart { harness.multipart() } else { harness }
+    })
 }
 
-larder_storage_core::conformance!(memory_with_staging, || async { memory(MemoryOptions::with_staging()) });
-larder_storage_core::conformance!(memory_without_staging, || async { memory(MemoryOptions::without_staging()) });
-larder_storage_core::conformance!(memory_of_small_objects, || async {
-    memory(MemoryOptions { object_bytes_max: 6 << 20, ..MemoryOptions::without_staging() })
+fn memory(options: MemoryOptions) -> Harness {
+    decorated(options, |store| store)
+}
+
+fn with_staging(decorate: fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Harness {
+    decorated(MemoryOptions::with_staging(), decorate).staging()
+}
+
+fn without_staging(decorate: fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Harness {
+    decorated(MemoryOptions::without_staging(), decorate).multipart()
+}
+
+fn edited(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(InMode::new(inner, Mode::Edit))
+}
+
+fn metered(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    #[derive(Debug)]
+    struct Nothing;
+    impl Meter for Nothing {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn call(&self, _: Op, _: &Outcome, _: Duration) {}
+        fn bytes(&self, _: Direction, _: u64) {}
+    }
+    Arc::new(Metered::new(inner, Arc::new(Nothing)))
+}
+
+fn timed(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(Timeout::new(inner, Deadlines::default(), Arc::new(TokioTimer)))
+}
+
+fn retried(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(Retry::new(inner, Backoff::default(), Arc::new(TokioTimer), Arc::new(|| 0)))
+}
+
+fn all(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    edited(metered(retried(timed(inner))))
+}
+
+larder_storage_core::conformance!(memory_with_staging, || async { memory(MemoryOptions::with_staging()).staging() });
+larder_storage_core::conformance!(memory_without_staging, || async {
+    memory(MemoryOptions::without_staging()).multipart()
 });
+larder_storage_core::conformance!(memory_of_small_objects, || async {
+    memory(MemoryOptions { object_bytes_max: 6 << 20, ..MemoryOptions::without_staging() }).multipart()
+});
+larder_storage_core::conformance!(mode_over_staging, || async { with_staging(edited) });
+larder_storage_core::conformance!(mode_over_parts, || async { without_staging(edited) });
+larder_storage_core::conformance!(metered_over_staging, || async { with_staging(metered) });
+larder_storage_core::conformance!(metered_over_parts, || async { without_staging(metered) });
+larder_storage_core::conformance!(timeout_over_staging, || async { with_staging(timed) });
+larder_storage_core::conformance!(timeout_over_parts, || async { without_staging(timed) });
+larder_storage_core::conformance!(retry_hides_staging, || async { decorated(MemoryOptions::with_staging(), retried) });
+larder_storage_core::conformance!(retry_over_parts, || async { without_staging(retried) });
+larder_storage_core::conformance!(all_over_parts, || async { without_staging(all) });
