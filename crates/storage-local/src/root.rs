@@ -140,6 +140,16 @@ impl Root {
         Ok(fd)
     }
 
+    /// Makes the new small file `name`, durable but for its name.
+    pub(crate) fn create_whole(&self, parent: &OwnedFd, name: &str, text: &[u8]) -> Result<()> {
+        let file = self.create(parent, name)?;
+        let mut rest = text;
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&file, rest)?..];
+        }
+        rustix::fs::fsync(&file)
+    }
+
     fn open_at(&self, base: BorrowedFd<'_>, path: &str, flags: OFlags, more: ResolveFlags) -> Result<OwnedFd> {
         let path = if path.is_empty() { "." } else { path };
         if !self.openat2 {

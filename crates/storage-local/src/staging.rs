@@ -85,9 +85,7 @@ impl Node {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let text = serde_json::to_vec(&NodeFile { boot: boot_id()? })
             .map_err(|error| Fault::says(ErrorKind::Unavailable, error))?;
-        let file = root.create(&dir, NODE_JSON)?;
-        rustix::io::write(&file, &text)?;
-        rustix::fs::fsync(&file)?;
+        root.create_whole(&dir, NODE_JSON, &text)?;
         rustix::fs::fsync(&dir)?;
         Ok(Self { id, dir, _lock: lock, temporaries: AtomicU64::new(0) })
     }
@@ -213,9 +211,13 @@ impl Batch<'_> {
         let (folder, name) = path::split(&path);
         let staged = part_name(op, part);
         for _ in 0..RACES_MAX {
-            let publish_by = self.inner.publish_by;
+            let inner = self.inner;
             let dir = self.folder(folder)?;
-            match publish_by.name(&node.dir, &staged, dir, name) {
+            let named = match (inner.publish_by, part) {
+                (PublishBy::Rename, Part::Attributes) => inner.name_copy(&staged, dir, name)?,
+                (by, _) => by.name(&node.dir, &staged, dir, name),
+            };
+            match named {
                 Ok(()) => {
                     self.changed.insert(folder.to_owned());
                     return Ok(());
@@ -294,12 +296,25 @@ impl Inner {
     pub(crate) fn staged(&self, op: &OpId, part: Part, temporary: Temporary) -> Outcome<()> {
         if self.publish_by == PublishBy::Rename && part == Part::Bytes {
             let stat = rustix::fs::fstat(&*temporary.file)?;
-            let file = self.root.create(&self.node()?.dir, &format!("{op}{INODE}"))?;
-            rustix::io::write(&file, format!("{} {}", stat.st_ino, stat.st_size).as_bytes())?;
-            rustix::fs::fsync(&file)?;
+            let note = format!("{} {}", stat.st_ino, stat.st_size);
+            self.root.create_whole(&self.node()?.dir, &format!("{op}{INODE}"), note.as_bytes())?;
         }
         temporary.keep();
         Ok(())
+    }
+
+    /// Where names are renamed: gives a copy of the staged attributes their name, for the staged ones must tell of the operation
+    /// until it is settled.
+    fn name_copy(&self, staged: &str, dir: &OwnedFd, name: &str) -> Outcome<rustix::io::Result<()>> {
+        let node = self.node()?;
+        let text = read_small(&self.root, &node.dir, staged, ATTRIBUTES_MAX as usize)?;
+        let temporary = node.temporary_name();
+        let copied = self.root.create_whole(&node.dir, &temporary, &text);
+        let named = copied.map(|()| PublishBy::Rename.name(&node.dir, &temporary, dir, name));
+        if !matches!(named, Ok(Ok(()))) {
+            unlink(&node.dir, &temporary)?;
+        }
+        Ok(named?)
     }
 
     /// The folder where `op` is staged: this node's, or one that was taken over.
@@ -392,9 +407,15 @@ impl Inner {
 
 /// Whether the file at `name` is the one that `op` had staged before it was renamed.
 fn was_renamed(root: &Root, staged: &OwnedFd, op: &OpId, dir: &OwnedFd, name: &str) -> bool {
-    let Ok(noted) = read_small(root, staged, &format!("{op}{INODE}"), 64) else { return false };
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| noted == format!("{} {}", stat.st_ino, stat.st_size).as_bytes())
+    let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    noted(root, staged, op) == Some((stat.st_ino, stat.st_size.unsigned_abs()))
+}
+
+/// Inode and size of the bytes that `op` had staged.
+fn noted(root: &Root, dir: &OwnedFd, op: &OpId) -> Option<(u64, u64)> {
+    let text = read_small(root, dir, &format!("{op}{INODE}"), 64).ok()?;
+    let (inode, size) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
+    Some((inode.parse().ok()?, size.parse().ok()?))
 }
 
 fn read_small(root: &Root, dir: &OwnedFd, name: &str, max: usize) -> Outcome<Vec<u8>> {
@@ -529,7 +550,8 @@ impl Inner {
     fn leftover(&self, node: &NodeId, dir: &OwnedFd, op: OpId) -> Outcome<Leftover> {
         let bytes = match rustix::fs::statat(dir, part_name(&op, Part::Bytes), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(stat.st_size.unsigned_abs()),
-            Err(Errno::NOENT) => None,
+            // They lie at their key already, where publishing is by rename.
+            Err(Errno::NOENT) => noted(&self.root, dir, &op).map(|(_, size)| size),
             Err(errno) => return Err(errno.into()),
         };
         let attributes = match read_small(&self.root, dir, &part_name(&op, Part::Attributes), ATTRIBUTES_MAX as usize) {

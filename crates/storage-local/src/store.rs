@@ -51,6 +51,12 @@ pub struct LocalOptions {
     pub small_syncs: usize,
     /// Threads that write and sync large files, and as many that publish, delete and list.
     pub writers: usize,
+    /// Resolves paths one component at a time even where the kernel has openat2. For tests.
+    #[doc(hidden)]
+    pub without_openat2: bool,
+    /// Publishes by rename even where the file system has links. For tests.
+    #[doc(hidden)]
+    pub without_links: bool,
     /// On a network file system: how long a node of another boot must have been silent to be called dead.
     pub orphan_after: Duration,
 }
@@ -67,6 +73,8 @@ impl LocalOptions {
             write_ahead_bytes: 32 << 20,
             small_syncs: 8,
             writers: 32,
+            without_openat2: false,
+            without_links: false,
             orphan_after: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -207,9 +215,10 @@ fn step(mut walk: Walk) -> Outcome<(Walk, VecDeque<Found>)> {
 
 impl Inner {
     fn open(options: &LocalOptions, display: String) -> Outcome<Self> {
-        let mut root = Root::open(&options.root, true)?;
+        let mut root = Root::open(&options.root, !options.without_openat2)?;
         let is_network = probe::is_network(&root)?;
         let (node, publish_by) = match begin(&mut root) {
+            Ok((node, _)) if options.without_links => (Some(node), PublishBy::Rename),
             Ok((node, publish_by)) => (Some(node), publish_by),
             Err(fault) if fault.kind == ErrorKind::ReadOnly => (None, PublishBy::Link),
             Err(fault) => return Err(fault),
