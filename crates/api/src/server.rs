@@ -101,6 +101,14 @@ impl Server {
     /// Where the address can't be had: in use, not this machine's, or forbidden.
     pub fn bind(config: ServerConfig, files: Files, runtime: Handle) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen)?;
+        Self::on(listener, config, files, runtime)
+    }
+
+    /// As [`Server::bind`], on a socket that listens already: for who must know that it can, before it makes anything.
+    ///
+    /// # Errors
+    /// Where the socket can't be used.
+    pub fn on(listener: TcpListener, config: ServerConfig, files: Files, runtime: Handle) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         let limits = config.limits.clone();
         let api = web::Data::new(Api::new(files, runtime.clone(), config.limits));

@@ -1,2 +1,145 @@
-//! The binary of Larder: server and command line.
-fn main() {}
+//! The binary of Larder: server and command line. The only crate that names concrete stores and the concrete ledger.
+
+mod change;
+mod config;
+mod data_dir;
+mod dump;
+mod environment;
+mod fsck;
+mod get;
+mod list;
+mod open;
+mod output;
+mod put;
+mod rebuild;
+mod secrets;
+mod serve;
+mod user;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use config::Config;
+use data_dir::DataDir;
+use output::{Exit, Output};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Files that outlive your database and your storage provider.
+#[derive(Parser)]
+#[command(name = "larder", version, max_term_width = 100, infer_long_args = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Args)]
+pub(crate) struct Globals {
+    /// The data directory
+    #[arg(long, global = true, value_name = "DIR", env = "LARDER_DATA", default_value = "./larder-data")]
+    data: PathBuf,
+    /// The configuration file [default: larder.toml in the data directory, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "LARDER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print JSON lines: the API's records
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress, no messages
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// More messages; twice for still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Add files; prints their ids
+    Put(put::Put),
+    /// Fetch a file
+    Get(get::Get),
+    /// List files
+    Ls(list::Ls),
+    /// Show everything that is known of a file
+    Stat(list::Stat),
+    /// Put files in the trash, or purge them for ever
+    Rm(change::Rm),
+    /// Take files back from the trash
+    Restore(change::Restore),
+    /// Make the database anew from what lies on the stores
+    Rebuild(rebuild::Rebuild),
+    /// Compare bytes, attributes and rows
+    Fsck(fsck::Fsck),
+    /// Print every row that a rebuild must bring back, as canonical JSON lines
+    Dump(dump::Dump),
+    /// Add, list and change users
+    #[command(subcommand)]
+    User(user::User),
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) dir: DataDir,
+    pub(crate) config: Config,
+    pub(crate) output: Output,
+    /// The umask of whoever called: files written *for* them honour it, ours are private.
+    pub(crate) umask: u32,
+}
+
+fn main() -> ExitCode {
+    let umask = data_dir::make_private();
+    let cli = Cli::parse();
+    let output = Output::new(&cli.globals);
+    match run(cli, output.clone(), umask) {
+        Ok(exit) => exit.into(),
+        Err(error) => output.failure(&error).into(),
+    }
+}
+
+fn run(cli: Cli, output: Output, umask: u32) -> anyhow::Result<Exit> {
+    output::start_log(&cli.globals, matches!(&cli.command, Command::Serve(_)), cli.command.log_form());
+    let dir = DataDir::new(&cli.globals.data);
+    let listen = if let Command::Serve(serve) = &cli.command { serve.listen.clone() } else { None };
+    let config = Config::load(&dir, cli.globals.config.as_deref(), listen)?;
+    let context = Context { dir, config, output, umask };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("larder").build()?;
+    let exit = runtime.block_on(cli.command.run(context));
+    // A blocked read of the terminal must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
+}
+
+impl Command {
+    fn log_form(&self) -> Option<serve::LogForm> {
+        if let Self::Serve(serve) = self { serve.log } else { None }
+    }
+
+    async fn run(self, context: Context) -> anyhow::Result<Exit> {
+        match self {
+            Self::Serve(command) => command.run(context).await,
+            Self::Put(command) => command.run(context).await,
+            Self::Get(command) => command.run(context).await,
+            Self::Ls(command) => command.run(context).await,
+            Self::Stat(command) => command.run(context).await,
+            Self::Rm(command) => command.run(context).await,
+            Self::Restore(command) => command.run(context).await,
+            Self::Rebuild(command) => command.run(context).await,
+            Self::Fsck(command) => command.run(context).await,
+            Self::Dump(command) => command.run(context).await,
+            Self::User(command) => command.run(context).await,
+        }
+    }
+}

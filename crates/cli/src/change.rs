@@ -1,0 +1,86 @@
+//! `larder rm` and `larder restore`: into the trash, out of it, or gone for ever.
+
+use crate::{
+    Context, list,
+    open::{self, Access},
+    output::{Exit, Output, chain},
+};
+use anyhow::Result;
+use clap::Args;
+use larder_files::{Caller, Files};
+
+/// Put files in the trash, or purge them for ever.
+#[derive(Args)]
+pub(crate) struct Rm {
+    /// Their ids or names
+    #[arg(required = true, value_name = "ID|NAME")]
+    files: Vec<String>,
+    /// For ever: not even `restore` brings them back
+    #[arg(long)]
+    purge: bool,
+}
+
+/// Take files back from the trash.
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// Their ids
+    #[arg(required = true, value_name = "ID")]
+    files: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Remove,
+    Purge,
+    Restore,
+}
+
+impl Rm {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        let change = if self.purge { Change::Purge } else { Change::Remove };
+        open::with(&context, Access::Change, async |files| all(files, &context.output, change, &self.files).await).await
+    }
+}
+
+impl Restore {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        let output = &context.output;
+        open::with(&context, Access::Change, async |files| all(files, output, Change::Restore, &self.files).await).await
+    }
+}
+
+/// Changes each; one that fails does not stop the others.
+async fn all(files: &Files, output: &Output, change: Change, arguments: &[String]) -> Result<Exit> {
+    let mut failed = false;
+    for argument in arguments {
+        match one(files, output, change, argument).await {
+            Ok(true) => {}
+            Ok(false) => failed = true,
+            Err(error) => {
+                failed = true;
+                output.error(format_args!("{argument}: {}", chain(error.as_ref())));
+            }
+        }
+    }
+    output.flush()?;
+    Ok(Exit::failed_if(failed))
+}
+
+async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> Result<bool> {
+    let Some(file) = list::find(files, output, argument).await? else { return Ok(false) };
+    let (caller, id) = (Caller::local(), file.attributes.id);
+    let changed = match change {
+        Change::Remove => files.remove(&caller, id, None).await?,
+        Change::Restore => files.restore(&caller, id, None).await?,
+        Change::Purge => {
+            files.purge(&caller, id, None).await?;
+            file
+        }
+    };
+    if output.json && change != Change::Purge {
+        output.record(&open::record(files, &changed))?;
+    } else {
+        output.line(id)?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,428 @@
+//! [`Config`]: defaults, then `larder.toml`, then `LARDER_*` variables, then flags. Nothing is guessed: an unknown key is refused
+//! with the nearest known one and with where it came from.
+
+use crate::{
+    data_dir::DataDir,
+    output::{chain, refuse},
+};
+use anyhow::Result;
+use figment::{
+    Figment, Metadata, Source,
+    providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Value},
+};
+use larder_files::{BucketName, BucketPolicy, Settings, StoreMode, StoreName};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows.
+const KEYS: &[&str] = &[
+    "listen",
+    "placement",
+    "limits.uploads_per_user",
+    "limits.body_idle_seconds",
+    "limits.body_rate_min",
+    "limits.json_bytes_max",
+    "limits.head_bytes_max",
+    "limits.drain_seconds",
+    "stores.*.kind",
+    "stores.*.path",
+    "stores.*.mode",
+    "buckets.*.placement",
+    "buckets.*.write_copies",
+    "buckets.*.max_bytes",
+    "buckets.*.types",
+    "buckets.*.trash_days",
+];
+
+/// `LARDER_…` variables that are no keys: what the flags, the log and the tests of crashes are told by.
+const OTHER_VARIABLES: &[&str] =
+    &["data", "config", "log", "crash_point", "crash_points", "crash_rounds", "crash_seed", "crash_clients"];
+
+/// The configuration.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    /// Address and port to serve on. `LARDER_LISTEN`, default `127.0.0.1:8080`; port 0 takes a free one.
+    pub(crate) listen: String,
+    /// Stores of buckets that name none, in the order in which reads try them. `LARDER_PLACEMENT`; default: all, by name.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub(crate) placement: Vec<StoreName>,
+    /// What the server puts up with.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// The stores by name; without any, the directory `objects` as `local`.
+    #[serde(default)]
+    pub(crate) stores: BTreeMap<StoreName, StoreConfig>,
+    /// Buckets by name: further ones, or other policies for the ready-made.
+    #[serde(default)]
+    buckets: BTreeMap<BucketName, BucketConfig>,
+}
+
+/// What the server puts up with.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Limits {
+    /// Uploads in flight per user, default 128. `LARDER_LIMITS__UPLOADS_PER_USER`.
+    pub(crate) uploads_per_user: Option<usize>,
+    /// Seconds without a byte after which a body is broken off, default 30. `LARDER_LIMITS__BODY_IDLE_SECONDS`.
+    pub(crate) body_idle_seconds: Option<u64>,
+    /// Bytes a second that a body must reach on average after 30 s, default 1 KiB. `LARDER_LIMITS__BODY_RATE_MIN`.
+    #[serde(default, deserialize_with = "maybe_size")]
+    pub(crate) body_rate_min: Option<u64>,
+    /// Bytes of a JSON body, default 65,536. `LARDER_LIMITS__JSON_BYTES_MAX`.
+    pub(crate) json_bytes_max: Option<usize>,
+    /// Bytes of a request's head, default 32,768. `LARDER_LIMITS__HEAD_BYTES_MAX`.
+    pub(crate) head_bytes_max: Option<usize>,
+    /// Seconds that a stopping server lets requests end in, default 30. `LARDER_LIMITS__DRAIN_SECONDS`.
+    pub(crate) drain_seconds: Option<u64>,
+}
+
+/// A store.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StoreConfig {
+    /// What it is: `local`, a directory.
+    #[serde(default)]
+    pub(crate) kind: StoreKind,
+    /// The directory, absolute or below the data directory; the store `local` has `objects`.
+    pub(crate) path: Option<PathBuf>,
+    /// What it may be used for: `edit` (everything, default), `rw`, `ro` or `ar`.
+    #[serde(default = "edit")]
+    pub(crate) mode: StoreMode,
+}
+
+/// What a store is.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    /// A directory.
+    #[default]
+    Local,
+}
+
+/// What of a bucket's policy differs from the default one.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct BucketConfig {
+    #[serde(default, deserialize_with = "one_or_more")]
+    placement: Vec<StoreName>,
+    write_copies: Option<u32>,
+    #[serde(default, deserialize_with = "maybe_size")]
+    max_bytes: Option<u64>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    types: Vec<String>,
+    trash_days: Option<u32>,
+}
+
+fn edit() -> StoreMode {
+    StoreMode::Edit
+}
+
+impl Config {
+    /// Reads the configuration. `file` must exist; without it, `larder.toml` in the data directory is read where there is one.
+    ///
+    /// # Errors
+    /// Names the key, where it came from, and what would be right.
+    pub(crate) fn load(dir: &DataDir, file: Option<&Path>, listen: Option<String>) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::default("listen", "127.0.0.1:8080"));
+        let inside = dir.path().join("larder.toml");
+        if let Some(file) = file.or_else(|| inside.exists().then_some(&*inside)) {
+            let readable = std::fs::read_to_string(file);
+            readable.map_err(|error| {
+                refuse(format_args!("cannot read the configuration {}: {error}", file.display()), "see `--config FILE`")
+            })?;
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("LARDER_").ignore(OTHER_VARIABLES).split("__"));
+        if let Some(listen) = listen {
+            figment = figment.merge(Serialized::default("listen", listen));
+        }
+        check_keys(&figment)?;
+        let mut config: Self = figment.extract().map_err(|error| wrong_value(&error))?;
+        config.complete(&figment)?;
+        Ok(config)
+    }
+
+    /// What the defaults of one key owe to another; names that lead nowhere are refused.
+    fn complete(&mut self, figment: &Figment) -> Result<()> {
+        let local = StoreName::new("local").expect("a good name");
+        if self.stores.is_empty() {
+            let store = StoreConfig { kind: StoreKind::Local, path: None, mode: StoreMode::Edit };
+            self.stores.insert(local.clone(), store);
+        }
+        for (name, store) in &mut self.stores {
+            if store.path.is_none() && *name == local {
+                store.path = Some("objects".into());
+            }
+            if store.path.as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+                let what = format!("the store `{name}` has no directory");
+                return Err(refuse(what, format_args!("add `path = \"…\"` under [stores.{name}]")));
+            }
+        }
+        let placements = self.buckets.iter().map(|(name, bucket)| (format!("buckets.{name}.placement"), bucket));
+        let named = placements.map(|(key, bucket)| (key, &bucket.placement));
+        for (key, stores) in named.chain([("placement".to_owned(), &self.placement)]) {
+            for store in stores {
+                if !self.stores.contains_key(store) {
+                    let from = figment.find_metadata(&key).map(|from| source(from, &key)).unwrap_or_default();
+                    let configured = list(self.stores.keys().map(StoreName::as_str));
+                    let what = format!("unknown store `{store}` in `{key}`{from}");
+                    return Err(refuse(what, format_args!("configured stores are {configured}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What of it concerns files.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings { placement: self.placement.clone(), ..Settings::default() };
+        for (name, bucket) in &self.buckets {
+            match settings.buckets.iter_mut().find(|(ready, _)| ready == name) {
+                Some((_, policy)) => bucket.change(policy),
+                None => {
+                    let mut policy = BucketPolicy::default();
+                    bucket.change(&mut policy);
+                    settings.buckets.push((name.clone(), policy));
+                }
+            }
+        }
+        settings
+    }
+}
+
+impl BucketConfig {
+    fn change(&self, policy: &mut BucketPolicy) {
+        if !self.placement.is_empty() {
+            policy.placement.clone_from(&self.placement);
+        }
+        if !self.types.is_empty() {
+            policy.types.clone_from(&self.types);
+        }
+        policy.max_bytes = self.max_bytes.unwrap_or(policy.max_bytes);
+        policy.write_copies = self.write_copies.unwrap_or(policy.write_copies);
+        policy.trash_days = self.trash_days.unwrap_or(policy.trash_days);
+    }
+}
+
+/// Refuses the first key that is in no line of [`KEYS`].
+fn check_keys(figment: &Figment) -> Result<()> {
+    let known: Vec<Vec<&str>> = KEYS.iter().map(|key| key.split('.').collect()).collect();
+    let all: Dict = figment.extract().map_err(|error| wrong_value(&error))?;
+    check_level(figment, &known, &mut Vec::new(), &all)
+}
+
+fn check_level(figment: &Figment, known: &[Vec<&str>], path: &mut Vec<String>, dict: &Dict) -> Result<()> {
+    let fits = |pattern: &[&str], path: &[String]| {
+        pattern.len() >= path.len() && pattern.iter().zip(path).all(|(part, name)| *part == "*" || part == name)
+    };
+    for (name, value) in dict {
+        path.push(name.clone());
+        if !known.iter().any(|pattern| fits(pattern, path)) {
+            let above = &path[..path.len() - 1];
+            let siblings =
+                known.iter().filter(|pattern| fits(pattern, above)).filter_map(|pattern| pattern.get(above.len()).copied());
+            return Err(unknown_key(figment, path, value, siblings.collect()));
+        }
+        if let Value::Dict(_, inner) = value {
+            check_level(figment, known, path, inner)?;
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+fn unknown_key(figment: &Figment, path: &[String], value: &Value, mut siblings: Vec<&str>) -> anyhow::Error {
+    let (name, above) = path.split_last().expect("a key has a name");
+    let above = above.iter().fold(String::new(), |above, part| format!("{above}{part}."));
+    let key = format!("{above}{name}");
+    // A table has no origin of its own: that of its first value is.
+    let origin = figment.get_metadata(first_leaf(value).tag());
+    let from = origin.map(|from| source(from, &key)).unwrap_or_default();
+    siblings.sort_unstable();
+    siblings.dedup();
+    let nearest = siblings.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let mend = match nearest {
+        Some(near) if strsim::damerau_levenshtein(near, name) <= near.len().max(4) / 2 => {
+            format!("did you mean `{above}{near}`?")
+        }
+        Some(_) => format!("known here are {}", list(siblings)),
+        None => format!("`{}` is a value, not a table", above.trim_end_matches('.')),
+    };
+    refuse(format_args!("unknown configuration key `{key}`{from}"), mend)
+}
+
+fn first_leaf(value: &Value) -> &Value {
+    match value {
+        Value::Dict(_, inner) => inner.values().next().map_or(value, first_leaf),
+        leaf => leaf,
+    }
+}
+
+/// ` (where a value came from)`.
+fn source(metadata: &Metadata, key: &str) -> String {
+    match &metadata.source {
+        Some(Source::File(path)) => format!(" (in {})", path.display()),
+        _ if metadata.name.contains("LARDER_") => {
+            format!(" (from the variable LARDER_{})", key.replace('.', "__").to_uppercase())
+        }
+        _ => " (from the command line)".into(),
+    }
+}
+
+fn wrong_value(error: &figment::Error) -> anyhow::Error {
+    let key = error.path.join(".");
+    let from = error.metadata.as_ref().map(|from| source(from, &key)).unwrap_or_default();
+    let kind = error.kind.to_string();
+    if key.is_empty() {
+        return refuse(format_args!("the configuration can't be read{from}: {kind}"), "mend that line");
+    }
+    refuse(format_args!("wrong value of the configuration key `{key}`{from}: {kind}"), "mend that value")
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().enumerate().fold(String::new(), |mut text, (index, name)| {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(text, "{comma}`{name}`").expect("a string takes all");
+        text
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Bytes(u64),
+    Text(String),
+}
+
+/// A size in bytes: a number, or a text such as `16GiB` or `500 MB`.
+fn maybe_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let size = Size::deserialize(deserializer).map_err(|_| D::Error::custom("expected a size such as \"16GiB\""))?;
+    match size {
+        Size::Bytes(bytes) => Ok(Some(bytes)),
+        Size::Text(text) => parse_size(&text)
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is no size; write one such as \"16GiB\" or \"500MB\""))),
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A list, or a single text for a list of one.
+fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore<T> {
+        One(T),
+        More(Vec<T>),
+    }
+    match OneOrMore::deserialize(deserializer) {
+        Ok(OneOrMore::One(one)) => Ok(vec![one]),
+        Ok(OneOrMore::More(more)) => Ok(more),
+        Err(_) => Err(D::Error::custom("expected a list of good names, such as [\"local\"]")),
+    }
+}
+
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stores {}", list(self.stores.keys().map(StoreName::as_str)))
+    }
+}
+
+/// An address that can't be listened on, as a refusal.
+pub(crate) fn cannot_listen(listen: &str, error: &std::io::Error) -> anyhow::Error {
+    let mend = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "stop what listens there, or take another port: `larder serve --listen 127.0.0.1:0` finds a free one"
+        }
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights: `larder serve --listen 127.0.0.1:8080`",
+        _ => "give an address and a port, such as `larder serve --listen 127.0.0.1:8080`",
+    };
+    refuse(format_args!("cannot listen on `{listen}`: {}", chain(error)), mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
+        Config::load(&DataDir::new(dir.path()), None, None)
+    }
+
+    #[test]
+    fn without_a_file_there_is_one_store() {
+        let config = load("").unwrap();
+        assert_eq!(config.stores.keys().map(StoreName::as_str).collect::<Vec<_>>(), ["local"]);
+        assert_eq!(config.settings().buckets.len(), 3);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one_and_its_source() {
+        for (toml, key, near) in [
+            ("lisen = \"x\"", "`lisen`", "`listen`"),
+            ("[stores.disk]\npth = \"x\"", "`stores.disk.pth`", "`stores.disk.path`"),
+            ("[buckets.documents]\nmax_byte = 1", "`buckets.documents.max_byte`", "`buckets.documents.max_bytes`"),
+            ("[bucket.documents]\nmax_bytes = 1", "`bucket`", "`buckets`"),
+            ("listen.port = 1", "`listen.port`", ""),
+        ] {
+            let error = load(toml).expect_err(toml).to_string();
+            assert!(error.contains(key) && error.contains(near) && error.contains("larder.toml"), "{toml}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in [("0", 0), ("16GiB", 16 << 30), ("500 MB", 500_000_000), ("1k", 1024), ("7b", 7)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "GiB", "1.5GiB", "-1", "1 parsec", "99999999999TiB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_the_configuration_changes_a_ready_made_policy() {
+        let config = load("[buckets.images]\nmax_bytes = \"1MiB\"\n[buckets.tapes]\ntypes = \"audio/mpeg\"").unwrap();
+        let buckets = config.settings().buckets;
+        let policy = |name: &str| buckets.iter().find(|(bucket, _)| bucket.as_str() == name).unwrap().1.clone();
+        assert_eq!(policy("images").max_bytes, 1 << 20);
+        assert!(policy("images").takes("image/png"));
+        assert_eq!(policy("tapes").types, ["audio/mpeg"]);
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_refused() {
+        for (toml, words) in [
+            ("placement = [\"archve\"]", "unknown store `archve`"),
+            ("[buckets.documents]\nplacement = [\"x\"]", "buckets.documents.placement"),
+            ("[stores.disk]\nmode = \"edit\"", "has no directory"),
+            ("[stores.disk]\nkind = \"s3\"", "stores.disk.kind"),
+            ("[buckets.documents]\nmax_bytes = \"much\"", "no size"),
+            ("[buckets.B]\nmax_bytes = 1", "name of a bucket"),
+            ("listen = ", "larder.toml"),
+        ] {
+            let error = load(toml).expect_err(toml).to_string();
+            assert!(error.contains(words), "{toml}: {error}");
+        }
+    }
+}

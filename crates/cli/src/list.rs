@@ -1,0 +1,131 @@
+//! `larder ls` and `larder stat`, and how a command finds the file that an argument means.
+
+use crate::{
+    Context,
+    open::{self, Access},
+    output::{Exit, Output, size},
+};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use larder_files::{Caller, Error, File, FileId, Files, ListFiles};
+
+/// Files per request.
+const PAGE: usize = 1000;
+
+/// List files.
+#[derive(Args)]
+pub(crate) struct Ls {
+    /// Only of this bucket
+    #[arg(long)]
+    bucket: Option<String>,
+    /// Only of this owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// Only names that begin so
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Only names that hold this, without regard to case
+    #[arg(long, value_name = "TEXT")]
+    q: Option<String>,
+    /// Only with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// The trash instead
+    #[arg(long)]
+    deleted: bool,
+}
+
+/// Show everything that is known of a file.
+#[derive(Args)]
+pub(crate) struct Stat {
+    /// Its id or name
+    #[arg(value_name = "ID|NAME")]
+    file: String,
+}
+
+impl Ls {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        open::with(&context, Access::Read, async |files| self.list(files, &context.output).await).await
+    }
+
+    async fn list(self, files: &Files, output: &Output) -> Result<Exit> {
+        let Self { bucket, owner, prefix, q, tag, deleted } = self;
+        let mut query = ListFiles { bucket, owner, name: None, prefix, q, tag, deleted, after: None, limit: PAGE };
+        loop {
+            let page = files.list(&Caller::local(), query.clone()).await?;
+            for file in &page.items {
+                if output.json {
+                    output.record(&open::record(files, file))?;
+                } else {
+                    output.line(row(file))?;
+                }
+            }
+            output.flush()?;
+            query.after = page.next;
+            if query.after.is_none() {
+                return Ok(Exit::Done);
+            }
+        }
+    }
+}
+
+/// `ID  SIZE  TIME  BUCKET/OWNER  NAME`: the name last, as it may hold anything.
+fn row(file: &File) -> String {
+    let attributes = &file.attributes;
+    let (bucket, owner) = (&attributes.bucket, &attributes.owner);
+    let time = &attributes.created_at.to_string()[..19];
+    format!("{}  {:>10}  {time}Z  {bucket}/{owner}  {}", attributes.id, size(attributes.size), attributes.name)
+}
+
+impl Stat {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        open::with(&context, Access::Read, async |files| self.stat(files, &context.output).await).await
+    }
+
+    async fn stat(&self, files: &Files, output: &Output) -> Result<Exit> {
+        let Some(file) = find(files, output, &self.file).await? else { return Ok(Exit::Failed) };
+        let record = open::record(files, &file);
+        if output.json {
+            output.record(&record)?;
+        } else {
+            for (field, value) in serde_json::to_value(&record)?.as_object().into_iter().flatten() {
+                match value.as_str() {
+                    Some(text) => output.line(format_args!("{field:>14}  {text}"))?,
+                    None => output.line(format_args!("{field:>14}  {value}"))?,
+                }
+            }
+            for revision in files.revisions(&Caller::local(), file.attributes.id).await? {
+                let (number, bytes, sha256) = (revision.revision, size(revision.size), revision.sha256);
+                output.line(format_args!("{:>14}  {number}: {bytes}, {sha256}, {}", "revision", revision.key.as_str()))?;
+            }
+        }
+        output.flush()?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The file of this id, in the trash too, or the one live file of this name; `None` where several bear the name: their ids are
+/// printed.
+///
+/// # Errors
+/// There is none.
+pub(crate) async fn find(files: &Files, output: &Output, argument: &str) -> Result<Option<File>> {
+    let caller = Caller::local();
+    if let Some(id) = FileId::parse(argument) {
+        match files.describe(&caller, id).await {
+            Err(Error::NotFound(_)) => {}
+            other => return other.map(Some).with_context(|| format!("`{argument}`")),
+        }
+    }
+    let named = ListFiles { name: Some(argument.to_owned()), limit: PAGE, ..ListFiles::default() };
+    let mut found = files.list(&caller, named).await?.items;
+    if found.len() > 1 {
+        output.error(format_args!("{} files are called `{argument}`: take one by its id", found.len()));
+        for file in &found {
+            output.line(row(file))?;
+        }
+        output.flush()?;
+        return Ok(None);
+    }
+    found.pop().map(Some).with_context(|| format!("no such file: `{argument}`"))
+}

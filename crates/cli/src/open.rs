@@ -1,0 +1,286 @@
+//! Opens a larder: data directory, secrets, stores and database put together into one node of [`Files`]. The only place that
+//! names the concrete stores and the concrete ledger.
+
+use crate::{
+    Context,
+    config::{Config, StoreConfig, StoreKind},
+    data_dir::{DataDir, Hold, Lock, Made},
+    environment,
+    output::{Exit, Output, refuse},
+    secrets,
+};
+use anyhow::{Context as _, Result};
+use larder_api::record::Record;
+use larder_files::{File, Files, Mount, Parts, Recovered, Role, Secrets, StartError, StoreName};
+use larder_ledger::{Open, SqliteLedger};
+use larder_storage_core::Store;
+use larder_storage_local::{LocalOptions, LocalStore};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// What a command may do to a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Look at a larder that is there.
+    Read,
+    /// Change one that is there.
+    Change,
+    /// Change it, or make a new one.
+    Make,
+    /// The same as its one server.
+    Serve,
+}
+
+/// An open larder.
+pub(crate) struct Larder {
+    pub(crate) files: Files,
+    pub(crate) recovered: Recovered,
+    /// Whether this very start made it.
+    pub(crate) fresh: bool,
+    ledger: SqliteLedger,
+    _lock: Lock,
+    _serve: Option<Lock>,
+}
+
+/// Opens a larder, has `work` done, and ends the node.
+///
+/// # Errors
+/// What [`open`] refuses, and what the work answers.
+pub(crate) async fn with(
+    context: &Context,
+    access: Access,
+    work: impl AsyncFnOnce(&Files) -> Result<Exit>,
+) -> Result<Exit> {
+    let larder = open(context, access, &mut Made::default()).await?;
+    if let Some(words) = recovered(&larder.recovered) {
+        context.output.message(words);
+    }
+    let worked = work(&larder.files).await;
+    larder.close().await;
+    worked
+}
+
+/// Opens a larder. A failure leaves the data directory as it was; `made` holds what the caller had made before.
+///
+/// # Errors
+/// Says what is wrong, where, and what mends it.
+pub(crate) async fn open(context: &Context, access: Access, made: &mut Made) -> Result<Larder> {
+    let Context { dir, config, .. } = context;
+    // Looked at before anything is made, and again under the lock.
+    let missing = check_missing(dir, config, access)?;
+    dir.make(made)?;
+    let hold = if missing { Hold::Alone } else { Hold::Shared };
+    let lock = dir.lock(hold, made)?.ok_or_else(|| held(dir, missing))?;
+    let serve = if access == Access::Serve { Some(dir.serve_lock(made)?.ok_or_else(|| served(dir))?) } else { None };
+    dir.settle().with_context(|| format!("cannot settle a broken-off rebuild in {}", dir.path().display()))?;
+    let fresh = check_missing(dir, config, access)?;
+    let secrets = match secrets::load(dir)? {
+        Some(secrets) => secrets,
+        None if fresh => secrets::make(dir, made)?,
+        None => return Err(no_secrets(dir)),
+    };
+    let stores = mount(dir, config, made)?;
+    if fresh {
+        made.dir(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
+        made.tree(dir.db());
+    }
+    let ledger = open_ledger(&dir.database(), fresh).await?;
+    let (files, recovered) = match Files::start(parts(stores, &ledger, secrets), config.settings()).await {
+        Ok(started) => started,
+        Err(error) => {
+            close(ledger).await;
+            return Err(explain(error, dir, config));
+        }
+    };
+    made.keep();
+    if hold == Hold::Alone {
+        lock.share()?;
+    }
+    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _serve: serve })
+}
+
+impl Larder {
+    /// Ends the node.
+    pub(crate) async fn close(self) {
+        self.files.stop().await;
+        drop(self.files);
+        close(self.ledger).await;
+    }
+}
+
+/// Closes a database. Somebody who still holds it is not waited for: what was answered is durable without this.
+pub(crate) async fn close(ledger: SqliteLedger) {
+    const DEADLINE: Duration = Duration::from_secs(2);
+    if tokio::time::timeout(DEADLINE, ledger.close()).await.is_err() {
+        tracing::debug!("the database was not closed in {DEADLINE:?}");
+    }
+}
+
+/// Opens the stores in the order of their names.
+///
+/// # Errors
+/// A directory that is missing, not writable or unfit.
+pub(crate) fn mount(dir: &DataDir, config: &Config, made: &mut Made) -> Result<Vec<Mount>> {
+    let mut stores: Vec<Mount> = Vec::new();
+    let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
+    for (name, store) in &config.stores {
+        let root = root(dir, store);
+        made.store(&root).map_err(|error| dir.not_writable(&root, &error))?;
+        let place = fs::metadata(&root).map(|about| (about.dev(), about.ino()))?;
+        if let Some((_, other)) = places.iter().find(|(other, _)| *other == place) {
+            let (first, second) = (other.to_string(), name.to_string());
+            return Err(explain(StartError::SameStore { first, second }, dir, config));
+        }
+        places.push((place, name));
+        let opened: Arc<dyn Store> = match store.kind {
+            StoreKind::Local => Arc::new(LocalStore::open(LocalOptions::new(&root)).map_err(|error| {
+                refuse(crate::output::chain(&error), format_args!("mend that directory, or change [stores.{name}] path"))
+            })?),
+        };
+        stores.push(Mount { name: name.clone(), store: opened, mode: store.mode });
+    }
+    Ok(stores)
+}
+
+/// Opens the database file; with `create` an empty one where there is none.
+///
+/// # Errors
+/// One of a newer Larder, a damaged one, a file system that SQLite can't trust.
+pub(crate) async fn open_ledger(path: &Path, create: bool) -> Result<SqliteLedger> {
+    let opened = SqliteLedger::open(path, Open { create }).await;
+    opened.with_context(|| format!("cannot open the database {}", path.display()))
+}
+
+/// The record of a file as the API answers it.
+pub(crate) fn record(files: &Files, file: &File) -> Record {
+    Record::new(file, files, Role::Admin)
+}
+
+/// What recovery settled, in words; `None` where there was nothing.
+pub(crate) fn recovered(recovered: &Recovered) -> Option<String> {
+    let Recovered { finished, undone, settled, waiting } = *recovered;
+    let parts: Vec<String> = [
+        (finished, "upload finished", "uploads finished"),
+        (undone, "upload undone", "uploads undone"),
+        (settled, "change settled", "changes settled"),
+        (waiting, "waits for a store that is away", "wait for a store that is away"),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, one, more)| format!("{count} {}", if count == 1 { one } else { more }))
+    .collect();
+    (!parts.is_empty()).then(|| format!("recovered: {}", parts.join(", ")))
+}
+
+/// Whether there is no database, and there may be none.
+fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool> {
+    if dir.database().exists() || dir.is_swapping() {
+        return Ok(false);
+    }
+    let there = dir.path().display();
+    let taken = config.stores.iter().find(|(_, store)| marker(&root(dir, store)).exists());
+    if let Some((name, store)) = taken {
+        let root = root(dir, store);
+        if dir.secrets().exists() {
+            let what = format!("the store `{name}` ({}) holds files but the database is missing", root.display());
+            return Err(refuse(what, format_args!("bring it back: `larder rebuild --data {there}`")));
+        }
+        let what = format!(
+            "the store `{name}` ({}) is an installation's already, and {there} has neither its database nor its secrets.toml",
+            root.display()
+        );
+        let mend = format!(
+            "is it this one's? put its secrets.toml into {there} and run `larder rebuild --data {there}`; \
+             is it another's? give this one a directory of its own: `path` in [stores.{name}]"
+        );
+        return Err(refuse(what, mend));
+    }
+    if matches!(access, Access::Read | Access::Change) {
+        let mend = "name another with --data (or LARDER_DATA), or begin one: `larder serve`, `larder put FILE`";
+        return Err(refuse(format_args!("there is no larder in {there}"), mend));
+    }
+    Ok(true)
+}
+
+/// Where a store lies.
+fn root(dir: &DataDir, store: &StoreConfig) -> PathBuf {
+    dir.path().join(store.path.as_deref().unwrap_or(Path::new("objects")))
+}
+
+fn marker(root: &Path) -> PathBuf {
+    root.join(".larder").join("instance.json")
+}
+
+fn held(dir: &DataDir, alone: bool) -> anyhow::Error {
+    let there = dir.path().display();
+    if alone {
+        let what = format!("another larder works in {there}, where the database is missing");
+        return refuse(what, "end it (is a server running?), then try again");
+    }
+    refuse(format_args!("a rebuild is running in {there}"), "try again when it is done")
+}
+
+fn served(dir: &DataDir) -> anyhow::Error {
+    let what = format!("another `larder serve` runs in {}", dir.path().display());
+    refuse(what, "stop that one, or serve another directory: `--data DIR`; commands such as `larder put` work beside it")
+}
+
+/// Whether stores hold an installation whose database is missing.
+pub(crate) fn lacks_database(context: &Context) -> bool {
+    let Context { dir, config, .. } = context;
+    dir.secrets().exists() && check_missing(dir, config, Access::Serve).is_err()
+}
+
+/// The refusal of a larder whose secrets are gone.
+pub(crate) fn no_secrets(dir: &DataDir) -> anyhow::Error {
+    refuse(
+        format_args!("{} is missing", dir.secrets().display()),
+        "put it back from its backup (mode 0600): without it no user and no bucket can be read",
+    )
+}
+
+/// A refused start with what mends it here.
+pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyhow::Error {
+    let place = |name: &str| {
+        let store = config.stores.iter().find(|(store, _)| store.as_str() == name);
+        store.map(|(_, store)| format!("the store is in {}", root(dir, store).display())).unwrap_or_default()
+    };
+    match &error {
+        StartError::DatabaseMissing { store }
+        | StartError::ForeignStore { store, .. }
+        | StartError::StoreAway { store, .. }
+        | StartError::NewerForm { store, .. } => refuse(&error, place(store)),
+        StartError::SameStore { first, second } => refuse(
+            &error,
+            format_args!("that is [stores.{first}] or [stores.{second}] in larder.toml; {}", place(first)),
+        ),
+        StartError::OlderDatabase { .. } => refuse(&error, format_args!("the database is in {}", dir.db().display())),
+        StartError::WrongSecrets => refuse(
+            format_args!("{} is another installation's: it does not open what lies on the stores", dir.secrets().display()),
+            "put the right file back from its backup (mode 0600)",
+        ),
+        _ => anyhow::Error::new(error).context(format!("in {}", dir.path().display())),
+    }
+}
+
+/// What a node is made of.
+pub(crate) fn parts(stores: Vec<Mount>, ledger: &SqliteLedger, secrets: Secrets) -> Parts {
+    Parts { stores, ledger: Arc::new(ledger.clone()), environment: environment::real(), secrets }
+}
+
+/// Warns of a disk that ends with its container.
+pub(crate) fn warn_of_overlay(dir: &DataDir, output: &Output) {
+    const OVERLAYFS: u64 = 0x794c_7630;
+    let kind = rustix::fs::statfs(dir.path()).map(|about| about.f_type as u64).unwrap_or_default();
+    if kind == OVERLAYFS {
+        output.message(format_args!(
+            "warning: {} lies in a container's own layer and ends with the container; mount a volume there",
+            dir.path().display()
+        ));
+    }
+}

@@ -1,0 +1,313 @@
+//! `larder put`: files, directories and standard input into a bucket. Several at once; one that fails does not stop the others.
+
+use crate::{
+    Context,
+    open::{self, Access},
+    output::{Exit, Output, Progress, WrongUsage, chain},
+};
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_files::{Caller, File, Files, NewFile, Receive, UserName};
+use larder_storage_core::Body;
+use serde_json::{Map, Value};
+use std::{
+    fs,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+/// Files on their way at once.
+const AT_ONCE: usize = 16;
+/// Up to this size a file is read in one call.
+const SMALL_BYTES: u64 = 256 << 10;
+/// A larger one is read in blocks of this size.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Add files; prints their ids.
+#[derive(Args)]
+pub(crate) struct Put {
+    /// Files, directories (their relative paths become names), or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    sources: Vec<PathBuf>,
+    /// The bucket
+    #[arg(long, default_value = "documents")]
+    bucket: String,
+    /// The user whose they are to be [default: the built-in account `local`]
+    #[arg(long, value_name = "NAME")]
+    owner: Option<UserName>,
+    /// Another name; of a directory the folder that its names begin with
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A tag; several times for several
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// A piece of metadata; KEY:=JSON for what is no text
+    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata)]
+    metadata: Vec<(String, Value)>,
+}
+
+/// One file to be put.
+#[derive(Debug)]
+struct Source {
+    /// `None` is standard input.
+    path: Option<PathBuf>,
+    name: String,
+}
+
+impl Put {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        self.check()?;
+        open::with(&context, Access::Make, async |files| self.put_all(files, &context.output).await).await
+    }
+
+    fn check(&self) -> Result<()> {
+        let stdin = self.sources.iter().filter(|source| source.as_os_str() == "-").count();
+        let problem = match (&self.name, stdin) {
+            (None, 1..) => "standard input has no name: give it one with --name",
+            (_, 2..) => "standard input can be read once",
+            (Some(_), _) if self.sources.len() > 1 => "--name names one file or directory, several were given",
+            _ => return Ok(()),
+        };
+        Err(WrongUsage(problem.into()).into())
+    }
+
+    async fn put_all(&self, files: &Files, output: &Output) -> Result<Exit> {
+        files.bucket(&self.bucket).with_context(|| format!("bucket `{}`", self.bucket))?;
+        if let Some(owner) = &self.owner {
+            let found = files.user_named(owner.as_str()).await?;
+            found.with_context(|| format!("no such user: `{owner}`; `larder user add {owner}` makes one"))?;
+        }
+        let progress = Arc::new(output.progress(self.total()));
+        let sources = self.sources.iter().flat_map(|source| find(source, self.name.as_deref()));
+        let mut results = stream::iter(sources)
+            .map(|source| {
+                let (files, progress, receive, new) = (files.clone(), progress.clone(), self.receive(), self.new_file());
+                tokio::spawn(async move {
+                    let source = source?;
+                    progress.about(&source.name);
+                    let shown = source.path.as_deref().unwrap_or(Path::new("-")).display().to_string();
+                    put_one(&files, source, receive, new, &progress)
+                        .await
+                        .map_err(|error| format!("cannot put {shown}: {}", chain(error.as_ref())))
+                })
+            })
+            .buffered(AT_ONCE);
+        let (mut done, mut failed) = (0_u64, 0_u64);
+        while let Some(result) = results.next().await {
+            match result? {
+                Ok(file) => {
+                    done += 1;
+                    print(files, output, &file)?;
+                }
+                Err(message) => {
+                    failed += 1;
+                    output.error(message);
+                }
+            }
+        }
+        drop(results);
+        if done + failed != 1 {
+            let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+            output.message(format_args!("{done} files kept{failures}"));
+        }
+        Ok(Exit::failed_if(failed > 0))
+    }
+
+    fn receive(&self) -> Receive {
+        Receive { bucket: self.bucket.clone(), owner: self.owner.clone(), ..Receive::default() }
+    }
+
+    fn new_file(&self) -> NewFile {
+        let metadata: Map<String, Value> = self.metadata.iter().cloned().collect();
+        NewFile { tags: self.tags.clone(), metadata, ..NewFile::default() }
+    }
+
+    /// What will be read, where it can be told without walking directories.
+    fn total(&self) -> Option<u64> {
+        let sizes = self.sources.iter().map(|path| fs::metadata(path).ok().filter(fs::Metadata::is_file));
+        sizes.map(|metadata| metadata.map(|file| file.len())).sum()
+    }
+}
+
+fn print(files: &Files, output: &Output, file: &File) -> Result<()> {
+    if output.json {
+        output.record(&open::record(files, file))?;
+    } else {
+        output.line(file.attributes.id)?;
+        output.detail(format_args!("{}  {}", file.attributes.id, file.attributes.name));
+    }
+    Ok(output.flush()?)
+}
+
+async fn put_one(
+    files: &Files,
+    source: Source,
+    mut receive: Receive,
+    mut new: NewFile,
+    progress: &Arc<Progress>,
+) -> Result<File> {
+    receive.name_hint.clone_from(&source.name);
+    new.name = source.name;
+    let body = match source.path {
+        Some(path) => read(path, progress).await?,
+        None => in_blocks(stdin()?, None, progress),
+    };
+    let caller = Caller::local();
+    let received = files.receive(&caller, receive, body).await?;
+    Ok(files.create(&caller, received, new).await?.file)
+}
+
+/// Standard input as a file: a reader without a buffer of its own.
+fn stdin() -> Result<tokio::fs::File> {
+    let descriptor = std::io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(tokio::fs::File::from_std(fs::File::from(descriptor)))
+}
+
+async fn read(path: PathBuf, progress: &Arc<Progress>) -> Result<Body> {
+    enum Opened {
+        Small(Bytes),
+        Large(fs::File, u64),
+    }
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = fs::File::open(&path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        if metadata.len() > SMALL_BYTES || !metadata.is_file() {
+            return Ok(Opened::Large(file, metadata.len()));
+        }
+        fs::read(&path).map(|bytes| Opened::Small(bytes.into()))
+    });
+    Ok(match opened.await?? {
+        Opened::Small(bytes) => {
+            progress.add(bytes.len() as u64);
+            bytes.into()
+        }
+        Opened::Large(file, size) => {
+            // A pipe or device is as long as it is.
+            let size = file.metadata()?.is_file().then_some(size);
+            in_blocks(tokio::fs::File::from_std(file), size, progress)
+        }
+    })
+}
+
+fn in_blocks(source: impl AsyncRead + Send + 'static, size: Option<u64>, progress: &Arc<Progress>) -> Body {
+    let progress = progress.clone();
+    let blocks = ReaderStream::with_capacity(source, BLOCK_BYTES);
+    Body::once(blocks.inspect_ok(move |block| progress.add(block.len() as u64)).map_err(Into::into).boxed(), size)
+}
+
+/// The files that an argument stands for, in order of their names; a message for what can't be one.
+fn find(argument: &Path, name: Option<&str>) -> Box<dyn Iterator<Item = Result<Source, String>> + Send> {
+    if argument.as_os_str() == "-" {
+        return Box::new(std::iter::once(Ok(Source { path: None, name: name.unwrap_or_default().into() })));
+    }
+    if argument.is_dir() {
+        return Box::new(Walk { folder: name.map(str::to_owned), root: argument.into(), open: vec![argument.into()] });
+    }
+    let last = argument.file_name().and_then(|name| name.to_str());
+    let named = name.or(last).ok_or_else(|| format!("{}: its name is no UTF-8; use --name", argument.display()));
+    let path = Some(argument.to_owned());
+    Box::new(std::iter::once(named.map(|name| Source { path, name: name.to_owned() })))
+}
+
+/// All files below a directory. Directories behind symbolic links are left out: they may lead round in circles.
+struct Walk {
+    folder: Option<String>,
+    root: PathBuf,
+    /// What is still to be looked at, the next one last.
+    open: Vec<PathBuf>,
+}
+
+impl Walk {
+    fn source(&self, path: PathBuf) -> Result<Source, String> {
+        let below = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+        let below = below.ok_or_else(|| format!("{}: its name is no UTF-8", path.display()))?;
+        let name = match &self.folder {
+            Some(folder) => format!("{}/{below}", folder.trim_end_matches('/')),
+            None => below.to_owned(),
+        };
+        Ok(Source { path: Some(path), name })
+    }
+
+    fn enter(&mut self, dir: &Path) -> std::io::Result<()> {
+        let mut entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        entries.sort_unstable_by(|a, b| b.cmp(a));
+        self.open.append(&mut entries);
+        Ok(())
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Source, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let path = self.open.pop()?;
+            let explained = |error: &std::io::Error| format!("cannot read {}: {error}", path.display());
+            let kind = match fs::symlink_metadata(&path) {
+                // The root may be a link itself: it was asked for by name.
+                Ok(metadata) if metadata.is_dir() || path == self.root => match self.enter(&path) {
+                    Ok(()) => continue,
+                    Err(error) => return Some(Err(explained(&error))),
+                },
+                Ok(metadata) if metadata.is_symlink() => match fs::metadata(&path) {
+                    Ok(target) => target.file_type(),
+                    Err(error) => return Some(Err(explained(&error))),
+                },
+                Ok(metadata) => metadata.file_type(),
+                Err(error) => return Some(Err(explained(&error))),
+            };
+            return Some(if kind.is_file() {
+                self.source(path)
+            } else {
+                Err(format!("{}: neither a file nor a directory of its own; left out", path.display()))
+            });
+        }
+    }
+}
+
+fn metadata(text: &str) -> Result<(String, Value), String> {
+    if let Some((key, json)) = text.split_once(":=") {
+        let value = serde_json::from_str(json).map_err(|error| format!("`{json}` is no JSON: {error}"))?;
+        return Ok((key.to_owned(), value));
+    }
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, or KEY:=JSON")?;
+    Ok((key.to_owned(), value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_walked_in_order_and_its_relative_paths_are_the_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["b/2", "b/1", "a", "c/d/e"] {
+            fs::create_dir_all(dir.path().join(file).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink("a", dir.path().join("z")).unwrap();
+        std::os::unix::fs::symlink(".", dir.path().join("circle")).unwrap();
+        let (found, left_out): (Vec<_>, Vec<_>) = find(dir.path(), None).partition(Result::is_ok);
+        let names: Vec<_> = found.into_iter().map(|source| source.unwrap().name).collect();
+        assert_eq!(names, ["a", "b/1", "b/2", "c/d/e", "z"]);
+        assert_eq!(left_out.len(), 1);
+        let first = find(dir.path(), Some("docs/")).find_map(Result::ok).unwrap();
+        assert_eq!(first.name, "docs/a");
+    }
+
+    #[test]
+    fn metadata_is_text_unless_it_is_marked_as_json() {
+        assert_eq!(metadata("zip=01234").unwrap(), ("zip".into(), "01234".into()));
+        assert_eq!(metadata("year:=2026").unwrap(), ("year".into(), 2026.into()));
+        assert_eq!(metadata("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert!(metadata("a").is_err() && metadata("a:=b").is_err());
+    }
+}

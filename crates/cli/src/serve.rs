@@ -1,0 +1,133 @@
+//! `larder serve`: the server, from the first bind to the last answer.
+
+use crate::{
+    Context,
+    config::{self, Config},
+    data_dir::{DataDir, Made},
+    open::{self, Access, Larder},
+    output::{Exit, Output},
+    rebuild,
+};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use larder_api::{Limits, Server, ServerConfig};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
+
+/// Run the server.
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Address and port; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Rebuild the database first where it is missing
+    #[arg(long)]
+    rebuild: bool,
+    /// The log's form [default: for people on a terminal, JSON lines elsewhere]
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) log: Option<LogForm>,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogForm {
+    /// Lines for people.
+    Human,
+    /// JSON lines.
+    Json,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, context: Context) -> Result<Exit> {
+        let output = &context.output;
+        // Bound first: a port that is taken must not leave a new larder behind.
+        let listener = bind(&context.config)?;
+        raise_open_files();
+        if self.rebuild && open::lacks_database(&context) {
+            rebuild::rebuild(&context, false).await?;
+        }
+        let larder = open::open(&context, Access::Serve, &mut Made::default()).await?;
+        let config = server_config(&context.config, &listener)?;
+        let server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
+        greet(&larder, &context.dir, server.addr(), output);
+        let ended = until_stopped(server, output).await;
+        larder.close().await;
+        ended.map(|()| Exit::Done)
+    }
+}
+
+/// Serves until a signal asks for an end; then what is under way may finish, unless a second signal comes.
+async fn until_stopped(server: Server, output: &Output) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (address, handle) = (server.addr(), server.handle());
+    let mut serving = tokio::spawn(server.run());
+    output.always(format_args!("listening on http://{address}"));
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut serving => return Ok(ended??),
+    }
+    output.message("stopping: what is under way may end; a second signal breaks it off");
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = handle.drain() => {}
+    }
+    serving.abort();
+    Ok(())
+}
+
+fn bind(config: &Config) -> Result<TcpListener> {
+    TcpListener::bind(&config.listen).map_err(|error| config::cannot_listen(&config.listen, &error))
+}
+
+/// As many open files as this user may have: each connection and each download holds some.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised, the server has what it had.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn server_config(config: &Config, listener: &TcpListener) -> Result<ServerConfig> {
+    let (set, default) = (&config.limits, Limits::default());
+    let limits = Limits {
+        uploads_per_user: set.uploads_per_user.unwrap_or(default.uploads_per_user),
+        body_idle: set.body_idle_seconds.map_or(default.body_idle, Duration::from_secs),
+        body_rate_min: set.body_rate_min.unwrap_or(default.body_rate_min),
+        json_bytes_max: set.json_bytes_max.unwrap_or(default.json_bytes_max),
+        head_bytes_max: set.head_bytes_max.unwrap_or(default.head_bytes_max),
+        drain: set.drain_seconds.map_or(default.drain, Duration::from_secs),
+        ..default
+    };
+    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits })
+}
+
+/// What a first start and a recovery have to say.
+fn greet(larder: &Larder, dir: &DataDir, address: SocketAddr, output: &Output) {
+    open::warn_of_overlay(dir, output);
+    if let Some(words) = open::recovered(&larder.recovered) {
+        output.message(words);
+    }
+    if !address.ip().is_loopback() {
+        output.message(format_args!(
+            "warning: {address} can be reached from other machines and speaks plain HTTP; put a proxy with TLS before it"
+        ));
+    }
+    if larder.fresh {
+        let there = dir.path().display();
+        output.message(format_args!(
+            "a new larder in {there}\n  API     http://{address}/api/v1\n  secret  {} (back it up apart from the files)\n  next    larder user add NAME --admin --data {there}",
+            dir.secrets().display()
+        ));
+    }
+}
