@@ -49,7 +49,7 @@ pub use files::{
     Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, StoreId, UserId};
-pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream};
+pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::Ledger;
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use rebuild::{rebuild, rehearse_rebuild};

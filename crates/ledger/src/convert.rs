@@ -2,10 +2,9 @@
 
 use crate::entity::{claims, copies, files, meta, reservations, revisions, tags};
 use larder_files::{
-    Attributes, FileId, Rank, Sha256, StoreId, Timestamp, Tombstone, canonical,
+    Attributes, FileId, Key, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, canonical,
     ledger::{Claim, CopyRow, CopyState, Identity, LedgerError, Purpose, Reservation, Result, RevisionRow},
 };
-use larder_storage_core::{Key, NodeId};
 use sea_orm::DbErr;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;

@@ -9,12 +9,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use larder_files::{
-    Attributes, Bucket, FileId, Ledger, Sha256, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, FileId, Ledger, NodeId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
         Claim, FileQuery, FileRow, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result, RevisionRow,
     },
 };
-use larder_storage_core::NodeId;
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait, SqlxSqliteConnector,

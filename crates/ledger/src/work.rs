@@ -6,10 +6,10 @@ use crate::{
     entity::{buckets, claims, copies, files, given, meta, reservations, revisions, tags, tombstones, users},
 };
 use larder_files::{
-    Attributes, Bucket, BucketId, CreatedByKey, FileId, Rank, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, User,
+    UserId,
     ledger::{Claim, CopyRow, Entry, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result},
 };
-use larder_storage_core::NodeId;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
     IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect,
