@@ -144,7 +144,7 @@ impl Node {
     }
 
     /// Step 1 on every store that takes it.
-    async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<()> {
+    pub(crate) async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<()> {
         let (key, bytes) = (tombstone.key(), tombstone.to_bytes());
         let (mut durable, mut refused) = (0, None);
         for place in self.places.iter().filter(|place| place.mode.creates()) {

@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// Settles all that dead nodes have staged on one place.
-    async fn settle_leftovers(&self, place: usize, recovered: &mut Recovered) {
+    pub(crate) async fn settle_leftovers(&self, place: usize, recovered: &mut Recovered) {
         let Some(staging) = self.places[place].store.staging() else { return };
         let leftovers = match staging.leftovers().await {
             Ok(leftovers) => leftovers,
@@ -173,7 +173,7 @@ impl Node {
         }
     }
 
-    async fn is_purged(&self, attributes: &Attributes) -> Result<bool> {
+    pub(crate) async fn is_purged(&self, attributes: &Attributes) -> Result<bool> {
         let file = self.ledger.tombstone(attributes.id, None).await?;
         let revision = self.ledger.tombstone(attributes.id, Some(attributes.revision)).await?;
         let under_its_key = |keys: &[String]| keys.iter().any(|key| key == attributes.key.as_str());

@@ -1,4 +1,5 @@
 //! The ledger is a cache: lost, it comes back from the stores, whatever single object is damaged.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -75,6 +75,12 @@ impl Larder {
         Self { disk, ledger, world: Arc::default(), nodes: AtomicU64::new(0) }
     }
 
+    /// Another installation's view of the same disk and time, with an empty ledger.
+    pub(crate) fn over_disk(other: &Self) -> Self {
+        let nodes = AtomicU64::new(other.nodes.load(Ordering::SeqCst) + 1000);
+        Self { disk: other.disk.clone(), ledger: MemoryLedger::new(), world: other.world.clone(), nodes }
+    }
+
     /// The disk as a new process opens it.
     pub(crate) fn store(&self) -> MemoryStore {
         let node = format!("n{}", self.nodes.fetch_add(1, Ordering::SeqCst));

@@ -1,0 +1,376 @@
+//! `fsck`: bytes, attributes and rows held against each other, online.
+//!
+//! 1. What dead nodes left: staged parts, claims, reservations.
+//! 2. From the rows to the stores: every file's attributes and bytes.
+//! 3. Tombstones and sealed records, both ways.
+//! 4. From the stores to the rows: every object.
+//!
+//! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at again, after
+//! pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what is reported is then mended:
+//! rows from the truth, attributes from rows under a claim, and what nobody wants goes to `.larder/quarantine/`, not away.
+//!
+//! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already told of.
+
+mod examine;
+mod mend;
+
+use crate::{
+    Bucket, Error, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary, Recovered, Result, Tombstone, User,
+    files::Node,
+    layout,
+    ledger::{Claim, CopyRow, Entry, FileRow, RevisionRow},
+    rebuild::buried,
+    sealed::{Sealed, unseal},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_storage_core::{Key, ListOptions, Prefix};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Files and objects that are looked at at once.
+const AT_ONCE: usize = 16;
+/// Suspects that are kept before they are looked at again.
+const SUSPECTS_MAX: usize = 4096;
+/// How long what looks wrong has to become right, in four looks: publishing takes far less, even behind a slow disk.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000), Duration::from_millis(3000)];
+const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+
+type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
+
+impl Files {
+    /// Holds bytes, attributes and rows against each other, while others work, and tells each thing that is wrong. Costs two reads
+    /// of each object's description, with `verify` also one of all bytes.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` where a store is away, and the ledger's: what was reported until then stands.
+    pub async fn fsck(&self, options: FsckOptions, report: &mut (dyn FnMut(Finding) + Send)) -> Result<FsckSummary> {
+        let check = Check { node: &self.0, options, lacking: Mutex::default(), verified: Mutex::new(0) };
+        let mut run = Run { check: &check, report, summary: FsckSummary::default(), suspects: vec![] };
+        run.settle_leftovers().await?;
+        run.claims().await?;
+        run.files().await?;
+        run.tombstones().await?;
+        run.sealed::<User>(layout::accounts(), |user| Entry::User(Box::new(user))).await?;
+        run.sealed::<Bucket>(layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
+        run.objects(Prefix::all()).await?;
+        run.objects(layout::overlays()).await?;
+        let bytes_verified = *check.verified.lock().expect("nothing panics while it holds this lock");
+        Ok(FsckSummary { bytes_verified, ..run.summary })
+    }
+}
+
+/// What is looked at, and what the looks share.
+struct Check<'a> {
+    node: &'a Arc<Node>,
+    options: FsckOptions,
+    /// Attributes that the rows already told to be missing or broken.
+    lacking: Mutex<BTreeSet<(usize, Key)>>,
+    verified: Mutex<u64>,
+}
+
+/// What looked wrong.
+#[derive(Clone, Debug)]
+enum Suspect {
+    File(FileId),
+    Object { place: usize, key: Key },
+}
+
+/// Something that is wrong, and what mends it.
+struct Trouble {
+    finding: Finding,
+    mend: Mend,
+    /// Whether it means that content is lost for good.
+    lost: bool,
+}
+
+impl Trouble {
+    fn new(kind: FindingKind, key: Option<&Key>, id: Option<FileId>, detail: impl Into<String>, mend: Mend) -> Self {
+        let finding = Finding { kind, key: key.map(ToString::to_string), id, detail: detail.into() };
+        Self { finding, mend, lost: false }
+    }
+}
+
+/// What mends a trouble.
+enum Mend {
+    /// Nothing does.
+    Nothing,
+    /// Objects that nobody wants are moved out of the way.
+    Quarantine(Vec<(usize, Key)>),
+    /// What a tombstone covers is deleted.
+    Delete(Vec<(usize, Key)>),
+    /// The ledger takes in the truth.
+    Record(Vec<Entry>),
+    /// Attributes are written beside their bytes, over what is broken, never over what is newer.
+    Attributes { place: usize, attributes: Box<crate::Attributes> },
+    /// A copy is marked lost, its bad bytes moved out of the way, and made anew from another one.
+    Copy { place: usize, revision: Box<RevisionRow>, bad: bool, from: Option<usize> },
+    /// A tombstone is written again.
+    Bury(Box<Tombstone>),
+    /// A dead node's claim is settled.
+    Settle(Box<Claim>),
+    /// A dead node's reservations are given up.
+    Unreserve(larder_storage_core::NodeId),
+    /// One after the other.
+    Both(Box<[Mend; 2]>),
+}
+
+/// One run: what is reported and what is yet to be looked at again.
+struct Run<'a> {
+    check: &'a Check<'a>,
+    report: Report<'a>,
+    summary: FsckSummary,
+    suspects: Vec<Suspect>,
+}
+
+impl Run<'_> {
+    /// Broken-off uploads are settled whatever the options: that is recovery, which anybody may do at any time.
+    async fn settle_leftovers(&mut self) -> Result<()> {
+        let node = self.check.node;
+        for place in 0..node.places.len() {
+            let mut recovered = Recovered::default();
+            node.settle_leftovers(place, &mut recovered).await;
+            let (settled, waiting) = (recovered.finished + recovered.undone, recovered.waiting);
+            let store = &node.places[place].name;
+            if settled > 0 {
+                let detail = format!("{settled} uploads of dead nodes on `{store}`; settled");
+                self.tell(Trouble::new(FindingKind::Temporary, None, None, detail, Mend::Nothing), true);
+            }
+            if waiting > 0 {
+                let detail = format!("{waiting} uploads of dead nodes on `{store}` can't be settled now");
+                self.tell(Trouble::new(FindingKind::Temporary, None, None, detail, Mend::Nothing), false);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claims(&mut self) -> Result<()> {
+        let node = self.check.node;
+        for claim in node.ledger.claims().await? {
+            if !node.is_alive(&claim.node).await? {
+                let (file, detail) =
+                    (claim.file, format!("a {:?} claim of node {}, which is dead", claim.purpose, claim.node));
+                let mend = Mend::Settle(Box::new(claim));
+                self.conclude(Trouble::new(FindingKind::IntentOpen, None, Some(file), detail, mend)).await?;
+            }
+        }
+        let claimed: BTreeSet<_> = node.ledger.claims().await?.into_iter().map(|claim| claim.node).collect();
+        for other in node.ledger.nodes().await?.into_iter().filter(|other| !claimed.contains(other)) {
+            if !node.is_alive(&other).await? {
+                let detail = format!("idempotency keys reserved by node {other}, which is dead");
+                let mend = Mend::Unreserve(other);
+                self.conclude(Trouble::new(FindingKind::IntentOpen, None, None, detail, mend)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From the rows to the stores.
+    async fn files(&mut self) -> Result<()> {
+        let check = self.check;
+        let mut after = None;
+        while let Some(page) = check.node.page_of_files(&mut after).await? {
+            self.summary.files += page.len() as u64;
+            let looks = stream::iter(page).map(|row: FileRow| async move {
+                let id = row.attributes.id;
+                check.file(row).await.map(|troubles| (!troubles.is_empty()).then_some(Suspect::File(id)))
+            });
+            let suspects: Vec<Suspect> =
+                looks.buffered(AT_ONCE).try_filter_map(|found| async { Ok(found) }).try_collect().await?;
+            self.suspect(suspects).await?;
+        }
+        self.look_again().await
+    }
+
+    /// From the stores to the rows.
+    async fn objects(&mut self, folder: Prefix) -> Result<()> {
+        let check = self.check;
+        for (place, at) in check.node.places.iter().enumerate() {
+            let keys = at.store.list(ListOptions::below(folder.clone())).map_ok(|listed| listed.object.key);
+            let looks = keys.map_err(Error::from).map_ok(|key| async move {
+                let troubles = check.object(place, &key).await?;
+                Ok((!troubles.is_empty()).then_some(Suspect::Object { place, key }))
+            });
+            let mut groups =
+                std::pin::pin!(looks.try_buffer_unordered(AT_ONCE).try_filter_map(|found| async { Ok(found) }));
+            while let Some(suspect) = groups.try_next().await? {
+                self.suspect(vec![suspect]).await?;
+            }
+        }
+        self.look_again().await
+    }
+
+    async fn suspect(&mut self, suspects: Vec<Suspect>) -> Result<()> {
+        self.suspects.extend(suspects);
+        if self.suspects.len() >= SUSPECTS_MAX { self.look_again().await } else { Ok(()) }
+    }
+
+    /// Looks at the suspects again, after pauses. Those that are wrong each time are reported, and mended if that is wanted.
+    async fn look_again(&mut self) -> Result<()> {
+        let check = self.check;
+        let mut suspects = std::mem::take(&mut self.suspects);
+        for pause in PAUSES {
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            check.node.environment.clock.sleep(pause).await;
+            let looks = stream::iter(suspects).map(|suspect| async move {
+                let troubles = check.look(&suspect).await?;
+                Ok::<_, Error>((!troubles.is_empty()).then_some(suspect))
+            });
+            suspects = looks.buffered(AT_ONCE).try_filter_map(|found| async { Ok(found) }).try_collect().await?;
+        }
+        for suspect in suspects {
+            // What was mended for one may have mended the next.
+            for trouble in check.look(&suspect).await? {
+                self.conclude(trouble).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tombstones: the ledger knows all that lie on the stores, and each of the ledger's lies on a store.
+    async fn tombstones(&mut self) -> Result<()> {
+        let node = self.check.node;
+        for place in &node.places {
+            for key in place.keys_below(layout::tombstones()).await? {
+                let Some((id, revision)) = buried(&key) else { continue };
+                if node.ledger.tombstone(id, revision).await?.is_some() {
+                    continue;
+                }
+                let found =
+                    place.read(&key, TOMBSTONE_BYTES_MAX).await?.and_then(|bytes| Tombstone::from_bytes(&bytes));
+                let mend = match found.filter(|found| (found.id, found.revision) == (id, revision)) {
+                    Some(tombstone) => Mend::Record(vec![Entry::Tombstone(Box::new(tombstone))]),
+                    None => Mend::Nothing,
+                };
+                let detail = "a purge that the database does not know";
+                self.conclude(Trouble::new(FindingKind::RowDiffers, Some(&key), Some(id), detail, mend)).await?;
+            }
+        }
+        let mut after = None;
+        while let Some(page) = node.page_of_tombstones(&mut after).await? {
+            for tombstone in page {
+                self.tombstone_lies_somewhere(tombstone).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tombstone_lies_somewhere(&mut self, tombstone: Tombstone) -> Result<()> {
+        let key = tombstone.key();
+        for place in &self.check.node.places {
+            if place.size_of(&key).await?.is_some() {
+                return Ok(());
+            }
+        }
+        let (id, detail) = (tombstone.id, "a purge whose tombstone is on no store");
+        let mend = Mend::Bury(Box::new(tombstone));
+        self.conclude(Trouble::new(FindingKind::AttributesMissing, Some(&key), Some(id), detail, mend)).await
+    }
+
+    /// Sealed records can be opened, and the ledger knows the highest of each.
+    async fn sealed<T: Sealed>(&mut self, folder: Prefix, entry: impl Fn(T) -> Entry) -> Result<()> {
+        let check = self.check;
+        for (place, at) in check.node.places.iter().enumerate() {
+            for key in at.keys_below(folder.clone()).await? {
+                let Some(bytes) = at.read(&key, RECORD_BYTES_MAX).await? else { continue };
+                let record = unseal::<T>(&check.node.secrets, &key, &bytes).filter(|record| record.key() == key);
+                let trouble = match record {
+                    None => {
+                        let mend = Mend::Quarantine(vec![(place, key.clone())]);
+                        let detail = "a sealed record that can't be opened";
+                        Trouble::new(FindingKind::AttributesBroken, Some(&key), None, detail, mend)
+                    }
+                    Some(record) => match check.sealed_is_news(entry(record)).await? {
+                        None => continue,
+                        Some(entry) => {
+                            let detail = "a sealed record that the database does not know";
+                            let mend = Mend::Record(vec![entry]);
+                            Trouble::new(FindingKind::RowDiffers, Some(&key), None, detail, mend)
+                        }
+                    },
+                };
+                self.conclude(trouble).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mends a trouble, if that is wanted, and tells of it.
+    async fn conclude(&mut self, mut trouble: Trouble) -> Result<()> {
+        let can_be = !matches!(trouble.mend, Mend::Nothing);
+        let mut mended = false;
+        if self.check.options.repair && can_be {
+            let said = match self.check.mend(std::mem::replace(&mut trouble.mend, Mend::Nothing)).await {
+                Ok(done) => {
+                    mended = !trouble.lost;
+                    done
+                }
+                Err(fatal @ Error::Fenced(_)) => return Err(fatal),
+                Err(error) => format!("not mended: {}", crate::truth::chain(&error)),
+            };
+            trouble.finding.detail = format!("{}; {said}", trouble.finding.detail);
+        }
+        self.tell(trouble, mended);
+        Ok(())
+    }
+
+    fn tell(&mut self, trouble: Trouble, mended: bool) {
+        match trouble.finding.kind {
+            FindingKind::Foreign => self.summary.foreign += 1,
+            _ => self.summary.findings += 1,
+        }
+        self.summary.repaired += u64::from(mended);
+        self.summary.lost += u64::from(trouble.lost);
+        (self.report)(trouble.finding);
+    }
+}
+
+impl Check<'_> {
+    /// What is wrong with a suspect now, but for files that a live operation holds: what differs is then its business.
+    async fn look(&self, suspect: &Suspect) -> Result<Vec<Trouble>> {
+        let troubles = match suspect {
+            Suspect::Object { place, key } => self.object(*place, key).await?,
+            Suspect::File(id) => match self.node.ledger.file(*id).await? {
+                Some(row) => self.file(row).await?,
+                None => vec![],
+            },
+        };
+        match troubles.iter().find_map(|trouble| trouble.finding.id) {
+            Some(id) if self.is_claimed(id).await? => Ok(vec![]),
+            _ => Ok(troubles),
+        }
+    }
+
+    async fn is_claimed(&self, id: FileId) -> Result<bool> {
+        match self.node.ledger.claim_of(id).await? {
+            Some(claim) => self.node.is_alive(&claim.node).await,
+            None => Ok(false),
+        }
+    }
+
+    /// A sealed record's entry, where the ledger has none of its rank or above.
+    async fn sealed_is_news(&self, entry: Entry) -> Result<Option<Entry>> {
+        let news = match &entry {
+            Entry::User(found) => {
+                let known = self.node.ledger.user(found.id).await?;
+                known.is_none_or(|known| (known.epoch, known.version) < (found.epoch, found.version))
+            }
+            Entry::Bucket(found) => {
+                let known = self.node.ledger.buckets().await?.into_iter().find(|known| known.id == found.id);
+                known.is_none_or(|known| (known.epoch, known.version) < (found.epoch, found.version))
+            }
+            _ => false,
+        };
+        Ok(news.then_some(entry))
+    }
+
+    fn copy(&self, place: usize, state: crate::ledger::CopyState) -> CopyRow {
+        CopyRow { store: self.node.places[place].id, state, verified_at: None }
+    }
+}

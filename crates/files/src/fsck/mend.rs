@@ -1,0 +1,140 @@
+//! Mending: each way is safe to repeat, and none deletes what is not covered by a tombstone.
+
+use super::{Check, Mend};
+use crate::{
+    Attributes, Error, Result, Tombstone,
+    ledger::{CopyState, Entry, Purpose, Record, RevisionRow},
+    read::digest_of,
+    truth::Reading,
+};
+use larder_storage_core::{Body, ErrorKind, GetOptions, Key, OpId, PutOptions};
+
+impl Check<'_> {
+    /// Mends, and says what was done.
+    pub(super) async fn mend(&self, mend: Mend) -> Result<String> {
+        match mend {
+            Mend::Nothing => Ok("nothing to be done".into()),
+            Mend::Quarantine(objects) => self.quarantine_all(&objects).await,
+            Mend::Delete(objects) => self.delete_all(&objects).await,
+            Mend::Record(entries) => self.record(entries).await,
+            Mend::Attributes { place, attributes } => self.write_attributes(place, *attributes).await,
+            Mend::Copy { place, revision, bad, from } => self.renew_copy(place, &revision, bad, from).await,
+            Mend::Bury(tombstone) => self.bury(&tombstone).await,
+            Mend::Settle(claim) => self.node.settle_claim(&claim).await.map(|()| "settled".into()),
+            Mend::Both(both) => {
+                let [first, second] = *both;
+                let (first, second) = (Box::pin(self.mend(first)).await?, Box::pin(self.mend(second)).await?);
+                Ok(format!("{first}; {second}"))
+            }
+            Mend::Unreserve(node) => Ok(self.node.ledger.unreserve_all(&node).await.map(|()| "given up".into())?),
+        }
+    }
+
+    async fn quarantine_all(&self, objects: &[(usize, Key)]) -> Result<String> {
+        for (place, key) in objects {
+            self.quarantine(*place, key).await?;
+        }
+        Ok("moved to quarantine".into())
+    }
+
+    /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
+    async fn quarantine(&self, place: usize, key: &Key) -> Result<()> {
+        let place = &self.node.places[place];
+        if !place.mode.changes() {
+            return Err(Error::ReadOnly(format!("the store `{}` takes no changes", place.name)));
+        }
+        if place.size_of(key).await?.is_none() {
+            return Ok(());
+        }
+        match place.store.copy(key, &quarantined(key, None), PutOptions::create()).await {
+            Err(error) if error.kind() == &ErrorKind::AlreadyExists => {
+                let other = OpId::from_random(self.node.environment.random());
+                place.store.copy(key, &quarantined(key, Some(&other)), PutOptions::create()).await?;
+            }
+            copied => drop(copied?),
+        }
+        Ok(place.store.delete(key).await?)
+    }
+
+    async fn delete_all(&self, objects: &[(usize, Key)]) -> Result<String> {
+        for (place, key) in objects {
+            self.node.places[*place].store.delete(key).await?;
+        }
+        Ok("deleted".into())
+    }
+
+    /// In one transaction, so that no reader sees a file without its row meanwhile.
+    async fn record(&self, entries: Vec<Entry>) -> Result<String> {
+        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), closes: None }).collect();
+        for result in self.node.ledger.record(records).await {
+            result?;
+        }
+        Ok("the database now says the same".into())
+    }
+
+    /// Under the file's claim: nobody changes it meanwhile.
+    async fn write_attributes(&self, place: usize, attributes: Attributes) -> Result<String> {
+        let claim = self.node.claim(attributes.id, Purpose::Change).await?;
+        let written = self.write_claimed(place, attributes).await;
+        self.node.release(&claim).await;
+        written.map(|()| "written again".into())
+    }
+
+    async fn write_claimed(&self, place: usize, attributes: Attributes) -> Result<()> {
+        let at = &self.node.places[place];
+        let row = self.node.ledger.file(attributes.id).await?.ok_or(Error::NotFound("file"))?;
+        let attributes = if row.attributes.revision == attributes.revision { row.attributes } else { attributes };
+        let key = attributes.sidecar();
+        let options = match at.attributes_at(&key).await? {
+            Reading::Valid(found) if found.rank() > attributes.rank() => return Ok(()),
+            Reading::Valid(_) => PutOptions::replace(),
+            Reading::Absent => PutOptions::create(),
+            Reading::Broken(_) => {
+                self.quarantine(place, &key).await?;
+                PutOptions::create()
+            }
+        };
+        at.store.put(&key, attributes.to_bytes().into(), options).await?;
+        Ok(())
+    }
+
+    async fn renew_copy(&self, place: usize, revision: &RevisionRow, bad: bool, from: Option<usize>) -> Result<String> {
+        self.mark(place, revision, CopyState::Lost).await?;
+        if bad {
+            self.quarantine(place, &revision.key).await?;
+        }
+        let at = &self.node.places[place];
+        let Some(from) = from.filter(|_| at.mode.creates()) else { return Ok("the copy is marked lost".into()) };
+        let source = self.node.places[from].store.get(&revision.key, GetOptions::default()).await?;
+        let body = Body::once(source.body, Some(revision.size));
+        at.store.put(&revision.key, body, PutOptions::create()).await?;
+        if digest_of(at, revision).await? != revision.sha256 {
+            self.quarantine(place, &revision.key).await?;
+            return Err(Error::internal("the copy that was made anew has another hash"));
+        }
+        self.mark(place, revision, CopyState::Verified).await?;
+        Ok(format!("made anew from `{}`", self.node.places[from].name))
+    }
+
+    async fn mark(&self, place: usize, revision: &RevisionRow, state: CopyState) -> Result<()> {
+        let mut copy = self.copy(place, state);
+        copy.verified_at = (state == CopyState::Verified).then(|| self.node.environment.clock.now());
+        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: vec![copy] };
+        self.record(vec![entry]).await.map(drop)
+    }
+
+    async fn bury(&self, tombstone: &Tombstone) -> Result<String> {
+        self.node.put_tombstone(tombstone).await?;
+        self.node.clear(tombstone).await?;
+        Ok("written again".into())
+    }
+}
+
+/// Where an object goes: under its own key, or the key's hash where that would be too long.
+fn quarantined(key: &Key, other: Option<&OpId>) -> Key {
+    let suffix = other.map(|other| format!(".{other}")).unwrap_or_default();
+    Key::new(format!(".larder/quarantine/{key}{suffix}")).unwrap_or_else(|_| {
+        let hash = crate::Sha256::of(key.as_str().as_bytes());
+        Key::new(format!(".larder/quarantine/{hash}{suffix}")).expect("made of a hash and a token")
+    })
+}

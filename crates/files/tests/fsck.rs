@@ -1,0 +1,296 @@
+//! Each thing that can be wrong is called by its name, and mended; what only looks wrong is not reported.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use larder_files::{
+    Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
+    ledger::{Entry, Purpose, Record},
+};
+use larder_storage_core::{Key, NodeId, OpId, Part, PutOptions, Staging, Store};
+
+const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
+const VERIFY: FsckOptions = FsckOptions { verify: true, repair: false };
+const REPAIR: FsckOptions = FsckOptions { verify: true, repair: true };
+
+async fn furnished() -> (Larder, Files, Attributes) {
+    let larder = Larder::new();
+    let (files, _) = larder.start().await;
+    put(&files, "bystander").await;
+    let victim = put(&files, "victim").await.attributes;
+    (larder, files, victim)
+}
+
+/// What was planted is found as `kinds`, mended by one repair, and gone after it; nobody else's content suffers.
+async fn found_and_mended(larder: &Larder, files: &Files, expected: &[Kind]) {
+    let (summary, findings) = fsck(files, VERIFY).await;
+    assert_eq!(kinds(&findings), expected, "{findings:#?}");
+    assert_eq!((summary.findings, summary.repaired), (expected.len() as u64, 0));
+    let (summary, findings) = fsck(files, REPAIR).await;
+    assert_eq!(kinds(&findings), expected, "{findings:#?}");
+    assert_eq!((summary.repaired, summary.lost), (expected.len() as u64, 0), "{findings:#?}");
+    let (summary, findings) = fsck(files, VERIFY).await;
+    assert_eq!(findings, []);
+    assert_eq!(summary.findings, 0);
+    let mut again = Larder::over_disk(larder);
+    let before = dump(files).await;
+    again.rebuild().await;
+    assert_eq!(dump(&again.start().await.0).await, before, "what was mended is what a rebuild brings back");
+}
+
+async fn write(larder: &Larder, key: &Key, bytes: impl Into<bytes::Bytes>) {
+    larder.store().put(key, bytes.into().into(), PutOptions::replace()).await.unwrap();
+}
+
+fn raised(attributes: &Attributes, name: &str) -> Attributes {
+    Attributes { version: attributes.version + 1, name: name.into(), ..attributes.clone() }
+}
+
+#[tokio::test]
+async fn a_sound_installation_has_no_findings() {
+    let (_larder, files, victim) = furnished().await;
+    replace(&files, victim.id, "second").await;
+    files.update(&local(), victim.id, Patch { name: Some("new".into()), ..Patch::default() }, None).await.unwrap();
+    let purged = put(&files, "purged").await.attributes.id;
+    files.purge(&local(), purged, None).await.unwrap();
+    let (summary, findings) = fsck(&files, VERIFY).await;
+    assert_eq!(findings, []);
+    assert_eq!((summary.files, summary.bytes_verified), (2, 9 + 6 + 6));
+}
+
+#[tokio::test]
+async fn bytes_without_attributes_are_orphan_bytes() {
+    let (larder, files, victim) = furnished().await;
+    let orphan = key(&victim.key.as_str().replace("victim", "orphan"));
+    write(&larder, &orphan, "orphan").await;
+    found_and_mended(&larder, &files, &[Kind::OrphanBytes]).await;
+    assert_eq!(larder.bytes_at(&key(&format!(".larder/quarantine/{orphan}"))).unwrap(), "orphan");
+}
+
+#[tokio::test]
+async fn what_comes_back_of_a_purged_file_is_orphan_attributes() {
+    let (larder, files, victim) = furnished().await;
+    let kept = [victim.key.clone(), victim.sidecar()].map(|key| (larder.bytes_at(&key).unwrap(), key));
+    files.purge(&local(), victim.id, None).await.unwrap();
+    for (bytes, key) in kept {
+        write(&larder, &key, bytes).await;
+    }
+    found_and_mended(&larder, &files, &[Kind::OrphanAttributes]).await;
+    assert!(!larder.keys().iter().any(|key| key.contains("victim")));
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_gone_is_written_again_from_the_row() {
+    let (larder, files, victim) = furnished().await;
+    larder.store().delete(&victim.sidecar()).await.unwrap();
+    found_and_mended(&larder, &files, &[Kind::AttributesMissing]).await;
+    assert_eq!(larder.bytes_at(&victim.sidecar()).unwrap(), victim.to_bytes());
+}
+
+#[tokio::test]
+async fn a_sidecar_of_an_old_revision_is_written_again_and_never_wins() {
+    let (larder, files, victim) = furnished().await;
+    let new = replace(&files, victim.id, "second").await.attributes;
+    larder.store().delete(&victim.sidecar()).await.unwrap();
+    found_and_mended(&larder, &files, &[Kind::AttributesMissing]).await;
+    assert_eq!(files.describe(&local(), victim.id).await.unwrap().attributes, new);
+}
+
+#[tokio::test]
+async fn a_damaged_sidecar_of_a_known_file_is_written_again() {
+    let (larder, files, victim) = furnished().await;
+    larder.disk.damage(&victim.sidecar(), "rot");
+    found_and_mended(&larder, &files, &[Kind::AttributesBroken]).await;
+    assert_eq!(larder.bytes_at(&victim.sidecar()).unwrap(), victim.to_bytes());
+}
+
+#[tokio::test]
+async fn a_damaged_sidecar_of_an_unknown_file_goes_to_quarantine_with_its_bytes() {
+    let (larder, files, victim) = furnished().await;
+    let orphan = key(&victim.key.as_str().replace("victim", "orphan"));
+    write(&larder, &orphan, "orphan").await;
+    write(&larder, &orphan.with_suffix(Attributes::SUFFIX).unwrap(), "rot").await;
+    found_and_mended(&larder, &files, &[Kind::AttributesBroken]).await;
+}
+
+#[tokio::test]
+async fn two_different_attributes_of_one_version_are_a_conflict_whichever_wins() {
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let (larder, files, victim) = furnished().await;
+        let twin = Attributes { name: name.into(), ..victim.clone() };
+        let overlay = format!(".larder/attributes/{}.{}.{}.json", victim.id, victim.epoch, victim.version);
+        write(&larder, &key(&overlay), twin.to_bytes()).await;
+        found_and_mended(&larder, &files, &[Kind::AttributesConflict]).await;
+        let winner = if twin.rank() > victim.rank() { twin } else { victim };
+        assert_eq!(files.describe(&local(), winner.id).await.unwrap().attributes, winner);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_nowhere_are_missing_and_stay_lost() {
+    let (larder, files, victim) = furnished().await;
+    larder.store().delete(&victim.key).await.unwrap();
+    for options in [LOOK, REPAIR, REPAIR] {
+        let (summary, findings) = fsck(&files, options).await;
+        assert_eq!(kinds(&findings), [Kind::BytesMissing]);
+        assert_eq!((summary.lost, summary.repaired, summary.findings), (1, 0, 1));
+    }
+    assert_eq!(larder.ledger.file(victim.id).await.unwrap().unwrap().attributes, victim);
+}
+
+#[tokio::test]
+async fn bytes_of_another_size_or_hash_are_told_apart_and_moved_out_of_the_way() {
+    for (damage, kind) in [("vic", Kind::SizeMismatch), ("VICTIM", Kind::HashMismatch)] {
+        let (larder, files, victim) = furnished().await;
+        larder.disk.damage(&victim.key, damage);
+        let (summary, findings) = fsck(&files, REPAIR).await;
+        assert_eq!(kinds(&findings), [kind]);
+        assert_eq!((summary.lost, summary.findings), (1, 1));
+        assert_eq!(larder.bytes_at(&key(&format!(".larder/quarantine/{}", victim.key))).unwrap(), damage);
+        assert!(content(&files, victim.id).await.is_err());
+        let (_, findings) = fsck(&files, VERIFY).await;
+        assert_eq!(kinds(&findings), [Kind::BytesMissing]);
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_not_seen_without_verify() {
+    let (larder, files, victim) = furnished().await;
+    larder.disk.damage(&victim.key, "VICTIM");
+    assert_eq!(fsck(&files, LOOK).await.1, []);
+    assert_eq!(kinds(&fsck(&files, VERIFY).await.1), [Kind::HashMismatch]);
+}
+
+#[tokio::test]
+async fn bytes_that_came_back_are_counted_again() {
+    let (larder, files, victim) = furnished().await;
+    larder.store().delete(&victim.key).await.unwrap();
+    fsck(&files, REPAIR).await;
+    write(&larder, &victim.key, "victim").await;
+    found_and_mended(&larder, &files, &[Kind::RowDiffers]).await;
+    assert_eq!(content(&files, victim.id).await.unwrap(), b"victim");
+}
+
+#[tokio::test]
+async fn a_row_below_the_attributes_is_raised() {
+    let (larder, files, victim) = furnished().await;
+    let newer = raised(&victim, "newer");
+    write(&larder, &victim.sidecar(), newer.to_bytes()).await;
+    found_and_mended(&larder, &files, &[Kind::RowDiffers]).await;
+    assert_eq!(files.describe(&local(), victim.id).await.unwrap().attributes, newer);
+}
+
+#[tokio::test]
+async fn an_update_that_a_store_has_lost_is_written_to_it_again() {
+    let (larder, files, victim) = furnished().await;
+    let patch = Patch { name: Some("answered".into()), ..Patch::default() };
+    let updated = files.update(&local(), victim.id, patch, None).await.unwrap().attributes;
+    write(&larder, &victim.sidecar(), victim.to_bytes()).await;
+    found_and_mended(&larder, &files, &[Kind::AttributesMissing]).await;
+    assert_eq!(larder.bytes_at(&victim.sidecar()).unwrap(), updated.to_bytes());
+}
+
+#[tokio::test]
+async fn a_row_that_contradicts_attributes_of_its_own_version_is_made_anew_from_them() {
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let (larder, files, victim) = furnished().await;
+        let other = Attributes { name: name.into(), ..victim.clone() };
+        write(&larder, &victim.sidecar(), other.to_bytes()).await;
+        found_and_mended(&larder, &files, &[Kind::RowDiffers]).await;
+        assert_eq!(files.describe(&local(), victim.id).await.unwrap().attributes, other);
+        assert_eq!(content(&files, victim.id).await.unwrap(), b"victim");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_is_taken_in() {
+    let (larder, files, victim) = furnished().await;
+    let forget = Record { entry: Some(Entry::Forget(victim.id)), closes: None };
+    larder.ledger.another().record(vec![forget]).await.remove(0).unwrap();
+    found_and_mended(&larder, &files, &[Kind::RowDiffers]).await;
+    assert_eq!(content(&files, victim.id).await.unwrap(), b"victim");
+}
+
+#[tokio::test]
+async fn a_purge_that_the_database_forgot_or_the_store_lost_is_told() {
+    let (larder, files, victim) = furnished().await;
+    files.purge(&local(), victim.id, None).await.unwrap();
+    let tombstone = larder.ledger.tombstone(victim.id, None).await.unwrap().unwrap();
+    larder.store().delete(&tombstone.key()).await.unwrap();
+    found_and_mended(&larder, &files, &[Kind::AttributesMissing]).await;
+    assert_eq!(larder.bytes_at(&tombstone.key()).unwrap(), tombstone.to_bytes());
+}
+
+#[tokio::test]
+async fn a_claim_of_a_dead_node_is_an_open_intent() {
+    let (larder, files, victim) = furnished().await;
+    let dead = NodeId::new("dead").unwrap();
+    let now = files.environment().clock.now();
+    larder.ledger.another().claim(victim.id, Purpose::Change, &dead, now).await.unwrap();
+    found_and_mended(&larder, &files, &[Kind::IntentOpen]).await;
+    assert_eq!(larder.ledger.claims().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_claim_of_a_live_node_explains_what_differs() {
+    let (larder, files, victim) = furnished().await;
+    let live = larder.store();
+    let now = files.environment().clock.now();
+    larder.ledger.another().claim(victim.id, Purpose::Change, &live.node(), now).await.unwrap();
+    write(&larder, &victim.sidecar(), raised(&victim, "under way").to_bytes()).await;
+    let (_, findings) = fsck(&files, LOOK).await;
+    assert!(!kinds(&findings).contains(&Kind::IntentOpen));
+    assert!(!findings.iter().any(|finding| finding.id == Some(victim.id)), "{findings:#?}");
+}
+
+#[tokio::test]
+async fn what_a_dead_node_staged_is_temporary_and_settled() {
+    let (larder, files, _) = furnished().await;
+    let dying = larder.store();
+    dying.stage(&OpId::new("op").unwrap(), Part::Bytes, "half".into()).await.unwrap();
+    larder.disk.kill(&dying.node());
+    let (summary, findings) = fsck(&files, LOOK).await;
+    assert_eq!(kinds(&findings), [Kind::Temporary]);
+    assert_eq!((summary.repaired, larder.disk.staged()), (1, 0));
+    assert_eq!(fsck(&files, LOOK).await.1, []);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_reported_and_left_and_does_not_count() {
+    let (larder, files, _) = furnished().await;
+    write(&larder, &key("holiday/beach.jpg"), "jpg").await;
+    for options in [LOOK, REPAIR] {
+        let (summary, findings) = fsck(&files, options).await;
+        assert_eq!(kinds(&findings), [Kind::Foreign]);
+        assert_eq!((summary.foreign, summary.findings), (1, 0));
+    }
+    assert!(larder.bytes_at(&key("holiday/beach.jpg")).is_some());
+}
+
+#[tokio::test]
+async fn uploads_and_changes_in_flight_are_no_findings() {
+    let (_larder, files, victim) = furnished().await;
+    for round in 0..20 {
+        let (name, second) = (format!("a{round}"), format!("b{round}"));
+        let patch = Patch { name: Some(name.clone()), ..Patch::default() };
+        let busy = async {
+            put(&files, &name).await;
+            files.update(&local(), victim.id, patch, None).await.unwrap();
+            let purged = put(&files, &second).await.attributes.id;
+            files.purge(&local(), purged, None).await.unwrap();
+        };
+        let ((_, findings), ()) = futures_util::join!(fsck(&files, VERIFY), busy);
+        assert_eq!(findings, [], "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_can_run_as_a_task() {
+    fn runs_anywhere<T: Send>(_: &T) {}
+    let (_larder, files, _) = furnished().await;
+    let mut report = |_| {};
+    let check = files.fsck(LOOK, &mut report);
+    runs_anywhere(&check);
+    assert_eq!(check.await.unwrap().files, 2);
+}
