@@ -13,7 +13,7 @@ use larder_files::ledger::LedgerError;
 use sea_orm::{DatabaseTransaction, DbErr, SqlxSqliteConnector, TransactionTrait};
 use sqlx::SqlitePool;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many members share one transaction, so that nobody waits long for it.
 const MEMBERS_MAX: usize = 1_024;
@@ -27,11 +27,13 @@ struct Job {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The way to the writer. The writer ends when the last one goes or [`Writer::close`] is called.
+/// The way to the writer. The writer ends when the last one goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     epoch: Epoch,
+    /// Closes when the writer has ended.
+    ended: watch::Receiver<()>,
 }
 
 /// The epoch of this handle: the first that it saw, or the one that it set.
@@ -57,8 +59,9 @@ impl Writer {
     pub(crate) fn start(place: Place, pool: SqlitePool, epoch: Option<u64>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let epoch = Epoch(Arc::new(Mutex::new(epoch)));
-        tokio::spawn(Task { place, pool: Some(pool), epoch: epoch.clone(), waiting }.run());
-        Self { jobs, epoch }
+        let (end, ended) = watch::channel(());
+        tokio::spawn(Task { place, pool: Some(pool), epoch: epoch.clone(), waiting, _end: end }.run());
+        Self { jobs, epoch, ended }
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
@@ -77,13 +80,11 @@ impl Writer {
         })
     }
 
-    /// Ends the writer once what waits is done, and waits for that.
+    /// Gives up this way to the writer, and waits until the last one has gone, what waited is done and the file is closed.
     pub(crate) async fn closed(self) {
-        let jobs = self.jobs.downgrade();
-        drop(self);
-        if let Some(jobs) = jobs.upgrade() {
-            jobs.closed().await;
-        }
+        let Self { jobs, mut ended, .. } = self;
+        drop(jobs);
+        while ended.changed().await.is_ok() {}
     }
 }
 
@@ -92,6 +93,7 @@ struct Task {
     pool: Option<SqlitePool>,
     epoch: Epoch,
     waiting: mpsc::Receiver<Job>,
+    _end: watch::Sender<()>,
 }
 
 impl Task {
@@ -100,7 +102,7 @@ impl Task {
             let group = self.group(first);
             self.serve(group).await;
         }
-        if let Some(pool) = self.pool {
+        if let Some(pool) = self.pool.take() {
             pool.close().await;
         }
     }
