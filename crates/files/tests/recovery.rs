@@ -1,0 +1,224 @@
+//! What a dead process left is settled by the next start, whatever step it died at, and twice over without harm.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use larder_files::{Attributes, Error, FileId, Files, Ledger, Patch, ledger::Purpose};
+use larder_storage_core::{Digests, MemoryStore, NodeId, OpId, Pair, Part, PutOptions, Staging, Store};
+
+/// An installation with one file, and a process that is about to die.
+async fn furnished() -> (Larder, Files, Attributes, MemoryStore) {
+    let larder = Larder::new();
+    let (files, _) = larder.start().await;
+    let file = put(&files, "file").await.attributes;
+    let dying = larder.store();
+    (larder, files, file, dying)
+}
+
+/// Attributes of another file, or of another revision of this one.
+fn attributes_of(like: &Attributes, id: FileId, revision: u64, content: &str) -> Attributes {
+    let digests = Digests::of(content.as_bytes());
+    let key = key(&like.key.as_str().replace("file_", &format!("r{revision}_")));
+    let (size, sha256) = (content.len() as u64, larder_files::Sha256(digests.sha256));
+    let version = like.version + revision;
+    Attributes { id, revision, version, key, size, sha256, crc64nvme: digests.crc64nvme, ..like.clone() }
+}
+
+fn another(like: &Attributes) -> Attributes {
+    let id = FileId(uuid::Uuid::from_u128(like.id.0.as_u128() + 1));
+    attributes_of(like, id, 1, "content")
+}
+
+async fn stage(store: &MemoryStore, attributes: &Attributes, content: &str) -> Pair {
+    let op = OpId::new("op").unwrap();
+    store.stage(&op, Part::Bytes, content.to_owned().into()).await.unwrap();
+    store.stage(&op, Part::Attributes, attributes.to_bytes().into()).await.unwrap();
+    Pair { op, bytes: attributes.key.clone(), attributes: attributes.sidecar() }
+}
+
+#[tokio::test]
+async fn an_upload_that_reached_its_commit_point_is_finished_and_indexed() {
+    let (larder, _, file, dying) = furnished().await;
+    let new = another(&file);
+    let pair = stage(&dying, &new, "content").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    larder.disk.kill(&dying.node());
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.undone, recovered.waiting), (1, 0, 0));
+    assert_eq!(content(&files, new.id).await.unwrap(), b"content");
+    assert_eq!(larder.disk.staged(), 0);
+    assert_eq!(larder.start().await.1, larder_files::Recovered::default());
+}
+
+#[tokio::test]
+async fn an_upload_that_died_before_its_attributes_were_published_leaves_nothing() {
+    for bytes_published in [false, true] {
+        let (larder, files, file, dying) = furnished().await;
+        let before = larder.keys();
+        let new = another(&file);
+        let pair = stage(&dying, &new, "content").await;
+        if bytes_published {
+            // As a power cut between the two leaves it.
+            dying.publish(&[pair.clone()]).await.remove(0).unwrap();
+            dying.delete(&pair.attributes).await.unwrap();
+        }
+        larder.disk.kill(&dying.node());
+        drop(files);
+        let (files, recovered) = larder.start().await;
+        assert_eq!((recovered.finished, recovered.undone), (0, 1));
+        assert!(matches!(files.describe(&local(), new.id).await, Err(Error::NotFound(_))));
+        assert_eq!((larder.keys(), larder.disk.staged()), (before, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_leftover_never_stops_a_start() {
+    for attributes in ["", "{", "rot", "{\"larder\":1}"] {
+        let (larder, _, _, dying) = furnished().await;
+        let op = OpId::new("op").unwrap();
+        dying.stage(&op, Part::Bytes, "content".into()).await.unwrap();
+        dying.stage(&op, Part::Attributes, attributes.into()).await.unwrap();
+        dying.stage(&OpId::new("half").unwrap(), Part::Bytes, "content".into()).await.unwrap();
+        larder.disk.kill(&dying.node());
+        let (_, recovered) = larder.start().await;
+        assert_eq!((recovered.finished, recovered.undone, larder.disk.staged()), (0, 2, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_leftover_never_goes_over_newer_attributes_at_its_key() {
+    let (larder, files, file, dying) = furnished().await;
+    let new = another(&file);
+    let pair = stage(&dying, &new, "content").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    let newer = Attributes { version: new.version + 5, name: "newer".into(), ..new.clone() };
+    dying.put(&new.sidecar(), newer.to_bytes().into(), PutOptions::replace()).await.unwrap();
+    larder.disk.kill(&dying.node());
+    drop(files);
+    let (files, _) = larder.start().await;
+    assert_eq!(files.describe(&local(), new.id).await.unwrap().attributes, newer);
+}
+
+#[tokio::test]
+async fn a_tombstone_beats_a_leftover_that_came_back() {
+    let (larder, files, file, dying) = furnished().await;
+    let pair = stage(&dying, &file, "file").await;
+    let kept = [file.key.clone(), file.sidecar()].map(|key| (larder.bytes_at(&key).unwrap(), key));
+    files.purge(&local(), file.id, None).await.unwrap();
+    for (bytes, key) in kept {
+        dying.put(&key, bytes.into(), PutOptions::create()).await.unwrap();
+    }
+    larder.disk.kill(&dying.node());
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.undone), (0, 1));
+    assert!(files.describe(&local(), file.id).await.is_err());
+    assert!(larder.bytes_at(&pair.bytes).is_none() && larder.bytes_at(&pair.attributes).is_none());
+}
+
+#[tokio::test]
+async fn a_damaged_sidecar_never_makes_recovery_take_back_what_was_answered() {
+    let (larder, _, file, dying) = furnished().await;
+    let new = another(&file);
+    let pair = stage(&dying, &new, "content").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    larder.disk.damage(&new.sidecar(), "rot");
+    larder.disk.kill(&dying.node());
+    let (_, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.undone, recovered.waiting), (0, 0, 1));
+    assert_eq!(larder.bytes_at(&new.key).unwrap(), "content");
+}
+
+#[tokio::test]
+async fn a_dead_nodes_update_is_indexed_and_its_version_never_given_again() {
+    let (larder, files, file, dying) = furnished().await;
+    let ledger = larder.ledger.another();
+    let claim = ledger.claim(file.id, Purpose::Change, &dying.node(), file.created_at).await.unwrap();
+    let updated = Attributes { version: claim.version, name: "updated".into(), ..file.clone() };
+    dying.put(&file.sidecar(), updated.to_bytes().into(), PutOptions::replace()).await.unwrap();
+    larder.disk.kill(&dying.node());
+    drop(files);
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.settled, larder.ledger.claims().await.unwrap().len()), (1, 0));
+    assert_eq!(files.describe(&local(), file.id).await.unwrap().attributes, updated);
+    assert!(files.remove(&local(), file.id, None).await.unwrap().attributes.version > updated.version);
+}
+
+#[tokio::test]
+async fn a_dead_nodes_claim_without_a_trace_is_released() {
+    let (larder, files, file, dying) = furnished().await;
+    let ledger = larder.ledger.another();
+    ledger.claim(file.id, Purpose::Change, &dying.node(), file.created_at).await.unwrap();
+    larder.disk.kill(&dying.node());
+    let patch = Patch { name: Some("live".into()), ..Patch::default() };
+    let updated = files.update(&local(), file.id, patch, None).await.unwrap();
+    assert_eq!(updated.attributes.name, "live", "a live node settles the dead one's claim by itself");
+}
+
+#[tokio::test]
+async fn a_dead_nodes_new_revision_is_found_by_a_live_node_that_needs_the_file() {
+    let (larder, files, file, dying) = furnished().await;
+    let ledger = larder.ledger.another();
+    let claim = ledger.claim(file.id, Purpose::Change, &dying.node(), file.created_at).await.unwrap();
+    let second = Attributes { version: claim.version, ..attributes_of(&file, file.id, claim.revision, "second") };
+    let pair = stage(&dying, &second, "second").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    larder.disk.kill(&dying.node());
+    let patch = Patch { name: Some("live".into()), ..Patch::default() };
+    let updated = files.update(&local(), file.id, patch, None).await.unwrap().attributes;
+    assert_eq!((updated.revision, updated.name.as_str()), (2, "live"));
+    assert_eq!(content(&files, file.id).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_purge_that_was_begun_is_only_ever_finished() {
+    let (larder, files, file, dying) = furnished().await;
+    let ledger = larder.ledger.another();
+    ledger.claim(file.id, Purpose::Purge, &dying.node(), file.created_at).await.unwrap();
+    larder.disk.kill(&dying.node());
+    drop(files);
+    let (files, recovered) = larder.start().await;
+    assert_eq!(recovered.settled, 1);
+    assert!(files.describe(&local(), file.id).await.is_err());
+    assert!(larder.ledger.tombstone(file.id, None).await.unwrap().is_some());
+    assert_eq!(larder.keys(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_live_nodes_claims_and_uploads_are_left_alone() {
+    let (larder, _, file, living) = furnished().await;
+    let ledger = larder.ledger.another();
+    ledger.claim(file.id, Purpose::Change, &living.node(), file.created_at).await.unwrap();
+    stage(&living, &another(&file), "content").await;
+    let (_, recovered) = larder.start().await;
+    assert_eq!(recovered, larder_files::Recovered::default());
+    assert_eq!((larder.ledger.claims().await.unwrap().len(), larder.disk.staged()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_claim_waits_while_the_store_does_not_show_itself() {
+    let (larder, files, file, _) = furnished().await;
+    let dead = NodeId::new("dead").unwrap();
+    larder.ledger.another().claim(file.id, Purpose::Change, &dead, file.created_at).await.unwrap();
+    let marker = key(".larder/instance.json");
+    let shown = larder.bytes_at(&marker).unwrap();
+    larder.store().delete(&marker).await.unwrap();
+    larder.store().delete(&file.sidecar()).await.unwrap();
+    let error = files.remove(&local(), file.id, None).await.unwrap_err();
+    assert!(matches!(error, Error::StoreUnavailable(_)), "an unmounted disk is no absence: {error}");
+    assert_eq!(larder.ledger.claims().await.unwrap().len(), 1);
+    larder.store().put(&marker, shown.into(), PutOptions::create()).await.unwrap();
+    larder.start().await;
+    assert_eq!(larder.ledger.claims().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_dead_nodes_reservations_are_given_up() {
+    let (larder, _, _, _) = furnished().await;
+    let (ledger, dead) = (larder.ledger.another(), NodeId::new("dead").unwrap());
+    let at = larder_files::Timestamp::from_millis(0);
+    ledger.reserve(larder_files::Sha256([1; 32]), &dead, at).await.unwrap();
+    assert!(ledger.nodes().await.unwrap().contains(&dead));
+    larder.start().await;
+    assert!(!ledger.nodes().await.unwrap().contains(&dead));
+}
