@@ -1,6 +1,8 @@
 //! The tables. Numbers that count are `i64` (checked when they come in), instants are milliseconds since 1970, a CRC is its 64
 //! bits as they are, ids are 16 bytes so that they sort as ids do.
 
+#![expect(unreachable_pub, reason = "the derives of sea-orm make traits of these types that are public")]
+
 /// The one row of what the ledger is; `claims` is the number of the last claim, so that none is used twice.
 pub(crate) mod meta {
     use sea_orm::entity::prelude::*;

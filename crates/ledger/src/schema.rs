@@ -31,6 +31,7 @@ impl MigrationName for First {
     }
 }
 
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
 #[async_trait::async_trait]
 impl MigrationTrait for First {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
