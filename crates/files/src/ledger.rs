@@ -2,6 +2,8 @@
 //! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, the epoch and the mark are not,
 //! and a ledger that lost them must be rebuilt, never continued.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod memory;
 mod rows;
 

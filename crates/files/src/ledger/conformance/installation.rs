@@ -1,0 +1,104 @@
+//! Whose the ledger is, how new, and who may still write.
+
+use super::harness::{EPOCH, Harness, Verdict, at, attributes, entry, file, identity, node, one};
+use crate::{
+    Sha256,
+    ledger::{LedgerError, Purpose},
+};
+
+pub(super) async fn an_empty_ledger_belongs_to_no_installation_and_takes_no_change(harness: Harness) -> Verdict {
+    ensure_eq!(harness.ledger.identity().await?, None, "the identity of an empty ledger");
+    ensure_refused!(harness.ledger.raise_mark().await, LedgerError::Fenced(_), "raising a mark that isn't there");
+    ensure_refused!(harness.put(&attributes(1, 1)).await, LedgerError::Fenced(_), "recording for nobody");
+    ensure_eq!(harness.ledger.file(file(1)).await?, None, "what nobody recorded");
+    Ok(())
+}
+
+pub(super) async fn the_identity_is_what_was_set(harness: Harness) -> Verdict {
+    let wanted = identity(3, 9);
+    harness.ledger.initialise(&wanted).await?;
+    ensure_eq!(harness.ledger.identity().await?, Some(wanted.clone()), "the identity");
+    let mut further = wanted.clone();
+    further.stores.push(crate::ledger::KnownStore { name: "b".into(), id: super::harness::store(2), adopted: false });
+    harness.ledger.initialise(&further).await?;
+    let harness = harness.reopened().await;
+    ensure_eq!(harness.ledger.identity().await?, Some(further), "the identity with a further store, opened again");
+    Ok(())
+}
+
+pub(super) async fn the_epoch_never_falls(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let lower = harness.ledger.initialise(&identity(EPOCH - 1, 100)).await;
+    ensure_refused!(lower, LedgerError::Fenced(_), "a lower epoch");
+    ensure_eq!(harness.ledger.identity().await?, Some(identity(EPOCH, 0)), "the identity after it");
+    Ok(())
+}
+
+pub(super) async fn the_mark_never_falls(harness: Harness) -> Verdict {
+    harness.ledger.initialise(&identity(EPOCH, 5)).await?;
+    let lower = harness.ledger.initialise(&identity(EPOCH + 1, 4)).await;
+    ensure_refused!(lower, LedgerError::Fenced(_), "a lower mark");
+    ensure_eq!(harness.ledger.identity().await?, Some(identity(EPOCH, 5)), "the identity after it");
+    Ok(())
+}
+
+pub(super) async fn the_mark_rises_by_one(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    for expected in 1..=3 {
+        ensure_eq!(harness.ledger.raise_mark().await?, expected, "the mark");
+    }
+    let harness = harness.reopened().await;
+    ensure_eq!(harness.ledger.raise_mark().await?, 4, "the mark, opened again");
+    ensure_eq!(harness.ledger.identity().await?, Some(identity(EPOCH, 4)), "the identity");
+    Ok(())
+}
+
+pub(super) async fn a_handle_is_fenced_once_another_raised_the_epoch(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.put(&attributes(1, 1)).await?;
+    let claim = harness.claim(file(1)).await?;
+    harness.another().await.initialise(&identity(EPOCH + 1, 0)).await?;
+    let (ledger, me, key) = (&harness.ledger, node("n1"), Sha256::of(b"key"));
+    ensure_refused!(ledger.raise_mark().await, LedgerError::Fenced(_), "raise_mark");
+    let again = ledger.claim(file(1), Purpose::Change, &me, at(2)).await;
+    ensure_refused!(again, LedgerError::Fenced(_), "claim");
+    ensure_refused!(ledger.harden(claim.id).await, LedgerError::Fenced(_), "harden");
+    ensure_refused!(harness.put(&attributes(1, 2)).await, LedgerError::Fenced(_), "record");
+    ensure_refused!(ledger.reserve(key, &me, at(0)).await, LedgerError::Fenced(_), "reserve");
+    ensure_refused!(ledger.unreserve(key, &me).await, LedgerError::Fenced(_), "unreserve");
+    ensure_refused!(ledger.unreserve_all(&me).await, LedgerError::Fenced(_), "unreserve_all");
+    ensure!(ledger.file(file(1)).await?.is_some(), "a fenced handle may still read");
+    Ok(())
+}
+
+pub(super) async fn a_fenced_change_leaves_no_trace(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.put(&attributes(1, 1)).await?;
+    let other = harness.another().await;
+    other.initialise(&identity(EPOCH + 1, 0)).await?;
+    for fenced in [harness.put(&attributes(1, 2)).await, harness.put(&attributes(2, 1)).await] {
+        ensure_refused!(fenced, LedgerError::Fenced(_), "record");
+    }
+    let row = other.file(file(1)).await?.map(|row| row.attributes.version);
+    ensure_eq!(row, Some(1), "the version of a file that a fenced handle changed");
+    ensure_eq!(other.file(file(2)).await?, None, "a file that a fenced handle made");
+    Ok(())
+}
+
+pub(super) async fn asking_again_does_not_lift_a_fence(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.another().await.initialise(&identity(EPOCH + 1, 0)).await?;
+    ensure_eq!(harness.ledger.identity().await?.map(|now| now.epoch), Some(EPOCH + 1), "the epoch");
+    ensure_refused!(harness.put(&attributes(1, 1)).await, LedgerError::Fenced(_), "record");
+    Ok(())
+}
+
+pub(super) async fn the_handle_that_raised_the_epoch_goes_on(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.ledger.initialise(&identity(EPOCH + 1, 0)).await?;
+    harness.put(&attributes(1, 1)).await?;
+    let other = harness.another().await;
+    one(&other, entry(&attributes(2, 1), &[]), None).await?;
+    ensure!(harness.ledger.file(file(2)).await?.is_some(), "what a handle of the new epoch recorded");
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The conformance suite: the contract of a [`Ledger`](super::Ledger) as laws that can be run, one named test each.
+//!
+//! ```
+//! # #[cfg(test)] mod doc {
+//! use larder_files::ledger::{MemoryLedger, conformance::Harness};
+//!
+//! larder_files::ledger_conformance!(memory, || async {
+//!     let ledger = MemoryLedger::new();
+//!     Harness::new(move || std::future::ready(std::sync::Arc::new(ledger.another()) as _)).await
+//! });
+//! # }
+//! ```
+//!
+//! A [`Harness`] gives each law an empty ledger, and as many further handles of the same one as it asks for. The laws leave
+//! speed, power cuts and several processes to tests of the ledger's own.
+
+#[macro_use]
+mod ensure;
+
+mod claims;
+mod harness;
+mod installation;
+mod people;
+mod queries;
+mod records;
+mod reservations;
+#[cfg(test)]
+mod tests;
+mod tombstones;
+
+use futures_util::future::LocalBoxFuture;
+pub use harness::{Broken, Harness, Verdict};
+
+/// Every law by its subject: the one list, from which both the tests and [`LAWS`] are made.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_ledger_laws {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! { ($($arguments)*)
+            installation {
+                an_empty_ledger_belongs_to_no_installation_and_takes_no_change
+                the_identity_is_what_was_set
+                the_epoch_never_falls
+                the_mark_never_falls
+                the_mark_rises_by_one
+                a_handle_is_fenced_once_another_raised_the_epoch
+                a_fenced_change_leaves_no_trace
+                asking_again_does_not_lift_a_fence
+                the_handle_that_raised_the_epoch_goes_on
+            }
+            claims {
+                a_claim_says_what_was_asked_and_is_found
+                a_claim_is_exclusive
+                claims_of_different_files_are_free
+                a_claim_needs_a_row
+                a_purged_file_is_not_claimed
+                a_closed_claim_frees_the_file
+                an_old_claim_never_closes_a_new_one
+                versions_and_revisions_rise_even_after_a_release_without_a_record
+                a_version_is_above_all_that_was_recorded
+                a_revision_number_is_above_all_that_were_recorded
+                numbers_outlive_a_reopening
+                numbers_outlive_a_forgotten_row
+                a_hardened_claim_stays_a_purge
+                what_is_not_claimed_is_not_hardened
+                of_16_racing_claims_exactly_one_wins
+            }
+            records {
+                a_first_record_makes_the_row_and_its_revision
+                attributes_come_back_whole
+                a_higher_version_takes_the_place
+                a_lower_version_is_outranked
+                a_higher_epoch_beats_a_higher_version
+                of_equal_rank_the_smaller_hash_wins
+                the_same_attributes_again_are_taken
+                outranked_attributes_still_bring_their_revision_and_its_copies
+                a_revision_is_what_its_highest_rank_says
+                copies_of_a_key_that_lost_are_not_the_revisions
+                copies_are_set_by_store
+                copies_of_an_unknown_revision_are_left_alone
+                a_file_shows_the_copies_of_its_newest_revision
+                a_record_closes_its_claim
+                results_come_in_order
+                members_of_a_group_see_each_other
+                a_member_that_fails_takes_no_other_with_it
+                a_member_that_fails_leaves_its_claim_open
+                a_forgotten_file_may_come_back
+                a_large_group_is_taken_whole
+                records_survive_a_reopening
+                another_handle_sees_what_was_recorded
+            }
+            tombstones {
+                a_tombstone_takes_the_rows_and_stays
+                whatever_comes_after_a_tombstone_is_garbage
+                a_revisions_tombstone_takes_only_that_revision
+                a_revisions_tombstone_counts_as_a_number_given
+                of_two_tombstones_the_higher_stays
+                a_tombstone_needs_no_row
+                tombstones_come_in_pages
+            }
+            reservations {
+                a_key_is_reserved_once
+                a_record_settles_the_reservation
+                recovery_settles_without_a_reservation
+                what_was_done_before_since_is_forgotten
+                a_node_gives_up_only_its_own
+                what_is_done_is_not_given_up
+                a_dead_nodes_reservations_go_at_once
+                a_tombstone_carries_its_requests
+                nodes_are_those_that_hold_something
+                of_16_racing_requests_exactly_one_runs
+                reservations_survive_a_reopening
+            }
+            people {
+                a_user_is_found_by_id_and_by_name
+                the_highest_record_of_a_user_stays
+                a_name_is_never_given_again
+                the_highest_record_of_a_bucket_stays
+                a_buckets_name_is_taken
+                users_and_buckets_survive_a_reopening
+            }
+            queries {
+                files_come_by_id
+                a_page_ends_at_its_limit
+                each_filter_stands_alone
+                filters_stand_together
+                a_prefix_is_literal
+                a_prefix_goes_by_bytes
+                q_is_literal_and_knows_no_case
+                a_tag_is_whole
+                the_trash_is_a_list_of_its_own
+                a_change_moves_a_file_between_lists
+                each_is_seen_once_while_others_come_and_go
+                revisions_come_by_number
+                what_is_absent_is_absent
+            }
+        }
+    };
+}
+
+/// Makes a module of tests: one for each law, for the [`Harness`] that the expression, an async function of nothing, gives.
+#[macro_export]
+macro_rules! ledger_conformance {
+    ($name:ident, $harness:expr) => {
+        $crate::__with_ledger_laws! { [$crate::__ledger_tests] $name, $harness }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __ledger_tests {
+    (($name:ident, $harness:expr) $($subject:ident { $($law:ident)* })*) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            $($(
+                #[test]
+                fn $law() {
+                    $crate::ledger::conformance::prove(stringify!($law), $harness);
+                }
+            )*)*
+        }
+    };
+}
+
+/// A law: its name, and how it is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Law {
+    /// The sentence that it proves.
+    pub name: &'static str,
+    run: fn(Harness) -> LocalBoxFuture<'static, Verdict>,
+}
+
+macro_rules! laws {
+    (() $($subject:ident { $($law:ident)* })*) => {
+        /// Every law of the contract.
+        pub const LAWS: &[Law] = &[
+            $($(Law { name: stringify!($law), run: |harness| Box::pin($subject::$law(harness)) },)*)*
+        ];
+    };
+}
+__with_ledger_laws! { [laws] }
+
+impl Law {
+    /// Holds a ledger to it.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub async fn hold(&self, harness: Harness) -> Verdict {
+        (self.run)(harness).await
+    }
+}
+
+/// Holds a ledger to the law of this name, on a runtime of its own.
+///
+/// # Panics
+/// Where the law is broken, with what was broken; where there is no such law.
+pub fn prove<F: Future<Output = Harness>>(name: &str, harness: impl FnOnce() -> F) {
+    let law = LAWS.iter().find(|law| law.name == name).expect("the suite and its tests are made of one list");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let verdict = runtime.block_on(async { law.hold(harness().await).await });
+    if let Err(broken) = verdict {
+        panic!("{name}: {broken}");
+    }
+}

@@ -1,0 +1,271 @@
+//! Lists: each filter, alone and together, and pages while rows come and go.
+
+use super::{
+    Broken,
+    harness::{Harness, Verdict, at, attributes, dead, file, revised, tombstone},
+};
+use crate::{
+    Attributes, BucketId, UserId,
+    ledger::{Entry, FileQuery},
+};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+fn all() -> FileQuery {
+    FileQuery::default()
+}
+
+/// With a file of each name, numbered from 1.
+async fn with_names(harness: Harness, names: &[&str]) -> Result<Harness, Broken> {
+    let harness = harness.started().await?;
+    for (number, name) in (1..).zip(names) {
+        harness.put(&Attributes { name: (*name).into(), ..attributes(number, 1) }).await?;
+    }
+    Ok(harness)
+}
+
+/// With twelve files that differ in bucket, owner, tag and trash.
+async fn with_kinds(harness: Harness) -> Result<Harness, Broken> {
+    let harness = harness.started().await?;
+    for number in 1..=12_u128 {
+        let kind = Attributes {
+            bucket_id: BucketId(Uuid::from_u128(number % 2)),
+            owner_id: UserId(Uuid::from_u128(number % 3)),
+            name: format!("name {}", number % 5),
+            tags: (0..number % 4).map(|tag| format!("tag{tag}")).collect(),
+            deleted_at: (number > 6).then(|| at(7)),
+            ..attributes(number, 1)
+        };
+        harness.put(&kind).await?;
+    }
+    Ok(harness)
+}
+
+/// Every filter that [`with_kinds`] tells apart.
+fn filters() -> Vec<FileQuery> {
+    vec![
+        FileQuery { bucket: Some(BucketId(Uuid::from_u128(1))), ..all() },
+        FileQuery { owner: Some(UserId(Uuid::from_u128(2))), ..all() },
+        FileQuery { name: Some("name 3".into()), ..all() },
+        FileQuery { prefix: Some("name".into()), ..all() },
+        FileQuery { q: Some("E 2".into()), ..all() },
+        FileQuery { tag: Some("tag1".into()), ..all() },
+        FileQuery { deleted: Some(true), ..all() },
+        FileQuery { deleted: Some(false), ..all() },
+        FileQuery { after: Some(file(4)), ..all() },
+        all(),
+    ]
+}
+
+/// What a query should list, told by the contract itself.
+async fn expected(harness: &Harness, query: &FileQuery) -> Result<Vec<u128>, Broken> {
+    let mut wanted = Vec::new();
+    for number in 1..=12 {
+        let row = harness.ledger.file(file(number)).await?;
+        let row = row.ok_or_else(|| Broken::new(format!("file {number} has no row")))?;
+        if query.after.is_none_or(|after| file(number) > after) && query.wants(&row.attributes) {
+            wanted.push(number);
+        }
+    }
+    Ok(wanted)
+}
+
+pub(super) async fn files_come_by_id(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    for number in [5, 1 << 100, 2, 1 << 64, 3] {
+        harness.put(&attributes(number, 1)).await?;
+    }
+    ensure_eq!(harness.listed(all()).await?, vec![2, 3, 5, 1 << 64, 1 << 100], "the files");
+    Ok(())
+}
+
+pub(super) async fn a_page_ends_at_its_limit(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for limit in [0, 1, 5, 12, 13] {
+        let rows = harness.ledger.files(&FileQuery { limit, ..all() }).await?;
+        ensure_eq!(rows.len(), limit.min(12), "rows where {limit} were asked for");
+    }
+    Ok(())
+}
+
+pub(super) async fn each_filter_stands_alone(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for query in filters() {
+        let wanted = expected(&harness, &query).await?;
+        ensure!(!wanted.is_empty(), "{query:?} wants nothing");
+        ensure_eq!(harness.listed(query.clone()).await?, wanted, "{query:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn filters_stand_together(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    let mut some = 0;
+    for one in filters() {
+        for other in filters() {
+            let both = FileQuery {
+                bucket: one.bucket.or(other.bucket),
+                owner: one.owner.or(other.owner),
+                name: one.name.clone().or(other.name),
+                prefix: one.prefix.clone().or(other.prefix),
+                q: one.q.clone().or(other.q),
+                tag: one.tag.clone().or(other.tag),
+                deleted: one.deleted.or(other.deleted),
+                after: one.after.or(other.after),
+                limit: 0,
+            };
+            let wanted = expected(&harness, &both).await?;
+            some += usize::from(!wanted.is_empty());
+            ensure_eq!(harness.listed(both.clone()).await?, wanted, "{both:?}");
+        }
+    }
+    ensure!(some > 50, "only {some} pairs of filters want anything");
+    Ok(())
+}
+
+pub(super) async fn a_prefix_is_literal(harness: Harness) -> Verdict {
+    let harness = with_names(harness, &["a_b", "axb", "a%b", "a*b", "a[b", "ab", "%", "_", "\\a"]).await?;
+    for (prefix, wanted) in
+        [("a_", vec![1]), ("a%", vec![3]), ("%", vec![7]), ("_", vec![8]), ("a*", vec![4]), ("\\", vec![9])]
+    {
+        let query = FileQuery { prefix: Some(prefix.into()), ..all() };
+        ensure_eq!(harness.listed(query).await?, wanted, "the prefix {prefix:?}");
+    }
+    ensure_eq!(harness.listed(FileQuery { prefix: Some(String::new()), ..all() }).await?.len(), 9, "no prefix at all");
+    Ok(())
+}
+
+pub(super) async fn a_prefix_goes_by_bytes(harness: Harness) -> Verdict {
+    let names = ["Report", "report", "é", "e\u{301}", "a\u{d7ff}b", "a\u{e000}", "\u{10ffff}x", "\u{10ffff}", "repo"];
+    let harness = with_names(harness, &names).await?;
+    for prefix in ["R", "repo", "report", "é", "e", "a\u{d7ff}", "\u{10ffff}", "\u{10ffff}x", "z"] {
+        let wanted: Vec<_> =
+            (1..).zip(names).filter(|(_, name)| name.starts_with(prefix)).map(|(number, _)| number).collect();
+        let query = FileQuery { prefix: Some(prefix.into()), ..all() };
+        ensure_eq!(harness.listed(query).await?, wanted, "the prefix {prefix:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn q_is_literal_and_knows_no_case(harness: Harness) -> Verdict {
+    let names = ["ОТЧЁТ 2026.pdf", "отчёт.PDF", "Straße", "100%_sure", "100 sure", "ÀÉÎ", "o'neil \"x\"", "İstanbul"];
+    let harness = with_names(harness, &names).await?;
+    for q in ["отчёт", "ОтЧёТ", "pdf", "STRASSE", "SSE", "ß", "%", "_", "0%_S", "àéî", "O'NEIL", "\"X", "", "İST", "*"]
+    {
+        let folded = q.to_lowercase();
+        let wanted: Vec<_> =
+            (1..).zip(names).filter(|(_, name)| name.to_lowercase().contains(&folded)).map(|(n, _)| n).collect();
+        ensure_eq!(harness.listed(FileQuery { q: Some(q.into()), ..all() }).await?, wanted, "the text {q:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn a_tag_is_whole(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let tags: [&[&str]; 5] = [&["tax"], &["tax 2026", "x"], &["Tax"], &["x", "tax", "x"], &[]];
+    for (number, tags) in (1..).zip(tags) {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        harness.put(&Attributes { tags, ..attributes(number, 1) }).await?;
+    }
+    for (tag, wanted) in [("tax", vec![1, 4]), ("Tax", vec![3]), ("x", vec![2, 4]), ("ta", vec![]), ("%", vec![])] {
+        ensure_eq!(harness.listed(FileQuery { tag: Some(tag.into()), ..all() }).await?, wanted, "the tag {tag:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn the_trash_is_a_list_of_its_own(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.put(&attributes(1, 1)).await?;
+    harness.put(&Attributes { deleted_at: Some(at(1)), ..attributes(2, 1) }).await?;
+    for (deleted, wanted) in [(None, vec![1, 2]), (Some(true), vec![2]), (Some(false), vec![1])] {
+        ensure_eq!(harness.listed(FileQuery { deleted, ..all() }).await?, wanted, "deleted: {deleted:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn a_change_moves_a_file_between_lists(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let before = Attributes { name: "Old".into(), tags: vec!["a".into(), "b".into()], ..attributes(1, 1) };
+    let after = Attributes {
+        name: "New".into(),
+        tags: vec!["b".into(), "c".into()],
+        deleted_at: Some(at(2)),
+        owner_id: UserId(Uuid::from_u128(5)),
+        bucket_id: BucketId(Uuid::from_u128(6)),
+        ..attributes(1, 2)
+    };
+    harness.put(&before).await?;
+    harness.put(&after).await?;
+    harness.put(&before).await?;
+    let of = |attributes: &Attributes, tag: &str| {
+        let deleted = Some(attributes.deleted_at.is_some());
+        let (bucket, owner) = (Some(attributes.bucket_id), Some(attributes.owner_id));
+        let (name, q) = (Some(attributes.name.clone()), Some(attributes.name.clone()));
+        let one = |query| FileQuery { limit: 9, ..query };
+        vec![
+            one(FileQuery { deleted, ..all() }),
+            one(FileQuery { bucket, ..all() }),
+            one(FileQuery { owner, ..all() }),
+            one(FileQuery { name: name.clone(), ..all() }),
+            one(FileQuery { prefix: name, ..all() }),
+            one(FileQuery { q, ..all() }),
+            one(FileQuery { tag: Some(tag.into()), ..all() }),
+        ]
+    };
+    for query in of(&before, "a") {
+        ensure_eq!(harness.listed(query.clone()).await?, vec![], "as it was, {query:?}");
+    }
+    for query in of(&after, "c").into_iter().chain(of(&after, "b")) {
+        ensure_eq!(harness.listed(query.clone()).await?, vec![1], "as it is, {query:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn each_is_seen_once_while_others_come_and_go(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    for number in (10..=50).step_by(2) {
+        harness.put(&attributes(number, 1)).await?;
+    }
+    let (mut seen, mut after, mut round) = (Vec::new(), None, 0);
+    loop {
+        let page = harness.ledger.files(&FileQuery { after, limit: 4, ..all() }).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.attributes.id);
+        seen.extend(page.iter().map(|row| row.attributes.id.0.as_u128()));
+        round += 1;
+        // Behind the cursor one comes and one goes; the last one seen goes as well.
+        harness.put(&attributes(round, 1)).await?;
+        harness.take(Entry::Forget(file(10))).await?;
+        harness.take(dead(&tombstone(last.attributes.id.0.as_u128(), None, 2))).await?;
+        ensure!(round < 20, "the pages do not end");
+    }
+    let distinct: BTreeSet<_> = seen.iter().copied().collect();
+    ensure_eq!(distinct.len(), seen.len(), "files seen, each once");
+    ensure_eq!(seen, (10..=50).step_by(2).collect::<Vec<_>>(), "files seen");
+    Ok(())
+}
+
+pub(super) async fn revisions_come_by_number(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    for (version, revision) in [(1, 10), (2, 2), (3, 1), (4, 300)] {
+        harness.put(&revised(&attributes(1, version), revision)).await?;
+        harness.put(&revised(&attributes(2, version), revision + 1)).await?;
+    }
+    let numbers: Vec<_> = harness.ledger.revisions(file(1)).await?.iter().map(|row| row.revision).collect();
+    ensure_eq!(numbers, vec![1, 2, 10, 300], "revisions");
+    Ok(())
+}
+
+pub(super) async fn what_is_absent_is_absent(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.put(&attributes(1, 1)).await?;
+    let ledger = &harness.ledger;
+    ensure_eq!(ledger.file(file(2)).await?, None, "a file");
+    ensure_eq!(ledger.revisions(file(2)).await?, vec![], "revisions");
+    for revision in [0, 2, u64::MAX] {
+        ensure_eq!(ledger.revision(file(1), revision).await?, None, "revision {revision}");
+        ensure_eq!(ledger.tombstone(file(1), Some(revision)).await?, None, "tombstone of revision {revision}");
+    }
+    ensure_eq!(ledger.tombstone(file(1), None).await?, None, "a tombstone");
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! The suite over the reference, and over ledgers that are wrong on purpose: each flaw must break the law that names it.
+
+use super::{Harness, LAWS};
+use crate::{
+    Bucket, FileId, Sha256, Timestamp, Tombstone, User, UserId,
+    ledger::{
+        Claim, Entry, FileQuery, FileRow, Identity, Ledger, LedgerError, MemoryLedger, Purpose, Record, Recorded,
+        Reservation, Result, RevisionRow,
+    },
+};
+use async_trait::async_trait;
+use larder_storage_core::NodeId;
+use std::{future::ready, sync::Arc};
+
+crate::ledger_conformance!(memory, || {
+    let ledger = MemoryLedger::new();
+    Harness::new(move || ready(Arc::new(ledger.another()) as Arc<dyn Ledger>))
+});
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flaw {
+    None,
+    FencesNobody,
+    ForgetsTheMark,
+    GivesBusyFilesOut,
+    GivesVersionsAgain,
+    ForgetsToHarden,
+    ForgetsToClose,
+    LosesOutrankedCopies,
+    LosesTombstones,
+    StopsAtTheFirstFailure,
+    AnswersOutOfOrder,
+    RunsEverythingTwice,
+    GivesUpForOthers,
+    TakesPercentForAnything,
+    KnowsCase,
+    HidesTheTrash,
+    RepeatsTheLastOfAPage,
+    GivesNamesAgain,
+}
+
+/// The flaw and a law that it breaks.
+const FLAWS: &[(Flaw, &str)] = &[
+    (Flaw::FencesNobody, "a_handle_is_fenced_once_another_raised_the_epoch"),
+    (Flaw::ForgetsTheMark, "the_mark_rises_by_one"),
+    (Flaw::GivesBusyFilesOut, "a_claim_is_exclusive"),
+    (Flaw::GivesVersionsAgain, "versions_and_revisions_rise_even_after_a_release_without_a_record"),
+    (Flaw::ForgetsToHarden, "a_hardened_claim_stays_a_purge"),
+    (Flaw::ForgetsToClose, "a_record_closes_its_claim"),
+    (Flaw::LosesOutrankedCopies, "outranked_attributes_still_bring_their_revision_and_its_copies"),
+    (Flaw::LosesTombstones, "whatever_comes_after_a_tombstone_is_garbage"),
+    (Flaw::StopsAtTheFirstFailure, "a_member_that_fails_takes_no_other_with_it"),
+    (Flaw::AnswersOutOfOrder, "results_come_in_order"),
+    (Flaw::RunsEverythingTwice, "a_key_is_reserved_once"),
+    (Flaw::GivesUpForOthers, "a_node_gives_up_only_its_own"),
+    (Flaw::TakesPercentForAnything, "a_prefix_is_literal"),
+    (Flaw::KnowsCase, "q_is_literal_and_knows_no_case"),
+    (Flaw::HidesTheTrash, "the_trash_is_a_list_of_its_own"),
+    (Flaw::RepeatsTheLastOfAPage, "each_is_seen_once_while_others_come_and_go"),
+    (Flaw::GivesNamesAgain, "a_name_is_never_given_again"),
+];
+
+/// A ledger with one flaw over a right one.
+#[derive(Debug)]
+struct Wrong {
+    right: MemoryLedger,
+    flaw: Flaw,
+}
+
+impl Wrong {
+    fn is(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    /// The right ledger, by a handle that is never fenced where that is the flaw.
+    fn right(&self) -> MemoryLedger {
+        if self.is(Flaw::FencesNobody) { self.right.another() } else { self.right.clone() }
+    }
+
+    /// The members as the flaw has them.
+    fn spoil(&self, mut records: Vec<Record>) -> Vec<Record> {
+        for (number, record) in records.iter_mut().enumerate() {
+            match (&mut record.entry, self.flaw) {
+                (_, Flaw::ForgetsToClose) => record.closes = record.closes.filter(|_| record.entry.is_none()),
+                (Some(Entry::Attributes { copies, .. }), Flaw::LosesOutrankedCopies) => copies.clear(),
+                (Some(Entry::Tombstone(tombstone)), Flaw::LosesTombstones) => {
+                    record.entry = Some(Entry::Forget(tombstone.id));
+                }
+                (Some(Entry::User(user)), Flaw::GivesNamesAgain) if user.gone_at.is_some() => {
+                    user.name = crate::UserName::new(format!("gone{number}")).unwrap();
+                }
+                _ => {}
+            }
+        }
+        records
+    }
+}
+
+#[async_trait]
+impl Ledger for Wrong {
+    async fn identity(&self) -> Result<Option<Identity>> {
+        self.right.identity().await
+    }
+
+    async fn initialise(&self, identity: &Identity) -> Result<()> {
+        self.right.initialise(identity).await
+    }
+
+    async fn raise_mark(&self) -> Result<u64> {
+        if self.is(Flaw::ForgetsTheMark) {
+            return Ok(self.right.identity().await?.ok_or(LedgerError::NotFound)?.mark + 1);
+        }
+        self.right().raise_mark().await
+    }
+
+    async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
+        if self.is(Flaw::GivesBusyFilesOut)
+            && let Some(open) = self.right.claim_of(file).await?
+        {
+            return Ok(open);
+        }
+        let claim = self.right().claim(file, purpose, node, now).await?;
+        if self.is(Flaw::GivesVersionsAgain) {
+            let version = self.right.file(file).await?.map_or(0, |row| row.attributes.version) + 1;
+            return Ok(Claim { version, ..claim });
+        }
+        Ok(claim)
+    }
+
+    async fn harden(&self, claim: u64) -> Result<()> {
+        if self.is(Flaw::ForgetsToHarden) { Ok(()) } else { self.right().harden(claim).await }
+    }
+
+    async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
+        self.right.claim_of(file).await
+    }
+
+    async fn claims(&self) -> Result<Vec<Claim>> {
+        self.right.claims().await
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
+        let mut results = Vec::new();
+        for record in self.spoil(records) {
+            if self.is(Flaw::StopsAtTheFirstFailure) && results.iter().any(Result::is_err) {
+                results.push(Err(LedgerError::Internal("the group failed".into())));
+                continue;
+            }
+            results.append(&mut self.right().record(vec![record]).await);
+        }
+        if self.is(Flaw::AnswersOutOfOrder) {
+            results.reverse();
+        }
+        results
+    }
+
+    async fn reserve(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation> {
+        let known = self.right().reserve(key, node, since).await?;
+        match known {
+            Reservation::Running { .. } if self.is(Flaw::RunsEverythingTwice) => Ok(Reservation::Made),
+            known => Ok(known),
+        }
+    }
+
+    async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()> {
+        if self.is(Flaw::GivesUpForOthers) {
+            for other in self.right.nodes().await? {
+                self.right.unreserve(key, &other).await?;
+            }
+        }
+        self.right().unreserve(key, node).await
+    }
+
+    async fn unreserve_all(&self, node: &NodeId) -> Result<()> {
+        self.right().unreserve_all(node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>> {
+        self.right.nodes().await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
+        self.right.file(id).await
+    }
+
+    async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
+        let mut query = query.clone();
+        match self.flaw {
+            Flaw::TakesPercentForAnything => {
+                query.prefix = query.prefix.map(|prefix| prefix.split('%').next().unwrap_or_default().to_owned());
+            }
+            Flaw::HidesTheTrash => query.deleted = query.deleted.or(Some(false)),
+            Flaw::RepeatsTheLastOfAPage => {
+                query.after = query.after.map(|after| FileId(uuid::Uuid::from_u128(after.0.as_u128() - 3)));
+            }
+            _ => {}
+        }
+        let mut rows = self.right.files(&query).await?;
+        if self.is(Flaw::KnowsCase) {
+            rows.retain(|row| query.q.as_ref().is_none_or(|q| row.attributes.name.contains(q)));
+        }
+        Ok(rows)
+    }
+
+    async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {
+        self.right.revisions(id).await
+    }
+
+    async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
+        self.right.revision(id, revision).await
+    }
+
+    async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
+        self.right.tombstone(id, revision).await
+    }
+
+    async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>> {
+        self.right.tombstones(after, limit).await
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        self.right.users().await
+    }
+
+    async fn user_named(&self, name: &str) -> Result<Option<User>> {
+        self.right.user_named(name).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        self.right.user(id).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.right.buckets().await
+    }
+}
+
+async fn wrong(flaw: Flaw) -> Harness {
+    let right = MemoryLedger::new();
+    Harness::new(move || ready(Arc::new(Wrong { right: right.another(), flaw }) as Arc<dyn Ledger>)).await
+}
+
+async fn broken(flaw: Flaw) -> Vec<&'static str> {
+    let mut broken = Vec::new();
+    for law in LAWS {
+        if law.hold(wrong(flaw).await).await.is_err() {
+            broken.push(law.name);
+        }
+    }
+    broken
+}
+
+#[tokio::test]
+async fn each_flaw_breaks_the_law_that_names_it() {
+    for (flaw, law) in FLAWS {
+        let broken = broken(*flaw).await;
+        assert!(broken.contains(law), "{flaw:?} does not break `{law}`, only {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_wrapper_without_a_flaw_breaks_no_law() {
+    assert_eq!(broken(Flaw::None).await, Vec::<&str>::new());
+}
