@@ -4,7 +4,7 @@
 use crate::{
     Error, Ledger, Result,
     files::Place,
-    ledger::{Record, Recorded},
+    ledger::{LedgerError, Record, Recorded},
 };
 use futures_util::future::join_all;
 use larder_storage_core::Pair;
@@ -14,10 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 /// How many commits may wait before the next one waits for a place in the queue.
 const QUEUE: usize = 1024;
 
-/// Something to publish and then to record.
+/// A staged pair to publish and then to record.
 pub(crate) struct Commit {
-    /// The staged pair and the place to publish it on; `None` where it lies there already.
-    pub(crate) publish: Option<(usize, Pair)>,
+    /// Where.
+    pub(crate) place: usize,
+    /// The staged pair.
+    pub(crate) pair: Pair,
     /// What the ledger takes in once that is durable.
     pub(crate) record: Record,
 }
@@ -42,7 +44,7 @@ pub(crate) struct Committer(mpsc::Sender<Waiting>);
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Waiting").field(&self.commit.publish).finish()
+        f.debug_tuple("Waiting").field(&self.commit.pair).finish()
     }
 }
 
@@ -78,21 +80,15 @@ impl Committer {
 /// Publishes a batch, place by place at once, and answers those whose pair was not; the others go on.
 async fn publish(places: &[Place], batch: Vec<Waiting>) -> Vec<Waiting> {
     let mut by_place: BTreeMap<usize, Vec<Waiting>> = BTreeMap::new();
-    let mut published = Vec::with_capacity(batch.len());
     for waiting in batch {
-        match &waiting.commit.publish {
-            Some((place, _)) => by_place.entry(*place).or_default().push(waiting),
-            None => published.push(waiting),
-        }
+        by_place.entry(waiting.commit.place).or_default().push(waiting);
     }
     let groups = by_place.into_iter().map(|(place, group)| publish_group(&places[place], group));
-    published.extend(join_all(groups).await.into_iter().flatten());
-    published
+    join_all(groups).await.into_iter().flatten().collect()
 }
 
 async fn publish_group(place: &Place, group: Vec<Waiting>) -> Vec<Waiting> {
-    let pairs: Vec<Pair> =
-        group.iter().filter_map(|w| w.commit.publish.as_ref().map(|(_, pair)| pair.clone())).collect();
+    let pairs: Vec<Pair> = group.iter().map(|waiting| waiting.commit.pair.clone()).collect();
     let staging = place.store.staging().expect("only what was staged is published");
     let results = staging.publish(&pairs).await;
     let mut published = Vec::with_capacity(group.len());
@@ -123,12 +119,15 @@ async fn record(ledger: Arc<dyn Ledger>, batch: Vec<Waiting>) {
     }
     let (records, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.commit.record, w.answer)).unzip();
     for (answer, result) in answers.into_iter().zip(ledger.record(records).await) {
-        let _ = answer.send(result.map_err(|error| {
-            CommitError::Unsettled(match error.into() {
-                // The store holds it and the ledger does not: whatever the ledger says, that is not yet an answer.
-                fenced @ Error::Fenced(_) => fenced,
-                other => Error::Indeterminate(Box::new(other)),
-            })
-        }));
+        let _ = answer.send(result.map_err(|error| CommitError::Unsettled(unrecorded(error))));
+    }
+}
+
+/// What lies durable on a store and could not be recorded has happened or not as recovery will find: whatever the ledger says of
+/// itself, that is not yet an answer.
+pub(crate) fn unrecorded(error: LedgerError) -> Error {
+    match error.into() {
+        fenced @ Error::Fenced(_) => fenced,
+        other => Error::Indeterminate(Box::new(other)),
     }
 }

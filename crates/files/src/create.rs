@@ -376,14 +376,10 @@ impl Node {
 
     /// Steps 2 to 6.
     async fn publish(self: &Arc<Self>, revision: Revision) -> Result<File> {
-        let publish = match self.place_attributes(&revision).await {
-            Ok(publish) => publish,
-            Err(error) => return Err(self.abandon(revision, error).await),
-        };
         let copies = vec![self.copy_verified(revision.place)];
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
         let record = Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id) };
-        match self.commit(Commit { publish, record }).await {
+        match self.place_and_record(&revision, record).await {
             Ok(Recorded::Tombstoned) => {
                 // Purged by a node that took this one for dead. What was published is garbage by its tombstone.
                 self.settle_later(revision);
@@ -403,32 +399,31 @@ impl Node {
         }
     }
 
-    /// Step 2: the attributes beside the staged bytes, to be published; or, where a store does not stage, published at once.
-    async fn place_attributes(&self, revision: &Revision) -> Result<Option<(usize, Pair)>> {
+    /// Steps 2 to 4: staged and published together with others; or, where a store does not stage, put beside the bytes at once.
+    async fn place_and_record(self: &Arc<Self>, revision: &Revision, record: Record) -> Result<Recorded, CommitError> {
         let bytes = revision.attributes.to_bytes();
-        if bytes.len() > Attributes::BYTES_MAX {
-            return Err(Error::internal(format!("attributes of {} bytes", bytes.len())));
-        }
+        debug_assert!(bytes.len() <= Attributes::BYTES_MAX, "the user's part is bounded so that ours always fits");
         let store = &self.places[revision.place].store;
         let pair = revision.pair();
         match store.staging() {
             Some(staging) => {
-                staging.stage(&revision.op, Part::Attributes, bytes.into()).await?;
-                Ok(Some((revision.place, pair)))
+                let staged = staging.stage(&revision.op, Part::Attributes, bytes.into()).await;
+                staged.map_err(CommitError::Unpublished)?;
+                self.commit(Commit { place: revision.place, pair, record }).await
             }
             None => {
-                store.put(&pair.attributes, bytes.into(), PutOptions::create()).await?;
-                Ok(None)
+                let put = store.put(&pair.attributes, bytes.into(), PutOptions::create()).await;
+                put.map_err(|error| match nothing_happened(error.kind()) {
+                    true => CommitError::Unpublished(error),
+                    false => CommitError::Unsettled(Error::Indeterminate(error.into())),
+                })?;
+                self.record(record.entry, record.closes).await.map_err(CommitError::Unsettled)
             }
         }
     }
 
     /// Undoes what can't have been published, and answers `error`.
     async fn abandon(self: &Arc<Self>, revision: Revision, error: Error) -> Error {
-        if matches!(error, Error::Indeterminate(_)) || (error.is_temporary() && !self.stages(revision.place)) {
-            self.settle_later(revision);
-            return error;
-        }
         self.discard(revision.place, &revision.op, &revision.attributes.key).await;
         if let Some(reservation) = revision.reservation {
             self.unreserve(reservation).await;

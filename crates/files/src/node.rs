@@ -2,7 +2,7 @@
 
 use crate::{
     Error, FileId, Files, Health, Result, StoreId, StoreName,
-    committer::{Commit, CommitError},
+    committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
     marker,
@@ -176,23 +176,31 @@ impl Node {
         Ok(false)
     }
 
-    /// Commits, and remembers that the mark must follow.
+    /// Publishes and records, and remembers that the mark must follow.
     pub(crate) async fn commit(self: &Arc<Self>, commit: Commit) -> Result<Recorded, CommitError> {
         let result = self.committer.commit(commit).await;
-        match &result {
-            Ok(_) => self.mark_soon(),
-            Err(CommitError::Unsettled(Error::Fenced(why))) => self.state().fence(why.clone()),
-            Err(_) => {}
+        if let Err(CommitError::Unsettled(error)) = &result {
+            self.heed(error);
         }
+        self.mark_soon();
         result
     }
 
     /// Records an entry and closes a claim, with nothing to publish.
     pub(crate) async fn record(self: &Arc<Self>, entry: Option<Entry>, closes: Option<u64>) -> Result<Recorded> {
-        match self.commit(Commit { publish: None, record: Record { entry, closes } }).await {
-            Ok(recorded) => Ok(recorded),
-            Err(CommitError::Unsettled(error)) => Err(error),
-            Err(CommitError::Unpublished(error)) => Err(error.into()),
+        let mut results = self.ledger.record(vec![Record { entry, closes }]).await;
+        let result = results.pop().expect("one result for each record").map_err(unrecorded);
+        if let Err(error) = &result {
+            self.heed(error);
+        }
+        self.mark_soon();
+        result
+    }
+
+    /// Stops taking changes where the ledger says that it is no longer the current one.
+    fn heed(&self, error: &Error) {
+        if let Error::Fenced(why) = error {
+            self.state().fence(why.clone());
         }
     }
 
