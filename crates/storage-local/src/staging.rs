@@ -503,9 +503,17 @@ impl Inner {
         };
         let mut leftovers = Vec::new();
         for name in names(&staging)? {
-            match NodeId::new(&name) {
-                Some(node) => leftovers.extend(self.take_over(&staging, node)?),
-                None => self.clear_begun(&staging, &name)?,
+            let found = match NodeId::new(&name) {
+                Some(node) => self.take_over(&staging, node),
+                None => self.clear_begun(&staging, &name).map(|()| Vec::new()),
+            };
+            match found {
+                Ok(found) => leftovers.extend(found),
+                // One folder that can't be read must not keep the others from being settled; an outage keeps all.
+                Err(fault) if self.root.is_there() => {
+                    tracing::warn!(store = %self, node = name, ?fault, "what a dead node left could not be taken over");
+                }
+                Err(_) => return Err(crate::list::gone()),
             }
         }
         Ok(leftovers)

@@ -257,6 +257,12 @@ impl Inner {
         if fault.is_absent() && !self.root.is_there() { gone() } else { fault }
     }
 
+    /// The same options, but durable at once where too much is left for later already.
+    fn bounded(&self, options: PutOptions) -> PutOptions {
+        let full = lock(&self.later).paths.len() >= LATER_MAX;
+        PutOptions { durable: if full { When::Now } else { options.durable }, ..options }
+    }
+
     /// Says once that there is something a listing leaves out.
     fn warn_of(&self, foreign: &Foreign) {
         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -490,8 +496,8 @@ impl Store for LocalStore {
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<Written> {
         let put = async {
             let name = self.inner.node()?.temporary_name();
-            let now = options.durable == When::Now || lock(&self.inner.later).paths.len() >= LATER_MAX;
-            let options = PutOptions { durable: if now { When::Now } else { When::Later }, ..options };
+            let options = self.inner.bounded(options);
+            let now = options.durable == When::Now;
             let (temporary, _) = write::write(&self.inner, name, body, self.limits().object_bytes_max, now).await?;
             let (inner, path) = (self.inner.clone(), path::of_key(key));
             self.inner.files.run(move || inner.put(temporary, &path, &options)).await?
@@ -557,7 +563,7 @@ impl Store for LocalStore {
 
     async fn copy(&self, from: &Key, to: &Key, options: PutOptions) -> Result<Written> {
         let (source, target) = (from.clone(), to.clone());
-        let inner = self.inner.clone();
+        let (inner, options) = (self.inner.clone(), self.inner.bounded(options));
         let copied = self.inner.writers.run(move || inner.copy(&source, &target, &options)).await;
         copied.and_then(|copied| copied).map_err(|fault| fault.at(Op::Copy, format!("{from}` to `{to}"), self))
     }

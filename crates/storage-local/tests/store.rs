@@ -220,6 +220,61 @@ async fn of_many_that_replace_one_version_exactly_one_succeeds() {
     store.sync().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folders_that_come_and_go_under_writers_lose_nothing() {
+    let (_place, store) = open();
+    let later = |mode| PutOptions { mode, durable: Durable::Later };
+    let deep = (0..4).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let key = key(format!("f/o/l/d/{number}"));
+            for _ in 0..50 {
+                match store.put(&key, Body::from("deep"), later(PutMode::Create)).await {
+                    Ok(_) => assert_eq!(store.get_bytes(&key, 4).await.unwrap(), "deep"),
+                    Err(error) => assert_eq!(error.kind(), &ErrorKind::KeyConflict, "{error}"),
+                }
+                store.delete(&key).await.unwrap();
+            }
+        })
+    });
+    let deep: Vec<_> = deep.collect();
+    for _ in 0..50 {
+        if let Err(error) = store.put(&key("f"), Body::from("flat"), later(PutMode::Replace)).await {
+            assert_eq!(error.kind(), &ErrorKind::KeyConflict, "{error}");
+        }
+        store.delete(&key("f")).await.unwrap();
+    }
+    for task in deep {
+        task.await.unwrap();
+    }
+    store.sync().await.unwrap();
+    assert_eq!(keys(&store, "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn slow_readers_share_one_budget_and_none_waits_for_another() {
+    let place = tempfile::tempdir().unwrap();
+    let options = LocalOptions { readers: 2, read_ahead_bytes: 4 << 20, ..LocalOptions::new(place.path()) };
+    let store = LocalStore::open(options).unwrap();
+    let (body, digests) = blocks(1 << 20, 8);
+    store.put(&key("a"), body, PutOptions::create()).await.unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut object = store.get(&key("a"), GetOptions::default()).await.unwrap();
+        let first = object.body.try_next().await.unwrap().unwrap();
+        slow.push((object.body, vec![first]));
+    }
+    // The first took what there was; whoever came later is served in the smallest blocks.
+    assert_eq!(slow.first().map(|(_, read)| read[0].len()), Some(1 << 20));
+    assert_eq!(slow.last().map(|(_, read)| read[0].len()), Some(64 << 10));
+    for (mut body, mut read) in slow.into_iter().rev() {
+        while let Some(block) = body.try_next().await.unwrap() {
+            read.push(block);
+        }
+        assert_eq!(Digests::of(&read.concat()), digests);
+    }
+}
+
 #[tokio::test]
 async fn a_copy_has_its_own_bytes() {
     let (_place, store) = open();
