@@ -1,7 +1,7 @@
 //! Reading: a file's record from the ledger, its content from the first copy that has it.
 //!
 //! Up to 1 MiB is read and its SHA-256 checked before the first byte goes out. A larger whole read is checked by CRC-64/NVME as it
-//! passes, and the last 64 KiB wait for it. A range is checked by its length. An outage is never an absence: a copy counts as lost
+//! passes, and the last block waits for it. A range is checked by its length. An outage is never an absence: a copy counts as lost
 //! only when its store showed its marker again.
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     files::{Content, File, Node, Place},
     ledger::{CopyRow, CopyState, Entry, RevisionRow},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
     BodyError, ByteRange, ByteStream, Error as StoreError, ErrorKind, GetOptions, Object, StoreExt,
@@ -18,8 +18,6 @@ use std::sync::Arc;
 
 /// Up to this size content is checked before its first byte goes out.
 const CHECKED_FIRST_MAX: u64 = 1 << 20;
-/// How much of a larger whole read waits for its check.
-const HELD_BACK: usize = 64 << 10;
 
 impl Files {
     /// Describes a file, in the trash too.
@@ -148,13 +146,7 @@ impl Node {
     fn checked(self: &Arc<Self>, place: &Place, revision: RevisionRow, object: Object) -> ByteStream {
         let node = self.clone();
         let index = self.place(place.id).map(|(index, _)| index).expect("the place is this node's");
-        let state = Check {
-            body: object.body,
-            crc: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
-            held: Bytes::new(),
-            size: 0,
-            done: false,
-        };
+        let state = Check::new(object.body);
         stream::try_unfold(state, move |mut state| {
             let (node, revision) = (node.clone(), revision.clone());
             async move {
@@ -271,27 +263,28 @@ fn of_length(object: Object) -> ByteStream {
     .boxed()
 }
 
-/// A whole read under way.
+/// A whole read under way. Its last block is held back until all are known to be right: blocks go out whole and uncopied.
 struct Check {
     body: ByteStream,
     crc: crc_fast::Digest,
-    /// The last bytes read, which wait for the check.
-    held: Bytes,
+    held: Option<Bytes>,
     size: u64,
     done: bool,
 }
 
 impl Check {
+    fn new(body: ByteStream) -> Self {
+        let crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        Self { body, crc, held: None, size: 0, done: false }
+    }
+
     async fn next(&mut self, revision: &RevisionRow) -> Result<Option<Bytes>, BodyError> {
-        loop {
-            if self.done {
-                return Ok(None);
-            }
+        while !self.done {
             match self.body.try_next().await? {
                 Some(block) => {
                     self.crc.update(&block);
                     self.size += block.len() as u64;
-                    if let Some(ready) = self.hold(block) {
+                    if let Some(ready) = self.held.replace(block) {
                         return Ok(Some(ready));
                     }
                 }
@@ -300,35 +293,10 @@ impl Check {
                     if self.size != revision.size || self.crc.finalize() != revision.crc64nvme {
                         return Err("the content is damaged".into());
                     }
-                    return Ok(Some(std::mem::take(&mut self.held)).filter(|held| !held.is_empty()));
+                    return Ok(self.held.take());
                 }
             }
         }
-    }
-
-    /// Keeps the last [`HELD_BACK`] bytes back and gives out what came before them, as one block where it can.
-    fn hold(&mut self, mut block: Bytes) -> Option<Bytes> {
-        if block.len() < HELD_BACK {
-            let mut joined = BytesMut::with_capacity(self.held.len() + block.len());
-            joined.extend_from_slice(&self.held);
-            joined.extend_from_slice(&block);
-            block = joined.freeze();
-            let ready = block.split_to(block.len().saturating_sub(HELD_BACK));
-            self.held = block;
-            return (!ready.is_empty()).then_some(ready);
-        }
-        let tail = block.split_off(block.len() - HELD_BACK);
-        let before = std::mem::replace(&mut self.held, tail);
-        match (before.is_empty(), block.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(block),
-            (false, true) => Some(before),
-            (false, false) => {
-                let mut joined = BytesMut::with_capacity(before.len() + block.len());
-                joined.extend_from_slice(&before);
-                joined.extend_from_slice(&block);
-                Some(joined.freeze())
-            }
-        }
+        Ok(None)
     }
 }
