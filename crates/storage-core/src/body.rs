@@ -178,3 +178,81 @@ impl fmt::Debug for Body {
         f.debug_struct("Body").field("kind", &kind).field("size", &self.size).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn once(blocks: &[&'static str], size: Option<u64>) -> Body {
+        let blocks: Vec<_> = blocks.iter().map(|block| Ok(Bytes::from_static(block.as_bytes()))).collect();
+        Body::once(stream::iter(blocks).boxed(), size)
+    }
+
+    struct Twice(AtomicUsize);
+
+    #[async_trait]
+    impl Reopen for Twice {
+        async fn open(&self) -> Result<ByteStream, BodyError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            once(&["ab", "c"], None).into_stream().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_its_announced_length_is_taken() {
+        for body in [once(&["ab", "", "c"], Some(3)), once(&["abc"], None), "abc".into()] {
+            assert_eq!(body.collect(3).await.unwrap(), "abc");
+        }
+        assert_eq!(once(&[], Some(0)).collect(0).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_length_ends_in_an_error() {
+        for (blocks, size, error) in [
+            (&["ab"][..], 3, "the body has 2 bytes, 3 were announced"),
+            (&["ab", "cd"], 3, "the body has 4 bytes, 3 were announced"),
+            (&[], 1, "the body has 0 bytes, 1 were announced"),
+        ] {
+            assert_eq!(once(blocks, Some(size)).collect(9).await.unwrap_err().to_string(), error);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_not_collected() {
+        for body in [once(&["ab", "cd"], None), "abcd".into()] {
+            assert!(body.collect(3).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_bytes_and_sources_can_be_replayed() {
+        let source = Arc::new(Twice(AtomicUsize::new(0)));
+        for body in [Body::from("abc"), Body::reopen(source.clone(), Some(3))] {
+            assert!(body.is_replayable());
+            for again in [body.replay().unwrap(), body] {
+                assert_eq!((again.size(), again.collect(3).await.unwrap()), (Some(3), "abc".into()));
+            }
+        }
+        assert_eq!(source.0.load(Ordering::SeqCst), 2);
+        assert!(once(&["abc"], None).replay().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_inspected_body_tells_every_block_and_stays_as_it_was() {
+        for (body, replayable) in [
+            (Body::from("abc"), true),
+            (Body::reopen(Arc::new(Twice(AtomicUsize::new(0))), None), true),
+            (once(&["ab", "c"], Some(3)), false),
+        ] {
+            let seen = Arc::new(AtomicUsize::new(0));
+            let count = seen.clone();
+            let body = body.inspect(Arc::new(move |bytes| {
+                count.fetch_add(bytes, Ordering::SeqCst);
+            }));
+            assert_eq!(body.is_replayable(), replayable);
+            assert_eq!(body.collect(9).await.unwrap(), "abc");
+            assert_eq!(seen.load(Ordering::SeqCst), 3);
+        }
+    }
+}

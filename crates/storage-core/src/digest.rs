@@ -71,3 +71,24 @@ impl fmt::Debug for Hasher {
         f.write_str("Hasher")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digests_are_those_of_the_standards() {
+        let digests = Digests::of(b"123456789");
+        assert_eq!(digests.sha256_hex(), "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+        assert_eq!(digests.crc64nvme, 0xae8b_1486_0a79_9888);
+        assert!(Digests::of(b"").sha256_hex().starts_with("e3b0c44298fc1c14"));
+    }
+
+    #[test]
+    fn blocks_make_no_difference() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut hasher = Hasher::new();
+        bytes.chunks(777).for_each(|block| hasher.update(block));
+        assert_eq!(hasher.finish(), Digests::of(&bytes));
+    }
+}

@@ -168,3 +168,84 @@ impl fmt::Display for Prefix {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_key_is_refused_by_its_first_broken_rule() {
+        let segment = |segment: &str| InvalidKey::Segment { segment: segment.to_owned() };
+        let long = "k".repeat(Key::BYTES_MAX + 1);
+        let table = [
+            ("", InvalidKey::Empty),
+            (long.as_str(), InvalidKey::TooLong { len: 1025 }),
+            ("/a", segment("")),
+            ("a/", segment("")),
+            ("a//b", segment("")),
+            (".", segment(".")),
+            ("a/../b", segment("..")),
+            ("a/./b", segment(".")),
+            ("a\0b", InvalidKey::Control { code: 0 }),
+            ("a\nb", InvalidKey::Control { code: 10 }),
+            ("a\u{7f}", InvalidKey::Control { code: 127 }),
+            ("a\u{85}b", InvalidKey::Control { code: 0x85 }),
+        ];
+        for (text, expected) in table {
+            assert_eq!(Key::new(text), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_suffix_is_held_to_the_same_rules() {
+        let key = Key::new("a/b.pdf").unwrap();
+        assert_eq!(key.with_suffix(".attr.json").unwrap().as_str(), "a/b.pdf.attr.json");
+        assert!(key.with_suffix("/..").is_err());
+        assert!(key.with_suffix(&"x".repeat(Key::BYTES_MAX)).is_err());
+    }
+
+    #[test]
+    fn a_prefix_is_a_folder_and_never_a_twin() {
+        let images = Prefix::new("images").unwrap();
+        assert_eq!(images, Prefix::new("images/").unwrap());
+        assert!(images.contains(&Key::new("images/a").unwrap()));
+        for stranger in ["images2/a", "images", "image/a", "a/images/b"] {
+            assert!(!images.contains(&Key::new(stranger).unwrap()), "{stranger}");
+        }
+        for bad in ["/", "a//", "//", "../", "a/./"] {
+            assert!(Prefix::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_gives_back_the_text_that_made_it(text in "[a-zA-Zéß報 %+.\\\\~:-]{1,40}(/[a-z.é]{1,9}){0,5}") {
+            if let Ok(key) = Key::new(&text) {
+                prop_assert_eq!(key.as_str(), &text);
+                prop_assert_eq!(key.segments().collect::<Vec<_>>().join("/"), text.clone());
+                prop_assert_eq!(text.parse(), Ok(key.clone()));
+                prop_assert_eq!(key.to_string(), text);
+                prop_assert!(Prefix::all().contains(&key));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_safe_key_or_refused(text in any::<String>()) {
+            if let Ok(key) = Key::new(&text) {
+                prop_assert!((1..=Key::BYTES_MAX).contains(&key.as_str().len()));
+                prop_assert!(key.segments().all(|segment| !matches!(segment, "" | "." | "..")));
+                prop_assert!(!key.as_str().contains(char::is_control));
+            }
+        }
+
+        #[test]
+        fn a_folder_holds_what_lies_below_it(folder in "[a-z]{1,5}(/[a-z]{1,5}){0,3}", name in "[a-z/]{1,9}") {
+            if let Ok(key) = Key::new(format!("{folder}/{name}")) {
+                prop_assert!(Prefix::new(&folder).unwrap().contains(&key));
+                let twin = Prefix::new(format!("{folder}2")).unwrap();
+                prop_assert!(!twin.contains(&key));
+            }
+        }
+    }
+}

@@ -15,6 +15,8 @@ mod digest;
 mod error;
 mod key;
 mod memory;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod multipart;
 mod presign;
 mod range;
