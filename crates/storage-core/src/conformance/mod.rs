@@ -1,4 +1,4 @@
-//! The conformance suite: the contract of a [`Store`] as laws that can be run, one named test each.
+//! The conformance suite: the contract of a [`Store`](crate::Store) as laws that can be run, one named test each.
 //!
 //! ```
 //! # #[cfg(test)] mod doc {
