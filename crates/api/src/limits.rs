@@ -27,7 +27,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a connection may rest between requests. Default 75 s.
     pub keep_alive: Duration,
-    /// How long an unread body is still taken in after an answer, so that the client gets to read it. Default 5 s.
+    /// How long an unread body is still taken in after an answer, so that the client gets to read it; at least
+    /// [`Limits::LINGER_MIN`]. Default 5 s.
     pub linger: Duration,
     /// How long a drain waits for what is under way. Default 30 s.
     pub drain: Duration,
@@ -39,6 +40,11 @@ pub struct Limits {
     pub log_ins_per_address: usize,
     /// How long an access token lasts. Default 15 minutes.
     pub access_token: Duration,
+}
+
+impl Limits {
+    /// The server's own clock ticks twice a second: of a shorter linger it would miss the end.
+    pub const LINGER_MIN: Duration = Duration::from_secs(1);
 }
 
 impl Default for Limits {

@@ -157,11 +157,12 @@ impl Multipart {
     /// Reads a part's head; the buffer begins with the line end before it.
     async fn head(&mut self) -> Result<Bytes, Problem> {
         loop {
-            if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
-                return Ok(self.buffer.split_to(at + 4).freeze());
-            }
-            if self.buffer.len() > PART_HEAD_BYTES_MAX {
+            let end = memchr::memmem::find(&self.buffer, b"\r\n\r\n");
+            if end.unwrap_or(self.buffer.len()) > PART_HEAD_BYTES_MAX {
                 return Err(Problem::malformed(format!("a part's head has at most {PART_HEAD_BYTES_MAX} bytes")));
+            }
+            if let Some(end) = end {
+                return Ok(self.buffer.split_to(end + 4).freeze());
             }
             self.fill().await?;
         }

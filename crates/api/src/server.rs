@@ -130,7 +130,7 @@ impl Server {
             .workers(workers)
             .keep_alive(limits.keep_alive)
             .client_request_timeout(limits.head_timeout)
-            .client_disconnect_timeout(limits.linger)
+            .client_disconnect_timeout(limits.linger.max(Limits::LINGER_MIN))
             .shutdown_timeout(limits.drain.as_secs())
             .disable_signals()
             .on_connect(move |connection, _| cut_slow_readers(connection, patience))

@@ -165,7 +165,7 @@ fn each_way_to_announce_a_digest_is_verified() {
         let answer = larder.ada(UPLOAD).header("Content-Type", FORM).body(form("XX", &[(&head, content)])).send();
         assert_eq!((answer.status, answer.code().as_str()), (422, "digest_mismatch"));
     }
-    assert_eq!(larder.state(), before);
+    larder.state().same_as(&before, "the refused request");
     let head = format!("{FILE}\r\nRepr-Digest: {right}");
     let answer = larder.ada(UPLOAD).header("Content-Type", FORM).body(form("XX", &[(&head, content)])).send();
     assert_eq!(answer.status, 201);
@@ -238,7 +238,7 @@ fn new_content_is_a_new_revision_and_the_old_one_stays() {
     assert_eq!((answer.status, &answer.json()["revision"]), (200, &2.into()), "{}", answer.text());
     let (stale, before) = (put(first_etag, "third"), larder.state());
     assert_eq!((stale.status, stale.code().as_str()), (412, "precondition_failed"));
-    assert_eq!(larder.state(), before);
+    larder.state().same_as(&before, "the refused request");
     assert_eq!(put("*", "third").json()["revision"], 3);
     assert_eq!(larder.ada(&format!("PUT {url}")).body("fourth").send().json()["revision"], 4);
     assert_eq!(larder.ada(&format!("GET {url}")).send().text(), "fourth");

@@ -1,5 +1,5 @@
 //! A server in this process over a larder in memory, and a client that sends exactly what it is told.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use futures_util::future::BoxFuture;
 use jsonwebtoken::{EncodingKey, Header};
@@ -114,6 +114,13 @@ impl Larder {
         self.runtime.block_on(future)
     }
 
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.spawn(future)
+    }
+
     /// A request of `ada`'s.
     pub fn ada(&self, line: &str) -> Request<'_> {
         self.by(&self.ada, line)
@@ -177,7 +184,9 @@ impl Larder {
             Ok(())
         };
         self.block_on(self.files.dump(keep)).unwrap();
-        objects.extend(self.disk.objects().into_iter().map(|(key, bytes)| (key.to_string(), bytes.to_vec())));
+        // The mark counts claims, those too that were given back without a change.
+        let kept = self.disk.objects().into_iter().filter(|(key, _)| key.as_str() != ".larder/mark");
+        objects.extend(kept.map(|(key, bytes)| format!("{key} {}", sha256(&bytes))));
         State { staged: self.disk.staged(), dump, objects }
     }
 
@@ -197,16 +206,33 @@ impl Larder {
 }
 
 /// What is stored: nothing of it may change by a request that is refused.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 pub struct State {
     staged: usize,
     dump: Vec<String>,
-    objects: Vec<(String, Vec<u8>)>,
+    objects: Vec<String>,
+}
+
+impl State {
+    /// What is here and not in `other`.
+    fn beyond<'a>(&'a self, other: &Self) -> Vec<&'a String> {
+        let known: Vec<_> = other.dump.iter().chain(&other.objects).collect();
+        self.dump.iter().chain(&self.objects).filter(|line| !known.contains(line)).collect()
+    }
+
+    /// Fails unless nothing has changed since `before`.
+    pub fn same_as(&self, before: &Self, what: &str) {
+        let (new, gone) = (self.beyond(before), before.beyond(self));
+        assert!(self == before, "{what} has changed something: new {new:#?}, gone {gone:#?}, {} staged", self.staged);
+    }
 }
 
 pub fn read_answer(mut connection: TcpStream) -> Answer {
     let mut bytes = vec![];
-    let _ = connection.read_to_end(&mut bytes);
+    if let Err(error) = connection.read_to_end(&mut bytes) {
+        let ended = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(ended, "the server left the connection open: {error}, after {}", String::from_utf8_lossy(&bytes));
+    }
     Answer::parse(&bytes)
 }
 

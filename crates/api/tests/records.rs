@@ -1,0 +1,146 @@
+//! Records: described, changed, thrown away, brought back, purged and listed; by their owner, by another, by an admin.
+
+mod common;
+
+use common::{Larder, Request};
+use serde_json::{Value, json};
+
+fn id(record: &Value) -> &str {
+    record["id"].as_str().unwrap()
+}
+
+#[test]
+fn a_patch_changes_what_it_names_and_nothing_else() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"x");
+    let patch = |tag: &str, patch: Value| {
+        larder.ada(&format!("PATCH /api/v1/files/{}", id(&record))).header("If-Match", tag).json(&patch).send()
+    };
+    let first = patch("\"v1\"", json!({"name": "b.txt", "tags": ["t"], "metadata": {"a": 1, "b": {"c": 2, "d": 3}}}));
+    let changed = first.json();
+    assert_eq!((first.status, first.header("etag")), (200, changed["etag"].as_str()), "{changed}");
+    assert_eq!((&changed["name"], &changed["tags"]), (&json!("b.txt"), &json!(["t"])));
+    assert_eq!((&changed["content_etag"], &changed["revision"]), (&record["content_etag"], &json!(1)));
+    assert!(changed["version"].as_u64() > record["version"].as_u64());
+    assert_eq!(patch("\"v1\"", json!({"name": "c"})).status, 412, "the record has moved on");
+    let merged = patch(changed["etag"].as_str().unwrap(), json!({"metadata": {"a": null, "b": {"c": 9}}})).json();
+    assert_eq!(merged["metadata"], json!({"b": {"c": 9, "d": 3}}));
+    assert_eq!((&merged["name"], &merged["tags"]), (&json!("b.txt"), &json!(["t"])));
+    let emptied = patch("*", json!({"tags": null, "metadata": null})).json();
+    assert_eq!((&emptied["tags"], &emptied["metadata"]), (&json!([]), &json!({})));
+}
+
+#[test]
+fn what_is_thrown_away_can_be_brought_back_until_it_is_purged() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"x");
+    let (file, content) = (format!("/api/v1/files/{}", id(&record)), record["url"].as_str().unwrap());
+    assert_eq!(larder.ada(&format!("DELETE {file}")).header("If-Match", "\"v1\"").send().status, 204);
+    let trashed = larder.ada(&format!("GET {file}")).send().json();
+    assert!(trashed["deleted_at"].is_string());
+    assert_eq!(larder.ada(&format!("GET {content}")).send().status, 404);
+    assert_eq!(larder.ada("GET /api/v1/files").send().json()["items"], json!([]));
+    let trash = larder.ada("GET /api/v1/files?deleted=true").send().json();
+    assert_eq!(trash["items"][0]["id"], record["id"]);
+
+    let restored = larder.ada(&format!("POST {file}/restore")).header("If-Match", trashed["etag"].as_str().unwrap());
+    let restored = restored.send();
+    assert_eq!((restored.status, &restored.json()["deleted_at"]), (200, &Value::Null));
+    assert_eq!(larder.ada(&format!("GET {content}")).send().text(), "x");
+
+    assert_eq!(larder.ada(&format!("DELETE {file}?purge=true")).send().status, 204);
+    for line in [format!("GET {file}"), format!("GET {content}"), format!("POST {file}/restore")] {
+        let status = larder.ada(&line).send().status;
+        assert!(matches!(status, 404 | 410), "{line}: {status}");
+    }
+    assert_eq!(larder.ada("GET /api/v1/files?deleted=true").send().json()["items"], json!([]));
+}
+
+#[test]
+fn what_is_anothers_is_as_absent_to_the_byte_and_an_admin_sees_all() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"x");
+    let absent = "01930000-0000-7000-8000-000000000000";
+    let lines = [
+        "GET /api/v1/files/ID",
+        "GET /api/v1/files/ID/content",
+        "HEAD /api/v1/files/ID/content",
+        "GET /api/v1/files/ID/content?revision=1",
+        "GET /api/v1/files/ID/revisions",
+        "PUT /api/v1/files/ID/content",
+        "PATCH /api/v1/files/ID",
+        "DELETE /api/v1/files/ID",
+        "DELETE /api/v1/files/ID?purge=true",
+        "POST /api/v1/files/ID/restore",
+    ];
+    let before = larder.state();
+    let sent = |line: &str, id: &str| {
+        let request: Request<'_> = larder.bob(&line.replace("ID", id)).header("X-Request-Id", "same");
+        let answer = if line.starts_with("PATCH") { request.json(&json!({"name": "x"})) } else { request }.send();
+        let headers: Vec<_> = answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+        let mut headers = headers;
+        headers.sort();
+        (answer.status, headers, answer.body)
+    };
+    for line in lines {
+        let foreign = sent(line, id(&record));
+        assert_eq!(foreign.0, 404, "{line}");
+        assert_eq!(foreign, sent(line, absent), "{line}");
+    }
+    larder.state().same_as(&before, "a stranger");
+    for line in &lines[..5] {
+        assert_eq!(larder.root(&line.replace("ID", id(&record))).send().status, 200, "{line}");
+    }
+    let seen = larder.root(&format!("GET /api/v1/files/{}", id(&record))).send().json();
+    assert_eq!(
+        seen["copies"],
+        json!([{"store": "local", "state": "verified", "verified_at": seen["copies"][0]["verified_at"]}])
+    );
+    assert_eq!(larder.root(&format!("DELETE /api/v1/files/{}", id(&record))).send().status, 204);
+}
+
+#[test]
+fn a_walk_sees_each_file_once_and_filters_choose() {
+    let larder = Larder::start();
+    let mut names: Vec<String> = vec![];
+    for n in 0..7 {
+        names.push(format!("2026/{n}%25.txt"));
+        larder.put(&names[n], b"x");
+    }
+    larder.put_by(&larder.bob, "bob.txt", b"x");
+    let walk = |query: &str| {
+        let (mut seen, mut cursor) = (vec![], String::new());
+        loop {
+            let page = larder.ada(&format!("GET /api/v1/files?limit=3{query}{cursor}")).send().json();
+            let items = page["items"].as_array().unwrap().clone();
+            assert!(items.len() <= 3);
+            seen.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return seen,
+            }
+        }
+    };
+    let decoded: Vec<String> = names.iter().map(|name| name.replace("%25", "%")).collect();
+    assert_eq!(walk(""), decoded);
+    assert_eq!(walk("&bucket=documents&owner=ada&prefix=2026/&q=%25.TXT"), decoded);
+    assert_eq!(walk("&name=2026/3%25.txt"), [decoded[3].clone()]);
+    assert_eq!(walk("&prefix=%25").len() + walk("&q=_").len() + walk("&tag=t").len(), 0, "filters are literal");
+    assert_eq!(walk("&owner=bob").len() + walk("&bucket=images").len(), 0);
+    let all = larder.root("GET /api/v1/files?sort=created_at").send().json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 8);
+    assert_eq!(larder.root("GET /api/v1/files?owner=bob").send().json()["items"][0]["name"], "bob.txt");
+}
+
+#[test]
+fn buckets_show_what_they_take_and_admins_where_they_keep_it() {
+    let larder = Larder::start();
+    let list = larder.ada("GET /api/v1/buckets").send().json();
+    let names: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|bucket| bucket["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), list["next_cursor"].is_null()), (3, true));
+    let documents = larder.ada("GET /api/v1/buckets/documents").send().json();
+    assert_eq!((&documents["max_bytes"], &documents["types"]), (&json!(16_u64 << 30), &json!(["*"])));
+    assert!(documents.get("placement").is_none());
+    assert!(larder.root("GET /api/v1/buckets/documents").send().json().get("placement").is_some());
+}
