@@ -19,7 +19,7 @@ use crate::{
     files::Node,
     layout,
     ledger::{Claim, CopyRow, Entry, FileRow, RevisionRow},
-    rebuild::buried,
+    rebuild::{bare_tombstone, buried},
     sealed::{Sealed, unseal},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -236,20 +236,15 @@ impl Run<'_> {
     /// Tombstones: the ledger knows all that lie on the stores, and each of the ledger's lies on a store.
     async fn tombstones(&mut self) -> Result<()> {
         let node = self.check.node;
-        for place in &node.places {
-            for key in place.keys_below(layout::tombstones()).await? {
+        for (place, at) in node.places.iter().enumerate() {
+            for key in at.keys_below(layout::tombstones()).await? {
                 let Some((id, revision)) = buried(&key) else { continue };
-                if node.ledger.tombstone(id, revision).await?.is_some() {
-                    continue;
+                let read = at.read(&key, TOMBSTONE_BYTES_MAX).await?.and_then(|bytes| Tombstone::from_bytes(&bytes));
+                let found = read.filter(|found| (found.id, found.revision) == (id, revision));
+                let known = node.ledger.tombstone(id, revision).await?;
+                if let Some(trouble) = tombstone_trouble((place, key), (id, revision), found, known) {
+                    self.conclude(trouble).await?;
                 }
-                let found =
-                    place.read(&key, TOMBSTONE_BYTES_MAX).await?.and_then(|bytes| Tombstone::from_bytes(&bytes));
-                let mend = match found.filter(|found| (found.id, found.revision) == (id, revision)) {
-                    Some(tombstone) => Mend::Record(vec![Entry::Tombstone(Box::new(tombstone))]),
-                    None => Mend::Nothing,
-                };
-                let detail = "a purge that the database does not know";
-                self.conclude(Trouble::new(FindingKind::RowDiffers, Some(&key), Some(id), detail, mend)).await?;
             }
         }
         let mut after = None;
@@ -328,6 +323,34 @@ impl Run<'_> {
         self.summary.repaired += u64::from(mended);
         self.summary.lost += u64::from(trouble.lost);
         (self.report)(trouble.finding);
+    }
+}
+
+/// What is wrong with a tombstone on a store, against what the ledger has of it. One that can't be read still counts.
+fn tombstone_trouble(
+    at: (usize, Key),
+    (id, revision): (FileId, Option<u64>),
+    found: Option<Tombstone>,
+    known: Option<Tombstone>,
+) -> Option<Trouble> {
+    let key = at.1.clone();
+    let trouble = |kind, detail, mend| Some(Trouble::new(kind, Some(&key), Some(id), detail, mend));
+    match (found, known) {
+        (Some(_), Some(_)) => None,
+        (Some(found), None) => {
+            let mend = Mend::Record(vec![Entry::Tombstone(Box::new(found))]);
+            trouble(FindingKind::RowDiffers, "a purge that the database does not know", mend)
+        }
+        (None, known) => {
+            let whole = known.unwrap_or_else(|| bare_tombstone(id, revision));
+            let record = Mend::Record(vec![Entry::Tombstone(Box::new(whole.clone()))]);
+            let away = Mend::Both(Box::new([Mend::Quarantine(vec![at]), Mend::Bury(Box::new(whole))]));
+            trouble(
+                FindingKind::AttributesBroken,
+                "a tombstone that can't be read",
+                Mend::Both(Box::new([record, away])),
+            )
+        }
     }
 }
 

@@ -30,8 +30,6 @@ use tracing::warn;
 
 /// Objects that are read at once.
 const READS: usize = 32;
-/// Entries that the ledger takes in as one transaction.
-const GROUP: usize = 500;
 /// Tombstones list the keys of all revisions.
 const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
@@ -40,6 +38,9 @@ type Result<T, E = StartError> = std::result::Result<T, E>;
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
 /// Rebuilds `parts.ledger` (empty) from the stores. `older` is the ledger that it replaces, if it can be opened.
+///
+/// The caller sees to it that no other node works meanwhile, as by an exclusive lock: one that did would write by the older epoch, and
+/// is outranked or stops, but only once it looks.
 ///
 /// Every object that can't be read is reported by name, and every file without bytes; `Rebuilt::findings` counts them.
 ///
@@ -51,11 +52,10 @@ pub async fn rebuild(
     older: Option<Arc<dyn Ledger>>,
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
-    let _ = settings;
     let installation = Installation::read(&parts, older.as_deref()).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
-    let mut scan = installation.scan(&parts, epoch, report).await?;
+    let mut scan = installation.scan(&parts, settings.batch_max, epoch, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
         let above = next_epoch(scan.highest_epoch, &parts.environment);
@@ -73,7 +73,7 @@ pub async fn rebuild(
 pub async fn rehearse_rebuild(parts: Parts, report: &mut (dyn FnMut(Finding) + Send)) -> Result<Rebuilt> {
     let installation = Installation::read(&parts, None).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
-    Ok(installation.scan(&parts, epoch, report).await?.rebuilt)
+    Ok(installation.scan(&parts, Settings::default().batch_max, epoch, report).await?.rebuilt)
 }
 
 /// What the markers say together.
@@ -136,10 +136,12 @@ impl Installation {
         ledger.initialise(&identity).await.map_err(failed)
     }
 
-    async fn scan<'a>(&'a self, parts: &'a Parts, epoch: u64, report: Report<'a>) -> Result<Scan<'a>> {
+    /// Takes everything into `parts.ledger`, `group` entries in a transaction.
+    async fn scan<'a>(&'a self, parts: &'a Parts, group: usize, epoch: u64, report: Report<'a>) -> Result<Scan<'a>> {
         self.initialise(&*parts.ledger, epoch).await?;
         let rebuilt = Rebuilt { epoch, ..Rebuilt::default() };
-        let mut scan = Scan { places: &self.places, parts, report, rebuilt, highest_epoch: 0 };
+        let group = group.max(1);
+        let mut scan = Scan { places: &self.places, parts, group, report, rebuilt, highest_epoch: 0 };
         scan.tombstones().await?;
         scan.sealed::<Bucket>(&layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
         scan.sealed::<User>(&layout::accounts(), |user| Entry::User(Box::new(user))).await?;
@@ -162,6 +164,7 @@ impl Installation {
 struct Scan<'a> {
     places: &'a [Place],
     parts: &'a Parts,
+    group: usize,
     report: Report<'a>,
     rebuilt: Rebuilt,
     highest_epoch: u64,
@@ -178,7 +181,7 @@ impl Scan<'_> {
     /// A tombstone is absolute: one that can't be read still tells by its name what it covers.
     async fn tombstones(&mut self) -> Result<()> {
         for place in self.places {
-            let mut read = objects(place, layout::tombstones(), TOMBSTONE_BYTES_MAX, |_| true).ready_chunks(GROUP);
+            let mut read = objects(place, layout::tombstones(), TOMBSTONE_BYTES_MAX, |_| true).ready_chunks(self.group);
             while let Some(group) = read.next().await {
                 let mut records = vec![];
                 for object in group {
@@ -228,7 +231,7 @@ impl Scan<'_> {
         let keys = place.store.list(options).map_ok(|listed| listed.object.key);
         let keys = keys.try_filter(|key| std::future::ready(holds_attributes(key)));
         let sightings = keys.map_ok(|key| sight(places, place, key)).try_buffer_unordered(READS);
-        let mut groups = std::pin::pin!(sightings.try_chunks(GROUP));
+        let mut groups = std::pin::pin!(sightings.try_chunks(self.group));
         while let Some(group) = groups.next().await {
             let group = group.map_err(|broken| failed(broken.1))?;
             self.take(place, group, adopted).await?;
@@ -383,7 +386,7 @@ pub(crate) fn buried(key: &Key) -> Option<(FileId, Option<u64>)> {
 }
 
 /// A tombstone of which only the name is left.
-fn bare_tombstone(id: FileId, revision: Option<u64>) -> Tombstone {
+pub(crate) fn bare_tombstone(id: FileId, revision: Option<u64>) -> Tombstone {
     Tombstone {
         larder: 1,
         id,

@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// Settles all that dead nodes have staged on one place.
-    pub(crate) async fn settle_leftovers(&self, place: usize, recovered: &mut Recovered) {
+    pub(crate) async fn settle_leftovers(self: &Arc<Self>, place: usize, recovered: &mut Recovered) {
         let Some(staging) = self.places[place].store.staging() else { return };
         let leftovers = match staging.leftovers().await {
             Ok(leftovers) => leftovers,
@@ -64,9 +64,21 @@ impl Node {
                 Err(error) => {
                     warn!(op = %leftover.op, store = %self.places[place].name, %error, "a leftover must wait");
                     recovered.waiting += 1;
+                    if error.is_temporary() {
+                        self.settle_leftover_later(place, leftover);
+                    }
                 }
             }
         }
+    }
+
+    /// A store gives each leftover to one node only, once: who took it tries until it is settled.
+    fn settle_leftover_later(self: &Arc<Self>, place: usize, leftover: Leftover) {
+        let (node, leftover) = (self.clone(), Arc::new(leftover));
+        self.settle_until_done(move || {
+            let (node, leftover) = (node.clone(), leftover.clone());
+            async move { node.settle_leftover(place, &leftover).await.map(drop) }
+        });
     }
 
     /// Attributes are staged durably before anything is published: a leftover without readable ones never was.

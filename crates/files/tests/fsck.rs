@@ -223,6 +223,16 @@ async fn a_purge_that_the_database_forgot_or_the_store_lost_is_told() {
 }
 
 #[tokio::test]
+async fn a_damaged_tombstone_is_written_again() {
+    let (larder, files, victim) = furnished().await;
+    files.purge(&local(), victim.id, None).await.unwrap();
+    let tombstone = larder.ledger.tombstone(victim.id, None).await.unwrap().unwrap();
+    larder.disk.damage(&tombstone.key(), "rot");
+    found_and_mended(&larder, &files, &[Kind::AttributesBroken]).await;
+    assert_eq!(larder.bytes_at(&tombstone.key()).unwrap(), tombstone.to_bytes());
+}
+
+#[tokio::test]
 async fn a_claim_of_a_dead_node_is_an_open_intent() {
     let (larder, files, victim) = furnished().await;
     let dead = NodeId::new("dead").unwrap();

@@ -60,7 +60,7 @@ async fn an_upload_that_died_before_its_attributes_were_published_leaves_nothing
         let pair = stage(&dying, &new, "content").await;
         if bytes_published {
             // As a power cut between the two leaves it.
-            dying.publish(&[pair.clone()]).await.remove(0).unwrap();
+            dying.publish(std::slice::from_ref(&pair)).await.remove(0).unwrap();
             dying.delete(&pair.attributes).await.unwrap();
         }
         larder.disk.kill(&dying.node());
