@@ -62,7 +62,7 @@ impl Root {
             opened => opened?,
         };
         let identity = identity(&rustix::fs::fstat(&fd)?);
-        let mut root = Self { fd, place, identity, openat2, chmod: false };
+        let mut root = Self { fd, place, identity, openat2, chmod: umask_takes_from_owner() };
         if openat2 && matches!(root.dir(""), Err(Errno::NOSYS | Errno::PERM)) {
             root.openat2 = false;
         }
@@ -167,6 +167,14 @@ impl Root {
         }
         Err(Errno::AGAIN)
     }
+}
+
+/// Whether the umask would make files and folders that their own owner can't use. To ask the kernel itself would be to set it.
+fn umask_takes_from_owner() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    // Where it is not said, it is better to set a mode once too often.
+    umask.is_none_or(|umask| umask & 0o700 != 0)
 }
 
 /// What openat2 does, where there is none: each folder on the way is opened for itself and never through a symbolic link.

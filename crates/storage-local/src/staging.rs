@@ -241,12 +241,13 @@ impl Batch<'_> {
         Ok(&self.open[folder])
     }
 
-    /// Takes back the bytes of a pair whose attributes failed. Its folder stays on the list, so that no neighbour's sync can make
-    /// the name durable behind our back.
-    fn undo(&self, pair: &Pair) {
+    /// Takes back the bytes of a pair whose attributes failed. The folder is synced with the others all the same: a neighbour's sync
+    /// may have made the name durable already.
+    fn undo(&mut self, pair: &Pair) {
         let path = path::of_key(&pair.bytes);
         let (folder, name) = path::split(&path);
         let (Some(dir), Ok(node)) = (self.open.get(folder), self.inner.node()) else { return };
+        self.changed.insert(folder.to_owned());
         let staged = part_name(&pair.op, Part::Bytes);
         let undone = match self.inner.publish_by {
             PublishBy::Link => unlink(dir, name),

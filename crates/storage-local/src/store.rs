@@ -284,6 +284,11 @@ impl Inner {
         Ok(file)
     }
 
+    /// Opens an object without a hop, if nothing has to be waited for: not a disk, and not another machine.
+    fn cached(&self, key: &Key) -> Option<OwnedFd> {
+        if self.is_network { None } else { self.root.file_cached(&path::of_key(key)) }
+    }
+
     /// Opens an object.
     fn open_object(&self, key: &Key) -> Outcome<Opened> {
         let file = self.root.file(&path::of_key(key)).map_err(Fault::read);
@@ -508,8 +513,7 @@ impl Store for LocalStore {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
         let get = async {
             // What the kernel has at hand costs less here than a hop to another thread.
-            let cached = self.inner.root.file_cached(&path::of_key(key));
-            let (opened, range, bytes) = match cached {
+            let (opened, range, bytes) = match self.inner.cached(key) {
                 Some(file) => {
                     let opened = Opened::new(file, key)?;
                     let range = opened.select(&options)?;
@@ -534,7 +538,7 @@ impl Store for LocalStore {
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let head = async {
-            if let Some(file) = self.inner.root.file_cached(&path::of_key(key)) {
+            if let Some(file) = self.inner.cached(key) {
                 return Ok(Opened::new(file, key)?.meta);
             }
             let (inner, key) = (self.inner.clone(), key.clone());

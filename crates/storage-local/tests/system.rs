@@ -192,6 +192,21 @@ async fn a_killed_process_is_found_dead_by_its_lock_and_settled_by_the_next() {
 }
 
 #[test]
+fn whatever_the_umask_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    for umask in ["000", "077", "777"] {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("objects");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!(r#"umask {umask}; exec "$0" "$@""#)]);
+        assert_eq!(run("upload", &root, shell), ["opened", "ok"]);
+        let modes = ["", "a", "a/b", "a/b/1.bin", "a/b/1.bin.attr.json", ".larder/staging"]
+            .map(|path| std::fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777);
+        assert_eq!(modes, [0o700, 0o700, 0o700, 0o600, 0o600, 0o700], "umask {umask}");
+    }
+}
+
+#[test]
 fn too_few_descriptors_are_a_passing_outage() {
     let place = tempfile::tempdir().unwrap();
     assert_eq!(run("few descriptors", place.path(), Command::new("self")), ["ok"]);
