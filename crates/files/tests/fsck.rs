@@ -4,11 +4,13 @@
 mod common;
 
 use common::*;
+use futures_util::future::join_all;
 use larder_files::{
     Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
     ledger::{Entry, Purpose, Record},
 };
-use larder_storage_core::{Key, NodeId, OpId, Part, PutOptions, Staging, Store};
+use larder_storage_core::{Key, MemoryOptions, NodeId, OpId, Part, PutOptions, Staging, Store};
+use std::sync::Arc;
 
 const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
 const VERIFY: FsckOptions = FsckOptions { verify: true, repair: false };
@@ -280,19 +282,37 @@ async fn what_is_not_ours_is_reported_and_left_and_does_not_count() {
 
 #[tokio::test]
 async fn uploads_and_changes_in_flight_are_no_findings() {
-    let (_larder, files, victim) = furnished().await;
-    for round in 0..20 {
-        let (name, second) = (format!("a{round}"), format!("b{round}"));
-        let patch = Patch { name: Some(name.clone()), ..Patch::default() };
-        let busy = async {
-            put(&files, &name).await;
-            files.update(&local(), victim.id, patch, None).await.unwrap();
-            let purged = put(&files, &second).await.attributes.id;
-            files.purge(&local(), purged, None).await.unwrap();
-        };
-        let ((_, findings), ()) = futures_util::join!(fsck(&files, VERIFY), busy);
-        assert_eq!(findings, [], "round {round}");
-    }
+    let larder =
+        Larder::over(MemoryOptions { steps: Some(Arc::new(Slow::default())), ..MemoryOptions::with_staging() });
+    let (files, _) = larder.start().await;
+    let victims = join_all((0..4).map(|n| put_owned(&files, format!("victim {n}")))).await;
+    let busy = join_all((0..12).map(|worker| {
+        let (files, victim) = (files.clone(), victims[worker % 4].attributes.id);
+        async move {
+            for round in 0..6 {
+                put_owned(&files, format!("kept {worker} {round}")).await;
+                let patch = Patch { name: Some(format!("v {worker} {round}")), ..Patch::default() };
+                // Others may hold the claim for longer than virtual time lets anybody wait.
+                drop(files.update(&local(), victim, patch, None).await);
+                let purged = put_owned(&files, format!("purged {worker} {round}")).await.attributes.id;
+                replace(&files, purged, "second").await;
+                files.purge(&local(), purged, None).await.unwrap();
+            }
+        }
+    }));
+    let checks = async {
+        for round in 0..6 {
+            let (_, findings) = fsck(&files, VERIFY).await;
+            assert_eq!(findings, [], "round {round}");
+        }
+    };
+    futures_util::join!(busy, checks);
+    let (summary, findings) = fsck(&files, VERIFY).await;
+    assert_eq!((summary.files, findings), (4 + 12 * 6, vec![]));
+}
+
+async fn put_owned(files: &Files, name: String) -> larder_files::File {
+    put(files, &name).await
 }
 
 #[tokio::test]

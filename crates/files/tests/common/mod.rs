@@ -7,7 +7,7 @@ use larder_files::{
     Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Secrets, Settings, Spawn, StoreMode, StoreName, Timestamp,
     ledger::MemoryLedger,
 };
-use larder_storage_core::{Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Store};
+use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Steps, Store};
 use std::{
     sync::{
         Arc,
@@ -34,7 +34,14 @@ impl Clock for World {
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
         self.millis.fetch_add(span.as_millis() as u64, Ordering::SeqCst);
-        tokio::task::yield_now().boxed()
+        // Others go on meanwhile, a step for each millisecond.
+        let turns = span.as_millis().min(500);
+        async move {
+            for _ in 0..=turns {
+                tokio::task::yield_now().await;
+            }
+        }
+        .boxed()
     }
 }
 
@@ -45,6 +52,23 @@ impl Entropy for World {
             x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+/// A disk whose every step takes some turns of the runtime, so that others come between any two.
+#[derive(Debug, Default)]
+pub(crate) struct Slow(AtomicU64);
+
+impl Steps for Slow {
+    fn step<'a>(&'a self, _: &'a NodeId, _: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let turns = self.0.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
+        async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
 
