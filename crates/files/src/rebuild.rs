@@ -348,13 +348,8 @@ fn objects(
     let keys = place.store.list(ListOptions::below(folder)).map_ok(|listed| listed.object.key);
     let keys = keys.try_filter(move |key| std::future::ready(wanted(key)));
     let read = keys.map_ok(move |key| async move {
-        match place.read(&key, max).await {
-            Ok(bytes) => Ok((key, bytes)),
-            Err(_) => match place.read(&key, max).await {
-                Ok(bytes) => Ok((key, bytes)),
-                Err(_) => place.confirm().await.map(|()| (key, None)),
-            },
-        }
+        let bytes = place.insist(|| place.read(&key, max)).await?;
+        Ok((key, bytes.unwrap_or_default()))
     });
     Box::pin(read.try_buffer_unordered(READS))
 }
@@ -362,13 +357,7 @@ fn objects(
 impl Place {
     /// As [`Place::size_of`], but an object that can't be looked at while the store shows itself counts as absent.
     async fn size_if_readable(&self, key: &Key) -> core::Result<Option<u64>> {
-        match self.size_of(key).await {
-            Ok(size) => Ok(size),
-            Err(_) => match self.size_of(key).await {
-                Ok(size) => Ok(size),
-                Err(_) => self.confirm().await.map(|()| None),
-            },
-        }
+        Ok(self.insist(|| self.size_of(key)).await?.unwrap_or_default())
     }
 }
 

@@ -72,22 +72,36 @@ impl Place {
         }
     }
 
+    /// Asks twice, and after each failure whether the store still shows itself: where it does not, that is an outage and an error; where
+    /// it does, one object can't be had, and the inner error says why.
+    pub(crate) async fn insist<T, F>(&self, ask: impl Fn() -> F) -> core::Result<core::Result<T>>
+    where
+        F: Future<Output = core::Result<T>>,
+    {
+        let first = ask().await;
+        if first.is_ok() {
+            return Ok(first);
+        }
+        self.confirm().await?;
+        let second = ask().await;
+        if second.is_err() {
+            self.confirm().await?;
+        }
+        Ok(second)
+    }
+
     /// Attributes under their own key or as an overlay. What can't be read as such is read twice before it is called broken; so is
     /// what the store can't give while it shows itself: one bad sector is no outage.
     pub(crate) async fn attributes_at(&self, key: &Key) -> core::Result<Reading> {
-        match self.attributes_once(key).await {
-            Ok(Reading::Broken(_)) => {}
-            Err(error) if error.kind() == &ErrorKind::Timeout => return Err(error),
-            Err(_) => self.confirm().await?,
-            good => return good,
+        if let good @ (Reading::Valid(_) | Reading::Absent) = self.attributes_or_why(key).await? {
+            return Ok(good);
         }
-        match self.attributes_once(key).await {
-            Err(error) => {
-                self.confirm().await?;
-                Ok(Reading::Broken(error.to_string()))
-            }
-            reading => reading,
-        }
+        self.attributes_or_why(key).await
+    }
+
+    async fn attributes_or_why(&self, key: &Key) -> core::Result<Reading> {
+        let reading = self.insist(|| self.attributes_once(key)).await?;
+        Ok(reading.unwrap_or_else(|error| Reading::Broken(chain(&error))))
     }
 
     async fn attributes_once(&self, key: &Key) -> core::Result<Reading> {

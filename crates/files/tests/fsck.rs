@@ -281,6 +281,32 @@ async fn what_is_not_ours_is_reported_and_left_and_does_not_count() {
 }
 
 #[tokio::test]
+async fn an_outage_at_any_read_is_never_taken_for_an_absence() {
+    for count in [1, 2, 3, 1_000_000] {
+        let outage = Arc::new(Outage::default());
+        let larder = Larder::over(MemoryOptions { steps: Some(outage.clone()), ..MemoryOptions::with_staging() });
+        let (files, _) = larder.start().await;
+        let first = put(&files, "first").await.attributes;
+        replace(&files, first.id, "second").await;
+        let purged = put(&files, "purged").await.attributes.id;
+        files.purge(&local(), purged, None).await.unwrap();
+        let before = (dump(&files).await, larder.objects());
+        for after in 0.. {
+            outage.plan(after, count);
+            let mut findings = vec![];
+            let result = files.fsck(REPAIR, &mut |finding| findings.push(finding)).await;
+            let begun = outage.end();
+            assert_eq!(findings, [], "read {after} of {count}");
+            assert!(begun || result.is_ok());
+            if !begun {
+                break;
+            }
+        }
+        assert_eq!((dump(&files).await, larder.objects()), before);
+    }
+}
+
+#[tokio::test]
 async fn uploads_and_changes_in_flight_are_no_findings() {
     let larder =
         Larder::over(MemoryOptions { steps: Some(Arc::new(Slow::default())), ..MemoryOptions::with_staging() });

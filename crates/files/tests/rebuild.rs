@@ -5,14 +5,19 @@ mod common;
 
 use common::*;
 use larder_files::{
-    Attributes, FindingKind, Ledger, Patch, Role, Secrets, Settings, StartError, UserName, canonical, ledger::FileQuery,
+    Attributes, FindingKind, Ledger, Patch, Role, Secrets, Settings, StartError, UserName, canonical,
+    ledger::{FileQuery, MemoryLedger},
 };
-use larder_storage_core::{Key, PutOptions, Store};
+use larder_storage_core::{Key, MemoryOptions, PutOptions, Store};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// An installation with a little of everything.
 async fn furnished() -> (Larder, larder_files::Files) {
-    let larder = Larder::new();
+    furnish(Larder::new()).await
+}
+
+async fn furnish(larder: Larder) -> (Larder, larder_files::Files) {
     let (files, _) = larder.start().await;
     files.add_user(UserName::new("ivanov").unwrap(), Role::User, Some("$argon2id$hash".into())).await.unwrap();
     for name in ["one", "two", "three", "four"] {
@@ -40,6 +45,7 @@ async fn a_dump_is_the_same_before_and_after_a_rebuild() {
     assert_eq!(dump(&files).await, before);
     let counts = (rebuilt.files, rebuilt.revisions, rebuilt.users, rebuilt.buckets, rebuilt.tombstones);
     assert_eq!(counts, (7, 8, 1, 3, 1));
+    assert!(!before.concat().contains("argon2id"), "a dump shows no password's hash");
     assert!(before.is_sorted_by_key(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].to_string()));
 }
 
@@ -140,8 +146,8 @@ async fn each_kind_of_damaged_attributes_is_reported_by_name_and_all_the_rest_co
         let sidecar = victim.attributes.sidecar();
         assert!(larder.disk.damage(&sidecar, damaged));
         let mut findings = vec![];
-        let fresh = larder_files::ledger::MemoryLedger::new();
-        let parts = larder.parts(std::sync::Arc::new(larder.store()), fresh.clone());
+        let fresh = MemoryLedger::new();
+        let parts = larder.parts(Arc::new(larder.store()), fresh.clone());
         let report = &mut |finding| findings.push(finding);
         let rebuilt = larder_files::rehearse_rebuild(parts, report).await.unwrap();
         assert_eq!(kinds(&findings), [FindingKind::AttributesBroken], "{what}");
@@ -174,7 +180,7 @@ async fn all_damages_at_once_cost_only_the_damaged() {
 async fn a_rehearsal_changes_nothing_on_the_stores() {
     let (larder, _files) = furnished().await;
     let before = larder.objects();
-    let parts = larder.parts(std::sync::Arc::new(larder.store()), larder_files::ledger::MemoryLedger::new());
+    let parts = larder.parts(Arc::new(larder.store()), MemoryLedger::new());
     let rebuilt = larder_files::rehearse_rebuild(parts, &mut |_| {}).await.unwrap();
     assert_eq!(rebuilt.files, 7);
     assert_eq!(larder.objects(), before);
@@ -184,13 +190,13 @@ async fn a_rehearsal_changes_nothing_on_the_stores() {
 async fn other_secrets_and_a_missing_store_refuse_a_rebuild_and_change_nothing() {
     let (larder, _files) = furnished().await;
     let before = larder.objects();
-    let fresh = larder_files::ledger::MemoryLedger::new;
-    let mut parts = larder.parts(std::sync::Arc::new(larder.store()), fresh());
+    let fresh = MemoryLedger::new;
+    let mut parts = larder.parts(Arc::new(larder.store()), fresh());
     parts.secrets = Secrets::new([8; 32]);
     let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, StartError::WrongSecrets), "{error}");
     let empty = Larder::new();
-    let parts = larder.parts(std::sync::Arc::new(empty.store()), fresh());
+    let parts = larder.parts(Arc::new(empty.store()), fresh());
     let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, StartError::Configuration(_)), "{error}");
     assert_eq!(larder.objects(), before);
@@ -205,4 +211,27 @@ async fn a_file_whose_bytes_are_gone_comes_back_without_a_copy_and_is_reported()
     let (_, findings) = larder.rebuild().await;
     assert_eq!(kinds(&findings), [FindingKind::BytesMissing]);
     assert_eq!(larder.ledger.file(file.id).await.unwrap().unwrap().copies, []);
+}
+
+#[tokio::test]
+async fn an_outage_at_any_read_never_makes_a_rebuild_that_lacks_something() {
+    for count in [1, 2, 3, 1_000_000] {
+        let outage = Arc::new(Outage::default());
+        let options = MemoryOptions { steps: Some(outage.clone()), ..MemoryOptions::with_staging() };
+        let (larder, _files) = furnish(Larder::over(options)).await;
+        for after in 0.. {
+            outage.plan(after, count);
+            let mut findings = vec![];
+            let parts = larder.parts(Arc::new(larder.store()), MemoryLedger::new());
+            let result = larder_files::rehearse_rebuild(parts, &mut |finding| findings.push(finding)).await;
+            let begun = outage.end();
+            match result {
+                Ok(rebuilt) => assert_eq!((rebuilt.files, rebuilt.revisions, findings), (7, 8, vec![]), "read {after}"),
+                Err(error) => assert!(begun && matches!(error, StartError::Failed(_)), "read {after}: {error}"),
+            }
+            if !begun {
+                break;
+            }
+        }
+    }
 }

@@ -70,18 +70,10 @@ impl Check<'_> {
 
     /// A bad read is read twice before it counts, and an outage is no loss.
     async fn bytes(&self, place: usize, revision: &RevisionRow, hashed: bool) -> Result<Bytes> {
-        let first = self.bytes_once(place, revision, hashed).await;
-        match first {
-            Ok(good @ (Bytes::Good | Bytes::Absent)) => return Ok(good),
-            Ok(_) => {}
-            Err(_) => self.node.places[place].confirm().await?,
-        }
-        match self.bytes_once(place, revision, hashed).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => {
-                self.node.places[place].confirm().await?;
-                Ok(Bytes::Unreadable(error.to_string()))
-            }
+        let look = || self.node.places[place].insist(|| self.bytes_once(place, revision, hashed));
+        match look().await? {
+            Ok(good @ (Bytes::Good | Bytes::Absent)) => Ok(good),
+            _ => Ok(look().await?.unwrap_or_else(|error| Bytes::Unreadable(crate::truth::chain(&error)))),
         }
     }
 
@@ -352,7 +344,12 @@ impl Check<'_> {
         pair: Vec<(usize, Key)>,
         found: &Attributes,
     ) -> Result<Vec<Trouble>> {
-        let id = Some(found.id);
+        let (id, is_overlay) = (Some(found.id), layout::overlays().contains(key));
+        let revision = self.node.ledger.revision(found.id, found.revision).await?;
+        if !is_overlay && revision.as_ref().is_some_and(|revision| revision.key == found.key) {
+            // What lies beside the bytes of a known revision was held against the row when the rows were walked.
+            return Ok(vec![]);
+        }
         if self.node.is_purged(found).await? {
             // A store that takes no changes keeps what was purged, and nobody can read it.
             let kept = !self.node.places[place].mode.changes();
@@ -361,8 +358,7 @@ impl Check<'_> {
             return Ok(if kept { vec![] } else { vec![trouble] });
         }
         let row = self.node.ledger.file(found.id).await?;
-        let revision = self.node.ledger.revision(found.id, found.revision).await?;
-        let (rank, is_overlay) = (found.rank(), layout::overlays().contains(key));
+        let rank = found.rank();
         if let Some(row) = &row
             && let Some(trouble) = self.overlay_conflicts(place, key, found, row)
         {
@@ -371,8 +367,6 @@ impl Check<'_> {
         let news = match (&row, &revision) {
             (None, _) => Some("a file that has no row"),
             (Some(_), None) => Some("a revision that has no row"),
-            // What lies beside the bytes of a known revision was held against the row when the rows were walked.
-            (Some(_), Some(revision)) if revision.key == found.key && !is_overlay => None,
             (Some(row), _) if rank > row.attributes.rank() => Some("attributes above the row's"),
             _ => None,
         };

@@ -72,6 +72,44 @@ impl Steps for Slow {
     }
 }
 
+/// A disk whose reads fail from the `from`-th on, `count` of them; by default none does.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    reads: AtomicU64,
+    from: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self { reads: AtomicU64::new(0), from: AtomicU64::new(u64::MAX), count: AtomicU64::new(0) }
+    }
+}
+
+impl Outage {
+    /// Plans the next outage: behind `after` reads from now.
+    pub(crate) fn plan(&self, after: u64, count: u64) {
+        self.from.store(self.reads.load(Ordering::SeqCst) + after, Ordering::SeqCst);
+        self.count.store(count, Ordering::SeqCst);
+    }
+
+    /// Ends it; says whether it had begun.
+    pub(crate) fn end(&self) -> bool {
+        let from = self.from.swap(u64::MAX, Ordering::SeqCst);
+        self.reads.load(Ordering::SeqCst) > from
+    }
+}
+
+impl Steps for Outage {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let fails = matches!(name, "get" | "head" | "list.item") && {
+            let (read, from) = (self.reads.fetch_add(1, Ordering::SeqCst), self.from.load(Ordering::SeqCst));
+            read >= from && read - from < self.count.load(Ordering::SeqCst)
+        };
+        std::future::ready(if fails { Err(ErrorKind::Unavailable) } else { Ok(()) }).boxed()
+    }
+}
+
 /// Tasks of the test's own runtime.
 #[derive(Debug)]
 pub(crate) struct Tasks;
