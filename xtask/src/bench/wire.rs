@@ -51,18 +51,14 @@ pub(crate) fn status(head: &[u8]) -> u16 {
     head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// Appends a request's head.
+/// Appends a request's head; an empty token is none.
 pub(crate) fn put_head(out: &mut Vec<u8>, method: &str, path: &str, token: &str, body: u64) {
     // The length is said even of nothing: a `POST` without it is refused by careful servers.
     let length = if method == "GET" { String::new() } else { format!("Content-Length: {body}\r\n") };
     let kind = if path.ends_with("/login") { "application/json" } else { "application/octet-stream" };
-    out.extend_from_slice(
-        format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: {kind}\r\n{length}\r\n"
-        )
-        .as_bytes(),
-    );
+    let caller = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{caller}Content-Type: {kind}\r\n{length}\r\n");
+    out.extend_from_slice(head.as_bytes());
 }
 
 /// The content of every big body: one block of noise, over and over.
@@ -230,6 +226,13 @@ mod tests {
     fn a_body_of_unknown_length_is_refused() {
         assert!(Head::parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
         assert!(Head::parse(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn a_caller_without_a_token_sends_none() {
+        let mut head = Vec::new();
+        put_head(&mut head, "GET", "/health/ready", "", 0);
+        assert!(!String::from_utf8(head).unwrap().contains("Authorization"));
     }
 
     #[test]
