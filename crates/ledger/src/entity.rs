@@ -1,6 +1,5 @@
 //! The tables. Numbers that count are `i64` (checked when they come in), instants are milliseconds since 1970, a CRC is its 64
 //! bits as they are, ids are 16 bytes so that they sort as ids do.
-#![allow(unreachable_pub, reason = "sea-orm's derived types must be as public as it says")]
 
 #![expect(unreachable_pub, reason = "the derives of sea-orm make traits of these types that are public")]
 

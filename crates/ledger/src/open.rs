@@ -325,3 +325,21 @@ pub(crate) const READ_ONLY: i32 = 8;
 pub(crate) const IO: i32 = 10;
 pub(crate) const FULL: i32 = 13;
 pub(crate) const CANNOT_OPEN: i32 = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Connection;
+
+    #[tokio::test]
+    async fn the_defaults_of_sqlite_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("db")).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let refused = Durability::of(&mut connection).await.unwrap().check();
+        assert_eq!(refused, Err("journal_mode is `delete`, synchronous is 2".into()));
+        let weaker = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+        let mut connection = SqliteConnection::connect_with(&weaker).await.unwrap();
+        assert!(Durability::of(&mut connection).await.unwrap().check().is_err());
+    }
+}

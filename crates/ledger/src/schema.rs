@@ -33,7 +33,6 @@ impl MigrationName for First {
 
 #[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
 #[async_trait::async_trait]
-#[allow(elided_lifetimes_in_paths, reason = "the trait's own signature, which async_trait makes early-bound")]
 impl MigrationTrait for First {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in tables() {

@@ -51,7 +51,13 @@ impl SqliteLedger {
             open::refused_by(&place, &error, text.into())
         };
         let pool = open::writer(&place).await.map_err(refused)?;
-        let epoch = open::migrate(&place, &pool).await?;
+        let epoch = match open::migrate(&place, &pool).await {
+            Ok(epoch) => epoch,
+            Err(refused) => {
+                pool.close().await;
+                return Err(refused);
+            }
+        };
         let readers = open::readers(&place, READERS);
         let orm = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone());
         let writer = Writer::start(place.clone(), pool, epoch);
@@ -68,13 +74,11 @@ impl SqliteLedger {
         Durability::of(&mut connection).await.map_err(unavailable)
     }
 
-    /// Finishes what waits, writes the log back into the file and closes it. Clones of this handle must have gone: the writer
-    /// ends with the last of them.
+    /// Finishes what waits, writes the log back into the file and closes it, for every clone of this handle: their calls are
+    /// `Unavailable` from then on.
     pub async fn close(self) {
-        let Self { readers, writer, orm, .. } = self;
-        drop(orm);
-        readers.close().await;
-        writer.closed().await;
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
     /// Where the file lies.

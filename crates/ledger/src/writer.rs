@@ -13,7 +13,7 @@ use larder_files::ledger::LedgerError;
 use sea_orm::{DatabaseTransaction, DbErr, SqlxSqliteConnector, TransactionTrait};
 use sqlx::SqlitePool;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// How many members share one transaction, so that nobody waits long for it.
 const MEMBERS_MAX: usize = 1_024;
@@ -27,11 +27,12 @@ struct Job {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The way to the writer. The writer ends when the last one goes.
+/// The way to the writer. The writer ends when the last one goes, or by [`Writer::close`].
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     epoch: Epoch,
+    closing: Arc<Notify>,
     /// Closes when the writer has ended.
     ended: watch::Receiver<()>,
 }
@@ -60,8 +61,10 @@ impl Writer {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let epoch = Epoch(Arc::new(Mutex::new(epoch)));
         let (end, ended) = watch::channel(());
-        tokio::spawn(Task { place, pool: Some(pool), epoch: epoch.clone(), waiting, _end: end }.run());
-        Self { jobs, epoch, ended }
+        let closing = Arc::new(Notify::new());
+        let task = Task { place, pool: Some(pool), epoch: epoch.clone(), waiting, closing: closing.clone(), _end: end };
+        tokio::spawn(task.run());
+        Self { jobs, epoch, closing, ended }
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
@@ -80,11 +83,10 @@ impl Writer {
         })
     }
 
-    /// Gives up this way to the writer, and waits until the last one has gone, what waited is done and the file is closed.
-    pub(crate) async fn closed(self) {
-        let Self { jobs, mut ended, .. } = self;
-        drop(jobs);
-        while ended.changed().await.is_ok() {}
+    /// Lets no further call in, from any clone, and waits until what waited is done and the file is closed.
+    pub(crate) async fn close(mut self) {
+        self.closing.notify_one();
+        while self.ended.changed().await.is_ok() {}
     }
 }
 
@@ -93,18 +95,28 @@ struct Task {
     pool: Option<SqlitePool>,
     epoch: Epoch,
     waiting: mpsc::Receiver<Job>,
+    closing: Arc<Notify>,
     _end: watch::Sender<()>,
 }
 
 impl Task {
     async fn run(mut self) {
-        while let Some(first) = self.waiting.recv().await {
+        while let Some(first) = self.next().await {
             let group = self.group(first);
             self.serve(group).await;
         }
         if let Some(pool) = self.pool.take() {
             pool.close().await;
         }
+    }
+
+    async fn next(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            first = self.waiting.recv() => return first,
+            () = self.closing.notified() => self.waiting.close(),
+        }
+        self.waiting.recv().await
     }
 
     fn group(&mut self, first: Job) -> Vec<Job> {
