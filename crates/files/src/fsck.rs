@@ -59,8 +59,7 @@ impl Files {
         run.sealed::<Bucket>(layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
         run.objects(Prefix::all()).await?;
         run.objects(layout::overlays()).await?;
-        let bytes_verified = *check.verified.lock().expect("nothing panics while it holds this lock");
-        Ok(FsckSummary { bytes_verified, ..run.summary })
+        Ok(FsckSummary { bytes_verified: check.verified(), ..run.summary })
     }
 }
 
@@ -212,24 +211,26 @@ impl Run<'_> {
     /// Looks at the suspects again, after pauses. Those that are wrong each time are reported, and mended if that is wanted.
     async fn look_again(&mut self) -> Result<()> {
         let check = self.check;
-        let mut suspects = std::mem::take(&mut self.suspects);
+        let read_once = check.verified();
+        let (mut suspects, mut sure) = (std::mem::take(&mut self.suspects), vec![]);
         for pause in PAUSES {
             if suspects.is_empty() {
-                return Ok(());
+                break;
             }
             check.node.environment.clock.sleep(pause).await;
-            let looks = stream::iter(suspects).map(|suspect| async move {
-                let troubles = check.look(&suspect).await?;
-                Ok::<_, Error>((!troubles.is_empty()).then_some(suspect))
-            });
-            suspects = looks.buffered(AT_ONCE).try_filter_map(|found| async { Ok(found) }).try_collect().await?;
+            let looks = stream::iter(suspects)
+                .map(|suspect| async move { check.is_sure(&suspect).await.map(|is| (suspect, is)) });
+            let seen: Vec<(Suspect, Option<bool>)> = looks.buffered(AT_ONCE).try_collect().await?;
+            sure.extend(seen.iter().filter(|(_, is)| *is == Some(true)).map(|(suspect, _)| suspect.clone()));
+            suspects = seen.into_iter().filter(|(_, is)| *is == Some(false)).map(|(suspect, _)| suspect).collect();
         }
-        for suspect in suspects {
+        for suspect in sure.into_iter().chain(suspects) {
             // What was mended for one may have mended the next.
             for trouble in check.look(&suspect).await? {
                 self.conclude(trouble).await?;
             }
         }
+        *check.verified.lock().expect("nothing panics while it holds this lock") = read_once;
         Ok(())
     }
 
@@ -368,6 +369,19 @@ impl Check<'_> {
             Some(id) if self.is_claimed(id).await? => Ok(vec![]),
             _ => Ok(troubles),
         }
+    }
+
+    /// Whether no more looks are needed; `None` where it is right by now. Damaged bytes are never on their way to becoming right, and
+    /// each look reads them whole.
+    async fn is_sure(&self, suspect: &Suspect) -> Result<Option<bool>> {
+        let troubles = self.look(suspect).await?;
+        let damaged = |trouble: &Trouble| trouble.finding.kind == FindingKind::HashMismatch;
+        Ok((!troubles.is_empty()).then(|| troubles.iter().all(damaged)))
+    }
+
+    /// Bytes that were read and hashed.
+    fn verified(&self) -> u64 {
+        *self.verified.lock().expect("nothing panics while it holds this lock")
     }
 
     async fn is_claimed(&self, id: FileId) -> Result<bool> {

@@ -39,7 +39,7 @@ mod timestamp;
 mod tombstone;
 mod truth;
 
-pub use attributes::{Attributes, CreatedByKey, Rank, Sha256};
+pub use attributes::{Attributes, CreatedByKey, InvalidAttributes, Rank, Sha256};
 pub use caller::{Caller, Role};
 pub use canonical::canonical;
 pub use environment::{Clock, Entropy, Environment, Spawn};
