@@ -3,6 +3,7 @@
 
 use crate::{
     conditions::{self, Validators, Verdict, Wants},
+    deadline::Reader,
     digest,
     disposition::disposition,
     problem::{Code, Problem, unsatisfied},
@@ -48,7 +49,7 @@ pub(crate) async fn get(ask: Ask) -> Answer {
     };
     let api = ask.api.clone();
     let found = ask.api.run(async move { find(api, caller, request).await }).await?;
-    Ok(answer(&ask.api, found, attachment))
+    Ok(answer(&ask, found, attachment))
 }
 
 /// Whether `?disposition=` forces an attachment; `inline` is a wish that the type must allow.
@@ -186,25 +187,24 @@ fn broken_off(cause: larder_files::BodyError) -> Problem {
     }
 }
 
-fn answer(api: &Api, found: Found, attachment: bool) -> HttpResponse {
+fn answer(ask: &Ask, found: Found, attachment: bool) -> HttpResponse {
     let Found { selected, reply } = found;
     let (size, content_type) = (selected.size, selected.content_type.clone());
-    let runtime = &api.runtime;
     match reply {
         Reply::NotModified => head(StatusCode::NOT_MODIFIED, &selected, attachment).finish(),
         Reply::Head => head(StatusCode::OK, &selected, attachment).content_type(content_type).body(Announced(size)),
         Reply::Whole(opened) => {
-            send(head(StatusCode::OK, &selected, attachment).content_type(content_type), opened, runtime)
+            send(head(StatusCode::OK, &selected, attachment).content_type(content_type), opened, ask)
         }
         Reply::Part(range, opened) => {
             let mut head = head(StatusCode::PARTIAL_CONTENT, &selected, attachment);
             head.insert_header((header::CONTENT_RANGE, content_range(&range, size))).content_type(content_type);
-            send(&mut head, opened, runtime)
+            send(&mut head, opened, ask)
         }
         Reply::Parts(parts) => {
             let content_type = format!("multipart/byteranges; boundary={}", parts.boundary);
             let mut head = head(StatusCode::PARTIAL_CONTENT, &selected, attachment);
-            send(head.content_type(content_type), Opened::Stream(parts.stream, parts.size), runtime)
+            send(head.content_type(content_type), Opened::Stream(parts.stream, parts.size), ask)
         }
     }
 }
@@ -225,10 +225,13 @@ fn content_range(range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end - 1)
 }
 
-fn send(head: &mut HttpResponseBuilder, opened: Opened, runtime: &Handle) -> HttpResponse {
+fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpResponse {
     match opened {
         Opened::Bytes(bytes) => head.body(bytes),
-        Opened::Stream(stream, size) => head.body(Streamed { stream, size, runtime: runtime.clone() }),
+        Opened::Stream(stream, size) => {
+            let reader = Reader::new(ask.request.conn_data().cloned(), &ask.api.limits);
+            head.body(Streamed { stream, size, reader, runtime: ask.api.runtime.clone() })
+        }
     }
 }
 
@@ -281,6 +284,7 @@ impl Parts {
 struct Streamed {
     stream: ByteStream,
     size: u64,
+    reader: Reader,
     runtime: Handle,
 }
 
@@ -293,15 +297,23 @@ impl MessageBody for Streamed {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
         let this = &mut *self;
-        let _inside = this.runtime.enter();
-        this.stream.poll_next_unpin(cx).map(|next| {
-            next.map(|block| {
-                block.map_err(|error| {
-                    tracing::error!("content broke off: {error}");
-                    io::Error::other(error)
-                })
-            })
-        })
+        this.reader.asks();
+        let next = {
+            let _inside = this.runtime.enter();
+            this.stream.poll_next_unpin(cx)
+        };
+        match next {
+            Poll::Ready(Some(Ok(block))) => {
+                this.reader.is_given(block.len());
+                Poll::Ready(Some(Ok(block)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::error!("content broke off: {error}");
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! [`Incoming`]: a request's body, read under deadlines. A body that stands still, or is slower than the minimum rate once the
-//! grace has passed, ends its request with 408 and its connection. Only time spent waiting for the client counts.
+//! Deadlines against slow clients. [`Incoming`] is a request's body: one that stands still, or is slower than the minimum rate
+//! once the grace has passed, ends its request with 408 and its connection. [`Reader`] watches who takes an answer, by the same
+//! rule. Only time spent waiting for the client counts.
 
 use crate::{
     Limits,
@@ -13,13 +14,15 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::poll_fn};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    os::fd::OwnedFd,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 /// A request's body. The clones are one; it is held until the answer is out, because the server drains a body that was dropped
 /// unread, however long it is, and closes the connection of one that is held.
@@ -142,4 +145,62 @@ impl MessageBody for Held {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(cx)
     }
+}
+
+/// A second handle on a connection's socket: while an answer waits for its reader nothing of ours is polled, so the connection
+/// can only be ended from beside it.
+#[derive(Clone)]
+pub(crate) struct Connection(pub(crate) Arc<OwnedFd>);
+
+/// Ends the connection of a reader who does not take what was given within the time that its size allows.
+pub(crate) struct Reader {
+    connection: Option<Connection>,
+    grace: Duration,
+    rate_min: u64,
+    /// Until when the last block must be taken; `None` while the reader waits for us.
+    deadline: Rc<Cell<Option<Instant>>>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    pub(crate) fn new(connection: Option<Connection>, limits: &Limits) -> Self {
+        let (grace, rate_min) = (limits.body_grace, limits.body_rate_min.max(1));
+        Self { connection, grace, rate_min, deadline: Rc::default(), watch: None }
+    }
+
+    /// The reader has taken everything.
+    pub(crate) fn asks(&self) {
+        self.deadline.set(None);
+    }
+
+    /// The reader is given `bytes` more.
+    pub(crate) fn is_given(&mut self, bytes: usize) {
+        let allowed = Duration::from_secs_f64(bytes as f64 / self.rate_min as f64).max(self.grace);
+        self.deadline.set(Some(Instant::now() + allowed));
+        if let (None, Some(connection)) = (&self.watch, &self.connection) {
+            let watch = watch(connection.clone(), self.deadline.clone(), self.grace);
+            self.watch = Some(actix_web::rt::spawn(watch));
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+    }
+}
+
+async fn watch(connection: Connection, deadline: Rc<Cell<Option<Instant>>>, grace: Duration) {
+    loop {
+        let now = Instant::now();
+        match deadline.get() {
+            Some(until) if until <= now => break,
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => tokio::time::sleep_until(now + grace).await,
+        }
+    }
+    tracing::info!("a reader was too slow: its connection is cut");
+    let _ = rustix::net::shutdown(&*connection.0, rustix::net::Shutdown::Both);
 }

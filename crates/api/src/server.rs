@@ -3,6 +3,7 @@
 use crate::{
     Limits,
     callers::{Callers, InFlight},
+    deadline::Connection,
     envelope,
     password::Verifier,
     problem::Problem,
@@ -10,12 +11,13 @@ use crate::{
     throttle::Throttle,
     token::Tokens,
 };
-use actix_web::{App, HttpServer, dev, middleware::from_fn, rt::net::TcpStream, web};
+use actix_web::{App, HttpServer, dev, dev::Extensions, middleware::from_fn, rt::net::TcpStream, web};
 use larder_files::{Error, Files};
 use std::{
     any::Any,
     io,
     net::{SocketAddr, TcpListener},
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -133,7 +135,7 @@ impl Server {
             .client_disconnect_timeout(limits.linger.max(Limits::LINGER_MIN))
             .shutdown_timeout(limits.drain.as_secs())
             .disable_signals()
-            .on_connect(move |connection, _| cut_slow_readers(connection, patience))
+            .on_connect(move |connection, kept| watch_connection(connection, kept, patience))
             .listen(listener)?
             .run();
         Ok(Self { server, addr, api })
@@ -176,12 +178,16 @@ impl ServerHandle {
     }
 }
 
-/// Has the kernel end a connection whose peer takes nothing of what was sent for `patience`: while an answer waits for its
-/// reader, nothing of ours is polled that could.
-fn cut_slow_readers(connection: &dyn Any, patience: Duration) {
+/// Has the kernel end a connection whose peer takes nothing of what was sent for `patience`, and keeps a second handle for
+/// [`crate::deadline::Reader`], which cuts those who take too little.
+fn watch_connection(connection: &dyn Any, kept: &mut Extensions, patience: Duration) {
     let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
     let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, millis) {
         tracing::warn!("cannot set TCP_USER_TIMEOUT: {error}");
+    }
+    match connection.as_fd().try_clone_to_owned() {
+        Ok(socket) => drop(kept.insert(Connection(Arc::new(socket)))),
+        Err(error) => tracing::warn!("cannot watch a connection: {error}"),
     }
 }

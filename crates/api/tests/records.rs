@@ -1,5 +1,7 @@
 //! Records: described, changed, thrown away, brought back, purged and listed; by their owner, by another, by an admin.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Larder, Request};

@@ -1,5 +1,7 @@
 //! The server around the files: log-in, request ids, health, drain, limits on users, connections that stay.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Larder, form, read_answer};
@@ -166,4 +168,22 @@ fn a_drain_lets_an_upload_end_and_takes_nothing_new() {
     assert_eq!((answer.status, &answer.json()["size"]), (201, &json!(6)));
     larder.block_on(drain).unwrap();
     assert!(std::net::TcpStream::connect(larder.addr).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_reader_who_takes_too_little_is_cut_off() {
+    let grace = Duration::from_millis(100);
+    let larder = Larder::with(Limits { body_grace: grace, body_rate_min: u64::MAX, ..Limits::default() });
+    let size = 64 << 20;
+    let record = larder.put("large", &vec![7; size]);
+    let mut connection = larder.connect();
+    connection.write_all(&larder.ada(&format!("GET {}", record["url"].as_str().unwrap())).bytes()).unwrap();
+    read_head(&mut connection);
+    // Nothing tells a client that takes nothing of the cut: it has to stand still for longer than the grace.
+    std::thread::sleep(grace * 10);
+    let (mut taken, mut buffer) = (0, vec![0; 1 << 20]);
+    while let Ok(more @ 1..) = connection.read(&mut buffer) {
+        taken += more;
+    }
+    assert!(taken < size, "all of it came");
 }

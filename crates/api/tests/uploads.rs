@@ -1,5 +1,7 @@
 //! Uploads: raw and as a form, small and streamed, with digests, names, owners and idempotency keys.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Larder, form, noise, sha256};

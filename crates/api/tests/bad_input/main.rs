@@ -1,5 +1,7 @@
 //! Bad input, as tables: what is sent, and the status and code that it gets. After each row nothing that is stored has changed.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
