@@ -1,6 +1,7 @@
-//! `dump`: every row that a rebuild must bring back, as canonical JSON lines by kind, id and revision, so that two dumps are compared
-//! byte by byte. It holds a page of rows in memory, whatever the ledger holds. What a rebuild can't know is left out: states of
-//! copies and when they were verified, idempotency; of a password only its hash's hash is shown.
+//! `dump`: every row that a rebuild must bring back, as canonical JSON lines by kind, id and revision, so that two
+//! dumps are compared byte by byte. It holds a page of rows in memory, whatever the ledger holds. What a rebuild can't
+//! know is left out: states of copies and when they were verified, idempotency; of a password only its hash's hash is
+//! shown.
 
 use crate::{
     Bucket, Error, FileId, Files, Result, Sha256, StoreId, Tombstone, User, canonical,
@@ -17,7 +18,8 @@ const PAGE: usize = 1000;
 type Out<'a> = &'a mut (dyn FnMut(&str) -> std::io::Result<()> + Send);
 
 impl Files {
-    /// Writes every row that a rebuild must bring back: canonical JSON lines, without their ends, by kind, id and revision.
+    /// Writes every row that a rebuild must bring back: canonical JSON lines, without their ends, by kind, id and
+    /// revision.
     ///
     /// # Errors
     /// The ledger's; `Internal` with what `out` answers.

@@ -5,11 +5,13 @@
 //! 3. Tombstones and sealed records, both ways.
 //! 4. From the stores to the rows: every object.
 //!
-//! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at again, after
-//! pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what is reported is then mended:
-//! rows from the truth, attributes from rows under a claim, and what nobody wants goes to `.larder/quarantine/`, not away.
+//! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at
+//! again, after pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what
+//! is reported is then mended: rows from the truth, attributes from rows under a claim, and what nobody wants goes to
+//! `.larder/quarantine/`, not away.
 //!
-//! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already told of.
+//! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already
+//! told of.
 
 mod examine;
 mod mend;
@@ -43,8 +45,8 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
 impl Files {
-    /// Holds bytes, attributes and rows against each other, while others work, and tells each thing that is wrong. Costs two reads
-    /// of each object's description, with `verify` also one of all bytes.
+    /// Holds bytes, attributes and rows against each other, while others work, and tells each thing that is wrong.
+    /// Costs two reads of each object's description, with `verify` also one of all bytes.
     ///
     /// # Errors
     /// `StoreUnavailable` where a store is away, and the ledger's: what was reported until then stands.
@@ -208,7 +210,8 @@ impl Run<'_> {
         if self.suspects.len() >= SUSPECTS_MAX { self.look_again().await } else { Ok(()) }
     }
 
-    /// Looks at the suspects again, after pauses. Those that are wrong each time are reported, and mended if that is wanted.
+    /// Looks at the suspects again, after pauses. Those that are wrong each time are reported, and mended if that is
+    /// wanted.
     async fn look_again(&mut self) -> Result<()> {
         let check = self.check;
         let read_once = check.verified();
@@ -371,8 +374,8 @@ impl Check<'_> {
         }
     }
 
-    /// Whether no more looks are needed; `None` where it is right by now. Damaged bytes are never on their way to becoming right, and
-    /// each look reads them whole.
+    /// Whether no more looks are needed; `None` where it is right by now. Damaged bytes are never on their way to
+    /// becoming right, and each look reads them whole.
     async fn is_sure(&self, suspect: &Suspect) -> Result<Option<bool>> {
         let troubles = self.look(suspect).await?;
         let damaged = |trouble: &Trouble| trouble.finding.kind == FindingKind::HashMismatch;

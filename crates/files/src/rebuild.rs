@@ -1,13 +1,14 @@
-//! `rebuild`: the ledger from what lies on the stores, in constant memory. Everything is taken in by its rank, so order does not
-//! matter and a rebuild that was broken off is simply begun again.
+//! `rebuild`: the ledger from what lies on the stores, in constant memory. Everything is taken in by its rank, so order
+//! does not matter and a rebuild that was broken off is simply begun again.
 //!
 //! 1. The stores are checked against each other: one installation, the right secrets, every known store there.
-//! 2. The epoch is raised, in the older ledger and in every marker: whoever still writes by the older one is outranked or stops.
-//! 3. Tombstones, then users and buckets, then attributes beside bytes and as overlays, then the tombstones again: a purge that was
-//!    under way meanwhile wins.
+//! 2. The epoch is raised, in the older ledger and in every marker: whoever still writes by the older one is outranked
+//!    or stops.
+//! 3. Tombstones, then users and buckets, then attributes beside bytes and as overlays, then the tombstones again: a
+//!    purge that was under way meanwhile wins.
 //!
-//! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for what is
-//! away must not look absent.
+//! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for
+//! what is away must not look absent.
 
 use crate::{
     Attributes, Bucket, BucketId, FileId, Finding, FindingKind, Ledger, Parts, Rebuilt, Settings, StartError, StoreId,
@@ -39,8 +40,8 @@ type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
 /// Rebuilds `parts.ledger` (empty) from the stores. `older` is the ledger that it replaces, if it can be opened.
 ///
-/// The caller sees to it that no other node works meanwhile, as by an exclusive lock: one that did would write by the older epoch, and
-/// is outranked or stops, but only once it looks.
+/// The caller sees to it that no other node works meanwhile, as by an exclusive lock: one that did would write by the
+/// older epoch, and is outranked or stops, but only once it looks.
 ///
 /// Every object that can't be read is reported by name, and every file without bytes; `Rebuilt::findings` counts them.
 ///
@@ -324,7 +325,8 @@ impl Scan<'_> {
     }
 }
 
-/// Reads attributes, and looks on every place for the bytes that they describe: a copy whose own attributes are damaged counts too.
+/// Reads attributes, and looks on every place for the bytes that they describe: a copy whose own attributes are damaged
+/// counts too.
 async fn sight(places: &[Place], place: &Place, key: Key) -> core::Result<Sighting> {
     let reading = place.attributes_at(&key).await?;
     let mut copies = vec![];
@@ -338,7 +340,8 @@ async fn sight(places: &[Place], place: &Place, key: Key) -> core::Result<Sighti
     Ok(Sighting { key, reading, copies })
 }
 
-/// The objects below a folder of Larder's own, some at once; `None` for one that can't be read although the store shows itself.
+/// The objects below a folder of Larder's own, some at once; `None` for one that can't be read although the store shows
+/// itself.
 fn objects(
     place: &Place,
     folder: Prefix,

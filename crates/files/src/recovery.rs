@@ -1,10 +1,12 @@
-//! Recovery: settles what dead nodes left, on each store that stages and in the ledger. It may run at any time, beside live nodes and
-//! twice over: each step is decided by what lies on the stores, and the ledger takes in everything by its rank.
+//! Recovery: settles what dead nodes left, on each store that stages and in the ledger. It may run at any time, beside
+//! live nodes and twice over: each step is decided by what lies on the stores, and the ledger takes in everything by
+//! its rank.
 //!
-//! 1. **Leftovers** of each store. Attributes at their key with this id and revision: the commit point was reached, so the pair is
-//!    finished and indexed. Else the leftover's own bytes are withdrawn. A tombstone beats both. Then it is discarded.
-//! 2. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim ends. A purge is
-//!    carried out to its end.
+//! 1. **Leftovers** of each store. Attributes at their key with this id and revision: the commit point was reached, so
+//!    the pair is finished and indexed. Else the leftover's own bytes are withdrawn. A tombstone beats both. Then it is
+//!    discarded.
+//! 2. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim
+//!    ends. A purge is carried out to its end.
 //! 3. **Reservations** of the dead are given up, once nothing of step 1 may still settle them.
 //!
 //! What can't be settled now, because a store is away, waits: it is counted and logged, and never stops a start.
@@ -93,9 +95,9 @@ impl Node {
         Ok(Settled::Undone)
     }
 
-    /// Settles one operation by what lies at its attributes' key: a dead node's, or one of this node's own whose outcome is unknown
-    /// and none of whose calls is under way any more. Ends the claim `closes`; what was staged is discarded last. Says whether the
-    /// operation took effect.
+    /// Settles one operation by what lies at its attributes' key: a dead node's, or one of this node's own whose
+    /// outcome is unknown and none of whose calls is under way any more. Ends the claim `closes`; what was staged is
+    /// discarded last. Says whether the operation took effect.
     ///
     /// # Errors
     /// `StoreUnavailable` and the ledger's: nothing was decided, ask again.
@@ -120,7 +122,8 @@ impl Node {
         Ok(kept)
     }
 
-    /// The attributes at the pair's key, perhaps newer than the staged ones, if they are this revision's and no tombstone covers it.
+    /// The attributes at the pair's key, perhaps newer than the staged ones, if they are this revision's and no
+    /// tombstone covers it.
     async fn published(&self, place: usize, staged: &Attributes, pair: &Pair) -> Result<Option<Attributes>> {
         let reading = self.places[place].attributes_at(&pair.attributes).await?;
         if self.is_purged(staged).await? {
@@ -136,7 +139,8 @@ impl Node {
         }
     }
 
-    /// Makes a published pair whole and durable, then indexes it with its copy. Says whether it counts: no tombstone covers it.
+    /// Makes a published pair whole and durable, then indexes it with its copy. Says whether it counts: no tombstone
+    /// covers it.
     async fn finish(&self, place: usize, pair: &Pair, published: Attributes, closes: Option<u64>) -> Result<bool> {
         if let Some(staging) = self.places[place].store.staging() {
             match staging.finish(pair).await {
@@ -168,7 +172,8 @@ impl Node {
         Ok(self.places[place].copy_of(attributes).await?.into_iter().collect())
     }
 
-    /// Takes back bytes that were published without attributes: where the store stages, only if they are the operation's own.
+    /// Takes back bytes that were published without attributes: where the store stages, only if they are the
+    /// operation's own.
     async fn withdraw(&self, place: usize, pair: &Pair) -> Result<()> {
         let store = &self.places[place].store;
         match store.staging() {
@@ -192,7 +197,8 @@ impl Node {
         Ok(file.is_some() || revision.is_some_and(|tombstone| under_its_key(&tombstone.keys)))
     }
 
-    /// Takes away what a power cut brought back of a purged pair: bytes first, so that attributes never outlive them as orphans do.
+    /// Takes away what a power cut brought back of a purged pair: bytes first, so that attributes never outlive them as
+    /// orphans do.
     async fn remove_purged(&self, place: usize, pair: &Pair, found: &Reading) -> Result<()> {
         let store = &self.places[place].store;
         if matches!(found, Reading::Valid(_)) {
@@ -221,8 +227,8 @@ impl Node {
         Ok(())
     }
 
-    /// Settles a claim none of whose calls can still take effect, and ends it: what a dead node had staged first, for a new revision
-    /// lies under a key that only its leftover tells.
+    /// Settles a claim none of whose calls can still take effect, and ends it: what a dead node had staged first, for a
+    /// new revision lies under a key that only its leftover tells.
     ///
     /// # Errors
     /// `StoreUnavailable` where a place that must be asked is away: the claim stays open.

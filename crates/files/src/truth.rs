@@ -1,5 +1,5 @@
-//! What the stores say of one file. An absence counts only where the store has just shown itself, and an answer counts only where
-//! every place gave one: whoever can't ask them all does not know, and is told so.
+//! What the stores say of one file. An absence counts only where the store has just shown itself, and an answer counts
+//! only where every place gave one: whoever can't ask them all does not know, and is told so.
 
 use crate::{
     Attributes, FileId, Result,
@@ -72,8 +72,8 @@ impl Place {
         }
     }
 
-    /// Asks twice, and after each failure whether the store still shows itself: where it does not, that is an outage and an error; where
-    /// it does, one object can't be had, and the inner error says why.
+    /// Asks twice, and after each failure whether the store still shows itself: where it does not, that is an outage
+    /// and an error; where it does, one object can't be had, and the inner error says why.
     pub(crate) async fn insist<T, F>(&self, ask: impl Fn() -> F) -> core::Result<core::Result<T>>
     where
         F: Future<Output = core::Result<T>>,
@@ -90,8 +90,8 @@ impl Place {
         Ok(second)
     }
 
-    /// Attributes under their own key or as an overlay. What can't be read as such is read twice before it is called broken; so is
-    /// what the store can't give while it shows itself: one bad sector is no outage.
+    /// Attributes under their own key or as an overlay. What can't be read as such is read twice before it is called
+    /// broken; so is what the store can't give while it shows itself: one bad sector is no outage.
     pub(crate) async fn attributes_at(&self, key: &Key) -> core::Result<Reading> {
         if let good @ (Reading::Valid(_) | Reading::Absent) = self.attributes_or_why(key).await? {
             return Ok(good);

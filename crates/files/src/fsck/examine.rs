@@ -2,7 +2,7 @@
 
 use super::{Check, Mend, Trouble};
 use crate::{
-    Attributes, FileId, FindingKind, Result, layout,
+    Attributes, FileId, FindingKind, Rank, Result, layout,
     ledger::{CopyState, Entry, FileRow, RevisionRow},
     read::digest_of,
     truth::Reading,
@@ -20,6 +20,20 @@ struct Spot {
     revision: usize,
     reading: Reading,
     bytes: Bytes,
+}
+
+/// Attributes where they were found, with their rank, which costs a hash.
+struct Held<'a> {
+    place: usize,
+    key: Key,
+    attributes: &'a Attributes,
+    rank: Rank,
+}
+
+impl<'a> Held<'a> {
+    fn new(place: usize, key: Key, attributes: &'a Attributes) -> Self {
+        Self { place, key, attributes, rank: attributes.rank() }
+    }
 }
 
 /// What a look at a copy's bytes tells.
@@ -100,25 +114,21 @@ impl Check<'_> {
     /// The row against the highest attributes: they must be the same.
     async fn check_head(&self, row: &FileRow, revisions: &[RevisionRow], spots: &[Spot]) -> Result<Vec<Trouble>> {
         let (own, id) = (row.attributes.rank(), row.attributes.id);
-        let mut found: Vec<(usize, Key, &Attributes)> = vec![];
-        for spot in spots {
-            if let Reading::Valid(attributes) = &spot.reading {
-                found.push((spot.place, attributes.sidecar(), attributes));
-            }
-        }
-        let overlays = match found.iter().any(|(_, _, attributes)| attributes.rank() == own) {
+        let beside = spots.iter().filter_map(|spot| Some((spot.place, spot.attributes()?)));
+        let mut found: Vec<Held<'_>> = beside.map(|(place, held)| Held::new(place, held.sidecar(), held)).collect();
+        let overlays = match found.iter().any(|held| held.rank == own) {
             true => vec![],
             false => self.overlays_at(&row.attributes).await?,
         };
-        found.extend(overlays.iter().map(|(place, key, attributes)| (*place, key.clone(), attributes)));
-        let Some(highest) = found.iter().map(|(_, _, attributes)| *attributes).max_by_key(|a| a.rank()) else {
+        found.extend(overlays.iter().map(|(place, key, attributes)| Held::new(*place, key.clone(), attributes)));
+        let Some(Held { rank, attributes: highest, .. }) = found.iter().max_by_key(|held| held.rank) else {
             return Ok(self.no_attributes(row, spots).into_iter().collect());
         };
-        let mut troubles = self.conflicts(highest, &found);
-        let rank = highest.rank();
+        let mut troubles = self.conflicts(highest, *rank, &found);
+        let rank = *rank;
         let known = revisions.iter().any(|revision| revision.revision == highest.revision);
         if rank > own || (rank == own && !known) {
-            let entry = Entry::Attributes { attributes: Box::new(highest.clone()), copies: vec![] };
+            let entry = Entry::Attributes { attributes: Box::new((*highest).clone()), copies: vec![] };
             let detail =
                 format!("the row is at version {}, the stores are at {}", row.attributes.version, highest.version);
             troubles.push(self.row_differs(&highest.sidecar(), id, detail, Mend::Record(vec![entry])));
@@ -128,7 +138,7 @@ impl Check<'_> {
                 &highest.sidecar(),
                 id,
                 detail.into(),
-                reindex(id, found.iter().map(|(_, _, attributes)| *attributes), revisions),
+                reindex(id, found.iter().map(|held| held.attributes), revisions),
             ));
         } else if rank < own {
             // It was answered, so it was durable once: what a store has lost since is written again.
@@ -150,7 +160,8 @@ impl Check<'_> {
         Ok(found)
     }
 
-    /// A file none of whose attributes can be read anywhere, and whose bytes are nowhere either: what lies beside bytes tells the rest.
+    /// A file none of whose attributes can be read anywhere, and whose bytes are nowhere either: what lies beside bytes
+    /// tells the rest.
     fn no_attributes(&self, row: &FileRow, spots: &[Spot]) -> Option<Trouble> {
         let told = spots.iter().any(|spot| matches!(spot.reading, Reading::Broken(_)) || spot.bytes != Bytes::Absent);
         let place = self.place_for(row, spots);
@@ -158,11 +169,11 @@ impl Check<'_> {
     }
 
     /// Two that differ and have one rank: the winner is written over the other.
-    fn conflicts(&self, highest: &Attributes, found: &[(usize, Key, &Attributes)]) -> Vec<Trouble> {
-        let same_rank = |other: &Attributes| (other.epoch, other.version) == (highest.epoch, highest.version);
-        let losers = found.iter().filter(|(_, _, other)| same_rank(other) && other.rank() != highest.rank());
+    fn conflicts(&self, highest: &Attributes, rank: Rank, found: &[Held<'_>]) -> Vec<Trouble> {
+        let same_rank = |other: Rank| (other.epoch, other.version) == (rank.epoch, rank.version);
+        let losers = found.iter().filter(|held| same_rank(held.rank) && held.rank != rank);
         losers
-            .map(|(place, key, _)| {
+            .map(|Held { place, key, .. }| {
                 let mend = match *key == highest.sidecar() {
                     true => Mend::Attributes { place: *place, attributes: Box::new(highest.clone()) },
                     false => Mend::Quarantine(vec![(*place, key.clone())]),
@@ -275,7 +286,8 @@ impl Check<'_> {
         Trouble::new(kind, Some(&key), id, detail, Mend::Attributes { place, attributes: Box::new(right) })
     }
 
-    /// Where attributes that lie nowhere are best written: beside the newest bytes, else on the first store that takes changes.
+    /// Where attributes that lie nowhere are best written: beside the newest bytes, else on the first store that takes
+    /// changes.
     fn place_for(&self, row: &FileRow, spots: &[Spot]) -> usize {
         let takes = |place: usize| self.node.places[place].mode.changes();
         let copies = row.copies.iter().filter_map(|copy| self.node.place(copy.store).map(|(place, _)| place));
@@ -319,7 +331,8 @@ impl Check<'_> {
         Ok(vec![Trouble::new(FindingKind::Foreign, Some(key), None, detail, Mend::Nothing)])
     }
 
-    /// Attributes must be of a file that the rows know, and not above its row. `bytes` is where their bytes lie; `None` of overlays.
+    /// Attributes must be of a file that the rows know, and not above its row. `bytes` is where their bytes lie; `None`
+    /// of overlays.
     async fn attributes_object(&self, place: usize, key: &Key, bytes: Option<Key>) -> Result<Vec<Trouble>> {
         if self.is_lacking(place, key) {
             return Ok(vec![]);
@@ -409,7 +422,8 @@ impl Check<'_> {
         self.lacking.lock().expect("nothing panics while it holds this lock").contains(&(place, sidecar.clone()))
     }
 
-    /// Whether an object is older than any upload may take, by the store's own clock: against an object written there just now.
+    /// Whether an object is older than any upload may take, by the store's own clock: against an object written there
+    /// just now.
     async fn is_old(&self, place: usize, key: &Key) -> Result<bool> {
         let store = &self.node.places[place].store;
         let random = larder_storage_core::OpId::from_random(self.node.environment.random());
@@ -439,8 +453,8 @@ fn describes(attributes: &Attributes, row: &RevisionRow) -> bool {
         && attributes.revised_at == row.revised_at
 }
 
-/// What should lie beside a revision's bytes: the highest that lies beside another copy, else what the rows say. Of an old revision
-/// they say less than was there, and it ranks below all others.
+/// What should lie beside a revision's bytes: the highest that lies beside another copy, else what the rows say. Of an
+/// old revision they say less than was there, and it ranks below all others.
 fn attributes_of(row: &FileRow, revision: &RevisionRow, spots: &[Spot]) -> Attributes {
     if revision.revision == row.attributes.revision {
         return row.attributes.clone();

@@ -1,4 +1,5 @@
-//! An installation in memory: one disk, one ledger, virtual time, seeded randomness; any number of processes one after another.
+//! An installation in memory: one disk, one ledger, virtual time, seeded randomness; any number of processes one after
+//! another.
 #![allow(dead_code, unused_imports, clippy::disallowed_methods, clippy::unwrap_used)]
 
 use futures_util::{FutureExt, future::BoxFuture};
