@@ -374,12 +374,13 @@ impl Check<'_> {
         }
     }
 
-    /// Whether no more looks are needed; `None` where it is right by now. Damaged bytes are never on their way to
-    /// becoming right, and each look reads them whole.
+    /// Whether no more looks are needed; `None` where it is right by now. What is foreign stays so, and damaged bytes
+    /// are never on their way to becoming right, while each look reads them whole.
     async fn is_sure(&self, suspect: &Suspect) -> Result<Option<bool>> {
         let troubles = self.look(suspect).await?;
-        let damaged = |trouble: &Trouble| trouble.finding.kind == FindingKind::HashMismatch;
-        Ok((!troubles.is_empty()).then(|| troubles.iter().all(damaged)))
+        let stays =
+            |trouble: &Trouble| matches!(trouble.finding.kind, FindingKind::HashMismatch | FindingKind::Foreign);
+        Ok((!troubles.is_empty()).then(|| troubles.iter().all(stays)))
     }
 
     /// Bytes that were read and hashed.
