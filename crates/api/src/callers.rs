@@ -51,6 +51,23 @@ impl InFlight {
     }
 }
 
+/// How many bodies are under way in one direction.
+#[derive(Clone, Default)]
+pub(crate) struct Bodies(Arc<()>);
+
+impl Bodies {
+    /// One more, until what this answers is dropped.
+    pub(crate) fn begin(&self) -> Self {
+        self.clone()
+    }
+
+    /// So many now.
+    pub(crate) fn under_way(&self) -> usize {
+        // The first is nobody's.
+        Arc::strong_count(&self.0) - 1
+    }
+}
+
 /// An upload under way; it ends when this is dropped.
 pub(crate) struct Upload {
     counts: InFlight,

@@ -2,6 +2,7 @@
 //! before the head goes out; larger content is pulled block by block as the connection takes it.
 
 use crate::{
+    callers::Bodies,
     conditions::{self, Validators, Verdict, Wants},
     deadline::Reader,
     digest,
@@ -29,7 +30,6 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::runtime::Handle;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Up to this many bytes are read before the answer begins.
@@ -230,7 +230,8 @@ fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpRespon
         Opened::Bytes(bytes) => head.body(bytes),
         Opened::Stream(stream, size) => {
             let reader = Reader::new(ask.request.conn_data().cloned(), &ask.api.limits);
-            head.body(Streamed { stream, size, reader, runtime: ask.api.runtime.clone() })
+            let (api, bodies) = (ask.api.clone(), ask.api.outgoing.begin());
+            head.body(Streamed { stream, size, rest: Bytes::new(), reader, bodies, api })
         }
     }
 }
@@ -284,8 +285,20 @@ impl Parts {
 struct Streamed {
     stream: ByteStream,
     size: u64,
+    /// What is left of the last block: of many downloads each is given small pieces, since the connection copies what it gets.
+    rest: Bytes,
     reader: Reader,
-    runtime: Handle,
+    bodies: Bodies,
+    api: Data<Api>,
+}
+
+impl Streamed {
+    fn piece(&mut self) -> Bytes {
+        let share = self.api.limits.share(self.bodies.under_way());
+        let piece = self.rest.split_to(share.min(self.rest.len()));
+        self.reader.is_given(piece.len());
+        piece
+    }
 }
 
 impl MessageBody for Streamed {
@@ -298,14 +311,17 @@ impl MessageBody for Streamed {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
         let this = &mut *self;
         this.reader.asks();
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(this.piece())));
+        }
         let next = {
-            let _inside = this.runtime.enter();
+            let _inside = this.api.runtime.enter();
             this.stream.poll_next_unpin(cx)
         };
         match next {
             Poll::Ready(Some(Ok(block))) => {
-                this.reader.is_given(block.len());
-                Poll::Ready(Some(Ok(block)))
+                this.rest = block;
+                Poll::Ready(Some(Ok(this.piece())))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::error!("content broke off: {error}");

@@ -17,6 +17,9 @@ pub struct Limits {
     pub small_body_bytes: usize,
     /// Bytes in one block on the way from a connection to a store. Default 256 KiB.
     pub block_bytes: usize,
+    /// Bytes in the blocks of all bodies under way, in each direction: their share shrinks as they become many, down to 64 KiB.
+    /// Default 4 MiB.
+    pub blocks_bytes_max: usize,
     /// How long a body may stand still before its request is 408, and a reader before its connection is cut. Default 30 s.
     pub body_idle: Duration,
     /// Bytes a second that a body must bring on average once `body_grace` has passed. Default 1,024.
@@ -45,6 +48,11 @@ pub struct Limits {
 impl Limits {
     /// The server's own clock ticks twice a second: of a shorter linger it would miss the end.
     pub const LINGER_MIN: Duration = Duration::from_secs(1);
+
+    /// The share of one of `under_way` bodies in [`Limits::blocks_bytes_max`].
+    pub(crate) fn share(&self, under_way: usize) -> usize {
+        (self.blocks_bytes_max / under_way.max(1)).max(64 << 10)
+    }
 }
 
 impl Default for Limits {
@@ -56,6 +64,7 @@ impl Default for Limits {
             fields_bytes_max: 1 << 20,
             small_body_bytes: 1 << 20,
             block_bytes: 256 << 10,
+            blocks_bytes_max: 4 << 20,
             body_idle: Duration::from_secs(30),
             body_rate_min: 1024,
             body_grace: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use crate::{
     Limits,
-    callers::{Callers, InFlight},
+    callers::{Bodies, Callers, InFlight},
     deadline::Connection,
     envelope,
     password::Verifier,
@@ -54,6 +54,8 @@ pub(crate) struct Api {
     pub(crate) throttle: Throttle,
     pub(crate) callers: Callers,
     pub(crate) in_flight: InFlight,
+    pub(crate) incoming: Bodies,
+    pub(crate) outgoing: Bodies,
     pub(crate) draining: AtomicBool,
 }
 
@@ -65,6 +67,8 @@ impl Api {
             throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
             callers: Callers::default(),
             in_flight: InFlight::default(),
+            incoming: Bodies::default(),
+            outgoing: Bodies::default(),
             draining: AtomicBool::new(false),
             files,
             runtime,

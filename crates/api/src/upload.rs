@@ -176,7 +176,7 @@ where
         work.await
     });
     let mut source = ask.body.clone();
-    match flow(&mut source, pipe, limits.block_bytes, max).await {
+    match flow(&mut source, pipe, &ask.api, max).await {
         Ok(_) => joined(task).await,
         Err(problem) => {
             // Nothing is left of it when the answer is out.
@@ -234,8 +234,10 @@ fn pipe() -> (Pipe, ByteStream) {
 
 /// Gathers what arrives into blocks and sends them on, `max` bytes at most. Answers `false` where nobody takes them any more: the
 /// task at the other end knows why.
-async fn flow(source: &mut impl Source, pipe: Pipe, block_bytes: usize, max: u64) -> Result<bool, Problem> {
-    let (mut block, mut total) = (BytesMut::with_capacity(block_bytes), 0);
+async fn flow(source: &mut impl Source, pipe: Pipe, api: &Api, max: u64) -> Result<bool, Problem> {
+    let bodies = api.incoming.begin();
+    let block_bytes = || api.limits.block_bytes.clamp(1, api.limits.share(bodies.under_way()));
+    let (mut block, mut total) = (BytesMut::with_capacity(block_bytes()), 0);
     while let Some(bytes) = source.next().await? {
         total += bytes.len() as u64;
         if total > max {
@@ -243,11 +245,11 @@ async fn flow(source: &mut impl Source, pipe: Pipe, block_bytes: usize, max: u64
         }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(block_bytes - block.len()));
+            let (now, later) = rest.split_at(rest.len().min(block.capacity() - block.len()));
             block.extend_from_slice(now);
             rest = later;
-            if block.len() == block_bytes {
-                let full = std::mem::replace(&mut block, BytesMut::with_capacity(block_bytes));
+            if block.len() == block.capacity() {
+                let full = std::mem::replace(&mut block, BytesMut::with_capacity(block_bytes()));
                 if pipe.send(Block::Bytes(full.freeze())).await.is_err() {
                     return Ok(false);
                 }
@@ -323,11 +325,7 @@ async fn take_file(
     }
     let (pipe, flowing) = Flowing::begin(&ask.api, caller.clone(), receive, slot);
     *content = Some(Content::Flowing(flowing));
-    if flow(form, pipe, limits.block_bytes, max).await? {
-        Ok(())
-    } else {
-        Err(Problem::malformed("the file was refused"))
-    }
+    if flow(form, pipe, &ask.api, max).await? { Ok(()) } else { Err(Problem::malformed("the file was refused")) }
 }
 
 async fn gather(form: &mut Multipart, max: u64) -> Result<Bytes, Problem> {
