@@ -221,8 +221,10 @@ fn check_level(figment: &Figment, known: &[Vec<&str>], path: &mut Vec<String>, d
         path.push(name.clone());
         if !known.iter().any(|pattern| fits(pattern, path)) {
             let above = &path[..path.len() - 1];
-            let siblings =
-                known.iter().filter(|pattern| fits(pattern, above)).filter_map(|pattern| pattern.get(above.len()).copied());
+            let siblings = known
+                .iter()
+                .filter(|pattern| fits(pattern, above))
+                .filter_map(|pattern| pattern.get(above.len()).copied());
             return Err(unknown_key(figment, path, value, siblings.collect()));
         }
         if let Value::Dict(_, inner) = value {

@@ -17,7 +17,8 @@ impl Dump {
         let output = &context.output;
         open::with(&context, Access::Read, async |files| {
             let mut broken = None;
-            let dumped = files.dump(&mut |line| output.line(line).inspect_err(|error| broken = Some(error.kind()))).await;
+            let dumped =
+                files.dump(&mut |line| output.line(line).inspect_err(|error| broken = Some(error.kind()))).await;
             if let Some(kind) = broken {
                 return Err(std::io::Error::from(kind).into());
             }

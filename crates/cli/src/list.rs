@@ -96,7 +96,11 @@ impl Stat {
             }
             for revision in files.revisions(&Caller::local(), file.attributes.id).await? {
                 let (number, bytes, sha256) = (revision.revision, size(revision.size), revision.sha256);
-                output.line(format_args!("{:>14}  {number}: {bytes}, {sha256}, {}", "revision", revision.key.as_str()))?;
+                output.line(format_args!(
+                    "{:>14}  {number}: {bytes}, {sha256}, {}",
+                    "revision",
+                    revision.key.as_str()
+                ))?;
             }
         }
         output.flush()?;

@@ -139,7 +139,10 @@ pub(crate) fn mount(dir: &DataDir, config: &Config, made: &mut Made) -> Result<V
         places.push((place, name));
         let opened: Arc<dyn Store> = match store.kind {
             StoreKind::Local => Arc::new(LocalStore::open(LocalOptions::new(&root)).map_err(|error| {
-                refuse(crate::output::chain(&error), format_args!("mend that directory, or change [stores.{name}] path"))
+                refuse(
+                    crate::output::chain(&error),
+                    format_args!("mend that directory, or change [stores.{name}] path"),
+                )
             })?),
         };
         stores.push(Mount { name: name.clone(), store: opened, mode: store.mode });
@@ -227,7 +230,10 @@ fn held(dir: &DataDir, alone: bool) -> anyhow::Error {
 
 fn served(dir: &DataDir) -> anyhow::Error {
     let what = format!("another `larder serve` runs in {}", dir.path().display());
-    refuse(what, "stop that one, or serve another directory: `--data DIR`; commands such as `larder put` work beside it")
+    refuse(
+        what,
+        "stop that one, or serve another directory: `--data DIR`; commands such as `larder put` work beside it",
+    )
 }
 
 /// Whether stores hold an installation whose database is missing.
@@ -261,7 +267,10 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
         ),
         StartError::OlderDatabase { .. } => refuse(&error, format_args!("the database is in {}", dir.db().display())),
         StartError::WrongSecrets => refuse(
-            format_args!("{} is another installation's: it does not open what lies on the stores", dir.secrets().display()),
+            format_args!(
+                "{} is another installation's: it does not open what lies on the stores",
+                dir.secrets().display()
+            ),
             "put the right file back from its backup (mode 0600)",
         ),
         _ => anyhow::Error::new(error).context(format!("in {}", dir.path().display())),

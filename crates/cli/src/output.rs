@@ -222,7 +222,7 @@ fn colored(color: Color) -> bool {
 pub(crate) fn start_log(globals: &Globals, server: bool, form: Option<LogForm>) {
     let level = match (globals.quiet, globals.verbose) {
         (true, _) => "error",
-        (false, 0) if server => "info",
+        (false, 0) if server => "info,actix_server=warn,sea_orm_migration=warn",
         (false, 0) => "warn",
         (false, 1) => "info,larder=debug",
         (false, _) => "debug",

@@ -86,7 +86,8 @@ impl Put {
         let sources = self.sources.iter().flat_map(|source| find(source, self.name.as_deref()));
         let mut results = stream::iter(sources)
             .map(|source| {
-                let (files, progress, receive, new) = (files.clone(), progress.clone(), self.receive(), self.new_file());
+                let (files, progress, receive, new) =
+                    (files.clone(), progress.clone(), self.receive(), self.new_file());
                 tokio::spawn(async move {
                     let source = source?;
                     progress.about(&source.name);

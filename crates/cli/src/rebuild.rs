@@ -94,8 +94,9 @@ fn busy(dir: &DataDir) -> anyhow::Error {
 fn words(rebuilt: &Rebuilt, dry_run: bool) -> String {
     let Rebuilt { epoch, files, revisions, users, buckets, tombstones, findings } = rebuilt;
     let done = if dry_run { "would bring back" } else { "brought back" };
-    let mut words =
-        format!("{done} {files} files, {revisions} revisions, {users} users, {buckets} buckets, {tombstones} tombstones");
+    let mut words = format!(
+        "{done} {files} files, {revisions} revisions, {users} users, {buckets} buckets, {tombstones} tombstones"
+    );
     if !dry_run {
         words += &format!("; epoch {epoch}");
     }

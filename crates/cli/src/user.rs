@@ -98,11 +98,7 @@ async fn hash(password: SecretString) -> Result<String> {
 /// # Errors
 /// No terminal to ask on, two different answers, or a password that is too short.
 fn read_password(from_stdin: bool) -> Result<SecretString> {
-    let password = if from_stdin {
-        read_line(&mut io::stdin().lock())?
-    } else {
-        ask_twice()?
-    };
+    let password = if from_stdin { read_line(&mut io::stdin().lock())? } else { ask_twice()? };
     if password.chars().count() < PASSWORD_CHARS_MIN {
         return Err(WrongUsage(format!("a password has at least {PASSWORD_CHARS_MIN} characters")).into());
     }
@@ -114,7 +110,8 @@ const PASSWORD_CHARS_MIN: usize = 8;
 
 fn ask_twice() -> Result<Zeroizing<String>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok().filter(File::is_terminal);
-    let terminal = terminal.ok_or_else(|| WrongUsage("no terminal to ask for the password: use --password-stdin".into()))?;
+    let terminal =
+        terminal.ok_or_else(|| WrongUsage("no terminal to ask for the password: use --password-stdin".into()))?;
     let silence = Silence::new(&terminal)?;
     let ask = |prompt: &str| {
         (&terminal).write_all(prompt.as_bytes())?;

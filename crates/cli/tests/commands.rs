@@ -1,0 +1,293 @@
+//! Each command of the real binary on a directory of its own.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
+
+mod common;
+
+use common::{DEADLINE, Larder, sha256};
+use serde_json::Value;
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Stdio,
+    time::Instant,
+};
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+fn records(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_file_comes_back_as_it_was_put() {
+    let larder = Larder::new();
+    for (name, content) in [("empty", vec![]), ("small", b"hello".to_vec()), ("large", vec![7; 3 << 20])] {
+        let id = larder.put(name, &content);
+        let place = larder.place().join("back");
+        larder.ok(&["get", &id, "-o", place.to_str().unwrap(), "--force"]);
+        assert_eq!(fs::read(&place).unwrap(), content);
+    }
+    assert_eq!(larder.ok(&["get", "small", "-o", "-"]), "hello");
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
+#[test]
+fn standard_input_is_put_under_the_name_that_it_is_given() {
+    let larder = Larder::new();
+    let said = larder.feed(&["put", "-", "--name", "notes/today.txt", "--tag", "a", "--metadata", "n:=1"], b"words");
+    assert!(said.status.success(), "{said:?}");
+    let record = &records(&larder.ok(&["stat", "notes/today.txt", "--json"]))[0];
+    assert_eq!(record["id"], said.stdout.trim());
+    assert_eq!((record["size"].as_u64(), record["tags"][0].as_str()), (Some(5), Some("a")));
+    assert_eq!(record["metadata"]["n"], 1);
+    assert_eq!(record["sha256"], sha256(b"words"));
+}
+
+#[test]
+fn a_directory_keeps_its_relative_paths_and_a_bad_file_does_not_stop_the_others() {
+    let larder = Larder::new();
+    for number in 0..40 {
+        larder.file(&format!("tree/{}/{number}", number % 3), number.to_string());
+    }
+    std::os::unix::fs::symlink("nowhere", larder.place().join("tree/dangling")).unwrap();
+    let said = larder.run(&["put", "tree"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.stderr.contains("dangling"), "{}", said.stderr);
+    assert_eq!(lines(&said.stdout).len(), 40);
+    let listed = records(&larder.ok(&["ls", "--json", "--prefix", "2/"]));
+    assert_eq!(listed.len(), 13);
+    assert_eq!(larder.ok(&["get", "1/4", "-o", "-"]), "4");
+    larder.assert_clean();
+}
+
+#[test]
+fn get_never_writes_over_a_file_unless_it_is_told_to() {
+    let larder = Larder::new();
+    let id = larder.put("sub/report.txt", "new");
+    larder.file("report.txt", "mine");
+    let said = larder.run(&["get", &id]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stderr.contains("--force"), "{}", said.stderr);
+    assert_eq!(fs::read_to_string(larder.place().join("report.txt")).unwrap(), "mine");
+    larder.ok(&["get", &id, "--force"]);
+    assert_eq!(fs::read_to_string(larder.place().join("report.txt")).unwrap(), "new");
+    let left = fs::read_dir(larder.place())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(".larder-"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn damaged_content_is_not_written() {
+    let larder = Larder::new();
+    let id = larder.put("precious", "precious content");
+    let key = find(&larder, |path| path.ends_with(".attr.json")).trim_end_matches(".attr.json").to_owned();
+    fs::write(&key, "precious kontent").unwrap();
+    assert_eq!(larder.run(&["fsck"]).status.code(), Some(0), "sizes are right");
+    let said = larder.run(&["fsck", "--verify", "--json"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert_eq!(records(&said.stdout)[0]["kind"], "hash_mismatch");
+    let said = larder.run(&["get", &id, "-o", "back"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(!larder.place().join("back").exists());
+}
+
+fn find(larder: &Larder, is: impl Fn(&str) -> bool) -> String {
+    let tree = larder.tree();
+    let mut paths = tree.keys().map(|path| path.to_str().unwrap());
+    paths.find(|path| path.contains("/documents/") && is(path)).unwrap().to_owned()
+}
+
+#[test]
+fn a_name_that_several_bear_is_answered_with_their_ids() {
+    let larder = Larder::new();
+    let ids = [larder.put("a/twin", "1"), larder.put("b/twin", "2")];
+    let said = larder.run(&["get", "twin"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(ids.iter().all(|id| said.stdout.contains(id)), "{said:?}");
+    assert_eq!(larder.ok(&["get", &ids[1], "-o", "-"]), "2");
+}
+
+#[test]
+fn the_trash_gives_back_and_a_purge_does_not() {
+    let larder = Larder::new();
+    let (kept, purged) = (larder.put("kept", "1"), larder.put("purged", "2"));
+    larder.ok(&["rm", "kept"]);
+    assert!(larder.ok(&["ls", "--deleted"]).contains(&kept));
+    assert_eq!(larder.run(&["get", &kept, "-o", "-"]).status.code(), Some(1));
+    larder.ok(&["restore", &kept]);
+    larder.ok(&["rm", "--purge", &purged]);
+    assert_eq!(larder.ok(&["get", &kept, "-o", "-"]), "1");
+    let listed = larder.ok(&["ls"]);
+    assert!(listed.contains(&kept) && !listed.contains(&purged));
+    assert_eq!(larder.run(&["restore", &purged]).status.code(), Some(1));
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+    assert_eq!(larder.run(&["stat", &purged]).status.code(), Some(1));
+}
+
+#[test]
+fn what_json_prints_is_what_the_server_answers() {
+    let larder = Larder::new();
+    let id = larder.put("one", "1");
+    larder.user("anna", true);
+    let server = larder.serve();
+    let answered = server.client("anna").get(&format!("/api/v1/files/{id}")).json();
+    assert_eq!(records(&larder.ok(&["stat", &id, "--json"]))[0], answered);
+    assert_eq!(records(&larder.ok(&["ls", "--json"])), [answered]);
+}
+
+#[test]
+fn commands_work_beside_a_running_server() {
+    let larder = Larder::new();
+    let server = larder.serve();
+    larder.user("anna", false);
+    let client = server.client("anna");
+    let id = client.upload("hers", b"from http")["id"].as_str().unwrap().to_owned();
+    assert_eq!(larder.ok(&["get", &id, "-o", "-"]), "from http");
+    let path = larder.file("beside", "from the command line");
+    let id = larder.ok(&["put", &path, "--owner", "anna"]).trim().to_owned();
+    assert_eq!(client.get(&format!("/api/v1/files/{id}/content")).body, b"from the command line");
+    let mine = larder.put("mine", "not hers");
+    assert_eq!(client.get(&format!("/api/v1/files/{mine}")).status, 404);
+    assert!(server.stop().success());
+    larder.assert_clean();
+}
+
+#[test]
+fn a_wrong_call_exits_with_2_and_makes_nothing() {
+    let larder = Larder::new();
+    let file = larder.file("file", "");
+    let before = larder.tree();
+    for arguments in [
+        &["put"][..],
+        &["frobnicate"],
+        &["put", "-"],
+        &["put", "-", "-", "--name", "x"],
+        &["put", &file, &file, "--name", "x"],
+        &["put", &file, "--metadata", "novalue"],
+        &["user", "add", "Not A Name", "--password-stdin"],
+        &["user", "add", "short", "--password-stdin"],
+        &["ls", "--color", "sometimes"],
+    ] {
+        let said = larder.run(arguments);
+        assert_eq!(said.status.code(), Some(2), "{arguments:?}: {said:?}");
+        assert!(said.stdout.is_empty() && !said.stderr.is_empty());
+    }
+    assert_eq!(larder.tree(), before);
+}
+
+#[test]
+fn what_is_not_there_exits_with_1_and_says_its_name() {
+    let larder = Larder::new();
+    let file = larder.put("there", "");
+    let missing = "0193a0b0-0000-7000-8000-000000000000";
+    for arguments in [
+        &["get", "nothing"][..],
+        &["stat", missing],
+        &["rm", "nothing"],
+        &["restore", missing],
+        &["put", "no-such-file"],
+        &["put", &file, "--bucket", "nothing"],
+        &["user", "passwd", "nobody", "--password-stdin"],
+    ] {
+        let said = larder.feed(arguments, b"long enough");
+        assert_eq!(said.status.code(), Some(1), "{arguments:?}: {said:?}");
+        assert!(arguments.iter().any(|argument| said.stderr.contains(argument)), "{said:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let larder = Larder::new();
+    for number in 0..3 {
+        larder.put(&format!("file{number}"), vec![b'x'; 1 << 20]);
+    }
+    for arguments in [&["get", "file1", "-o", "-"][..], &["ls"], &["dump"]] {
+        let mut child = larder.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn everything_is_private_but_what_get_writes_honours_the_umask_of_its_user() {
+    let larder = Larder::new();
+    larder.put("dir/file", "x");
+    for (path, about) in larder.tree().into_iter().filter(|(path, _)| path.starts_with(larder.data())) {
+        let mode = u32::from_str_radix(about.split(' ').next().unwrap(), 8).unwrap();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+    larder.ok(&["get", "file", "-o", "mine"]);
+    let reference = larder.file("reference", "");
+    let mode = |path: &str| fs::metadata(larder.place().join(path)).unwrap().mode() & 0o777;
+    assert_eq!(mode("mine"), mode(&reference));
+}
+
+#[test]
+fn users_are_added_once_and_their_passwords_are_changed() {
+    let larder = Larder::new();
+    larder.user("anna", true);
+    assert_eq!(larder.feed(&["user", "add", "anna", "--password-stdin"], b"long enough").status.code(), Some(1));
+    assert_eq!(larder.feed(&["user", "add", "local", "--password-stdin"], b"long enough").status.code(), Some(1));
+    let listed = records(&larder.ok(&["user", "list", "--json"]));
+    assert_eq!((listed.len(), &listed[0]["username"], &listed[0]["role"]), (1, &"anna".into(), &"admin".into()));
+    larder.feed(&["user", "passwd", "anna", "--password-stdin"], b"another password");
+    let server = larder.serve();
+    let body = br#"{"username":"anna","password":"another password"}"#;
+    let client = ureq::post(format!("http://{}/api/v1/auth/login", server.address));
+    assert_eq!(client.header("Content-Type", "application/json").send(&body[..]).unwrap().status(), 200);
+    larder.assert_rebuilds_after(server);
+}
+
+impl Larder {
+    fn assert_rebuilds_after(&self, server: common::Server) {
+        assert_eq!(self.run(&["rebuild"]).status.code(), Some(1), "a rebuild wants to be alone");
+        assert!(server.stop().success());
+        self.assert_rebuilds_equal();
+    }
+}
+
+#[test]
+fn a_rehearsed_rebuild_tells_what_it_would_do_and_changes_nothing() {
+    let larder = Larder::new();
+    larder.put("one", "1");
+    let before = larder.tree();
+    let said = larder.run(&["rebuild", "--dry-run"]);
+    assert!(said.status.success() && said.stderr.contains("1 files"), "{said:?}");
+    assert_eq!(larder.tree(), before);
+}
+
+#[test]
+fn a_file_that_is_not_readable_is_named() {
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root reads everything");
+        return;
+    }
+    let larder = Larder::new();
+    let secret = larder.file("secret", "");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    let said = larder.run(&["put", &secret]);
+    assert!(said.status.code() == Some(1) && said.stderr.contains("secret"));
+}
+
+#[test]
+fn a_server_is_ready_at_once_and_says_where_exactly_once() {
+    let larder = Larder::new();
+    let began = Instant::now();
+    let server = larder.serve();
+    println!("ready after {:?}", began.elapsed());
+    assert!(began.elapsed() < DEADLINE / 10);
+    let said = server.said();
+    assert_eq!(said.matches("listening on http://").count(), 1);
+    assert!(said.contains("larder user add"), "{said}");
+    assert!(server.stop().success());
+    assert!(!larder.serve().said().contains("larder user add"), "only the first start greets");
+}

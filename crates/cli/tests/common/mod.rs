@@ -1,0 +1,338 @@
+//! A larder in a temporary directory, run by the real binary: commands, a server, and a client that speaks to it.
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{fs::MetadataExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+use tempfile::TempDir;
+use ureq::http;
+
+/// How long anything may take before a test gives up: many times what it takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A place for one larder.
+pub(crate) struct Larder {
+    temporary: TempDir,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Larder {
+    pub(crate) fn new() -> Self {
+        Self { temporary: tempfile::tempdir().unwrap() }
+    }
+
+    /// A copy of everything: the other one must not be running.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new();
+        let source = format!("{}/.", self.temporary.path().display());
+        let status = Command::new("cp").args(["-a", &source]).arg(copy.temporary.path()).status().unwrap();
+        assert!(status.success());
+        copy
+    }
+
+    /// A directory beside the data.
+    pub(crate) fn place(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.place().join("data")
+    }
+
+    /// A command, to be changed before it is run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LARDER_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).env("LARDER_DATA", self.data()).current_dir(self.place());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command that must succeed; answers its standard output.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert!(said.status.success(), "{arguments:?}: {said:?}");
+        said.stdout
+    }
+
+    /// Runs a command with something on its standard input.
+    pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Said {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        said(child.wait_with_output().unwrap())
+    }
+
+    /// A file beside the data.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.place().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Puts a file; answers its id.
+    pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.file(name, content);
+        self.ok(&["put", &path]).trim().to_owned()
+    }
+
+    pub(crate) fn user(&self, name: &str, admin: bool) {
+        let mut arguments = vec!["user", "add", name, "--password-stdin"];
+        arguments.extend(admin.then_some("--admin"));
+        let said = self.feed(&arguments, PASSWORD.as_bytes());
+        assert!(said.status.success(), "{said:?}");
+    }
+
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(self.command(&["serve", "--listen", "127.0.0.1:0"])).expect("it serves")
+    }
+
+    /// Deletes the database and has it rebuilt: what is dumped before and after must be equal.
+    pub(crate) fn assert_rebuilds_equal(&self) {
+        let before = self.ok(&["dump"]);
+        fs::remove_dir_all(self.data().join("db")).unwrap();
+        self.ok(&["rebuild"]);
+        assert_eq!(before, self.ok(&["dump"]), "the dump after a rebuild is not the one before");
+    }
+
+    /// That nothing is wrong, and that nothing is left of anything that was broken off.
+    pub(crate) fn assert_clean(&self) {
+        let said = self.run(&["fsck", "--verify", "--json"]);
+        assert!(said.status.success() && said.stdout.is_empty(), "{said:?}");
+        let staging = self.data().join("objects/.larder/staging");
+        let left: Vec<_> = fs::read_dir(staging).unwrap().flatten().filter(|left| left.path().is_dir()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(!self.data().join("db.new").exists() && !self.data().join("db.old").exists());
+    }
+
+    /// Every file and directory: mode, and the hash of its content.
+    pub(crate) fn tree(&self) -> BTreeMap<PathBuf, String> {
+        let mut tree = BTreeMap::new();
+        walk(self.place(), &mut tree);
+        tree
+    }
+}
+
+fn walk(dir: &Path, tree: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let about = fs::symlink_metadata(&path).unwrap();
+        let content = if about.is_file() { sha256(&fs::read(&path).unwrap()) } else { String::new() };
+        tree.insert(path.clone(), format!("{:o} {content}", about.mode()));
+        if about.is_dir() {
+            walk(&path, tree);
+        }
+    }
+}
+
+fn said(output: std::process::Output) -> Said {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let said = Said { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
+    assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+    said
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+pub(crate) fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens; how it ended, where it never did.
+    pub(crate) fn start(mut command: Command) -> Result<Self, Said> {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, (listening, listens)) = (Arc::<Mutex<Vec<String>>>::default(), mpsc::channel());
+        let kept = lines.clone();
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("listening on http://") {
+                    let _ = listening.send(address.to_owned());
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        match listens.recv_timeout(DEADLINE) {
+            Ok(address) => Ok(Self { child, address, lines, reader: Some(reader) }),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let _ = child.kill();
+                panic!("it neither serves nor ends: {:?}", lines.lock().unwrap());
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = child.wait().unwrap();
+                let mut stdout = String::new();
+                child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+                let stderr = lines.lock().unwrap().join("\n");
+                assert!(!stderr.contains("panicked"), "{stderr}");
+                Err(Said { status, stdout, stderr })
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Kills it and does not wait.
+    pub(crate) fn send_kill(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Kills it as a power cut would.
+    pub(crate) fn kill(mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        self.ended()
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let status = self.child.wait().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        assert!(!self.said().contains("panicked"), "{}", self.said());
+        status
+    }
+
+    pub(crate) fn client(&self, user: &str) -> Client {
+        Client::log_in(&self.address, user)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A user's connection to a server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    base: String,
+    pub(crate) token: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}: {:?}", self.status, self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Client {
+    pub(crate) fn log_in(address: &str, user: &str) -> Self {
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).proxy(None);
+        let mut client = Self { agent: config.build().into(), base: format!("http://{address}"), token: String::new() };
+        let body = format!(r#"{{"username":"{user}","password":"{PASSWORD}"}}"#);
+        let headers = [("Content-Type", "application/json")];
+        let reply = client.send("POST", "/api/v1/auth/login", &headers, Some(body.as_bytes())).unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        client.token = reply.json()["access_token"].as_str().unwrap().to_owned();
+        client
+    }
+
+    /// Speaks to another server from now on, with the same token.
+    pub(crate) fn move_to(&mut self, server: &Server) {
+        self.base = format!("http://{}", server.address);
+    }
+
+    /// Sends a request; an error where the connection broke off: then nobody knows.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Reply, ureq::Error> {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if !self.token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = match body {
+            Some(body) => self.agent.run(request.body(body.to_vec()).unwrap()),
+            None => self.agent.run(request.body(()).unwrap()),
+        };
+        let (head, body) = answer?.into_parts();
+        let body = ureq::Body::with_config(&mut { body }).limit(1 << 30).read_to_vec()?;
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], None).unwrap()
+    }
+
+    /// Uploads raw content; answers the record.
+    pub(crate) fn upload(&self, name: &str, content: &[u8]) -> Value {
+        let path = format!("/api/v1/buckets/documents/files?name={name}");
+        let reply = self.send("POST", &path, &[("Content-Type", "application/octet-stream")], Some(content)).unwrap();
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()
+    }
+}

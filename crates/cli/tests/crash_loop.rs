@@ -1,0 +1,448 @@
+//! Clients of every operation against the real server, which is killed at a random moment, again and again. Each client knows what
+//! it was told: what was acknowledged holds; what was not is absent or whole; nothing is left over; and a rebuild brings back the
+//! same.
+//!
+//! `LARDER_CRASH_ROUNDS` (20), `LARDER_CRASH_SEED` (random; printed), `LARDER_CRASH_CLIENTS` (16).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
+
+mod common;
+
+use common::{Client, DEADLINE, Larder, Reply, Server, sha256};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): one number decides a whole run of a client.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Mostly small content, sometimes large enough for several blocks.
+    fn content(&mut self) -> Vec<u8> {
+        let size = match self.below(10) {
+            0 => 0,
+            1 => 1_000_000 + self.below(1_500_000),
+            2 | 3 => self.below(200_000),
+            _ => self.below(5_000),
+        };
+        let mut content = Vec::with_capacity(size as usize + 8);
+        while (content.len() as u64) < size {
+            content.extend_from_slice(&self.next().to_le_bytes());
+        }
+        content.truncate(size as usize);
+        content
+    }
+}
+
+/// What a file may be.
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    /// Never made, or purged.
+    Gone,
+    Here {
+        sha256: String,
+        name: String,
+        tags: Vec<String>,
+        in_trash: bool,
+    },
+}
+
+/// A file as its client knows it: more than one state where an operation was not acknowledged.
+struct Known {
+    /// Unknown where the create was not acknowledged.
+    id: Option<String>,
+    /// Of the create: unique in the whole run.
+    first_name: String,
+    content: Vec<u8>,
+    possible: Vec<State>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file {:?} made as `{}`, possibly {:?}", self.id, self.first_name, self.possible)
+    }
+}
+
+impl Known {
+    fn state(&self) -> Option<&State> {
+        if let [state] = &self.possible[..] { Some(state) } else { None }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.possible.len() == 1 && self.id.is_some()
+    }
+}
+
+/// One client and all that it was ever told.
+struct Oracle {
+    /// Which of the users it is.
+    user: usize,
+    number: usize,
+    random: Random,
+    made: u64,
+    files: Vec<Known>,
+    acknowledged: u64,
+}
+
+/// Method, path below the file's own, headers, body.
+type Request<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a [u8]>);
+
+/// The connection broke off: nobody knows.
+struct Broken;
+
+impl Oracle {
+    fn new(number: usize, users: usize, seed: u64) -> Self {
+        let random = Random(seed ^ (number as u64).wrapping_mul(0xd134_2543_de82_ef95));
+        Self { user: number % users, number, random, made: 0, files: Vec::new(), acknowledged: 0 }
+    }
+
+    /// Works until the connection breaks.
+    fn work(&mut self, client: &Client, acknowledged: &mpsc::Sender<()>) {
+        while self.operate(client).is_ok() {
+            self.acknowledged += 1;
+            if acknowledged.send(()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn operate(&mut self, client: &Client) -> Result<(), Broken> {
+        let settled: Vec<usize> = (0..self.files.len()).filter(|&at| self.files[at].is_settled()).collect();
+        let here: Vec<usize> =
+            settled.into_iter().filter(|&at| matches!(self.files[at].state(), Some(State::Here { .. }))).collect();
+        if here.is_empty() || (here.len() < 12 && self.random.below(3) == 0) {
+            return self.create(client);
+        }
+        let at = here[self.random.below(here.len() as u64) as usize];
+        match self.random.below(7) {
+            0 => self.replace(client, at),
+            1 => self.patch(client, at),
+            2 => self.trash(client, at),
+            3 => self.restore(client, at),
+            4 => self.purge(client, at),
+            5 => self.read(client, at),
+            _ => self.list(client),
+        }
+    }
+
+    fn create(&mut self, client: &Client) -> Result<(), Broken> {
+        self.made += 1;
+        let name = format!("c{}/{}", self.number, self.made);
+        let content = self.random.content();
+        let here = State::Here { sha256: sha256(&content), name: name.clone(), tags: vec![], in_trash: false };
+        let possible = vec![State::Gone, here.clone()];
+        self.files.push(Known { id: None, first_name: name, content, possible });
+        let known = self.files.last_mut().unwrap();
+        let reply = upload(client, known)?;
+        if reply.status == 201 {
+            known.id = Some(reply.json()["id"].as_str().unwrap().to_owned());
+            known.possible = vec![here];
+        }
+        expect(&reply, &[201])
+    }
+
+    fn replace(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        let content = self.random.content();
+        let headers = [("Content-Type", "application/octet-stream")];
+        let change = |state: &mut State| {
+            if let State::Here { sha256: hash, .. } = state {
+                *hash = sha256(&content);
+            }
+        };
+        self.change(client, at, ("PUT", "/content", &headers, Some(&content)), &[200], change)
+    }
+
+    fn patch(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        let number = self.random.below(1_000_000);
+        let (new_name, new_tags) = (format!("c{}/renamed {number}", self.number), vec![format!("tag{number}")]);
+        let body = json!({"name": new_name, "tags": new_tags}).to_string();
+        let headers = [("Content-Type", "application/merge-patch+json")];
+        let change = |state: &mut State| {
+            if let State::Here { name, tags, .. } = state {
+                (*name, *tags) = (new_name.clone(), new_tags.clone());
+            }
+        };
+        self.change(client, at, ("PATCH", "", &headers, Some(body.as_bytes())), &[200], change)
+    }
+
+    fn trash(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        self.change(client, at, ("DELETE", "", &[], None), &[204], |state| put_in_trash(state, true))
+    }
+
+    fn restore(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        self.change(client, at, ("POST", "/restore", &[], None), &[200], |state| put_in_trash(state, false))
+    }
+
+    fn purge(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        self.change(client, at, ("DELETE", "?purge=true", &[], None), &[204], |state| *state = State::Gone)
+    }
+
+    /// A change of one file: until it is acknowledged the file may be as it was or as it will be.
+    fn change(
+        &mut self,
+        client: &Client,
+        at: usize,
+        (method, path, headers, body): Request<'_>,
+        good: &[u16],
+        change: impl Fn(&mut State),
+    ) -> Result<(), Broken> {
+        let known = &mut self.files[at];
+        let before = known.possible[0].clone();
+        let mut after = before.clone();
+        change(&mut after);
+        known.possible = vec![before.clone(), after.clone()];
+        known.possible.dedup();
+        let path = format!("/api/v1/files/{}{path}", known.id.as_ref().unwrap());
+        let reply = client.send(method, &path, headers, body).map_err(|_| Broken)?;
+        if good.contains(&reply.status) {
+            known.possible = vec![after];
+        } else if reply.status < 500 {
+            // A change that the file's state does not allow: of what lies in the trash.
+            let in_trash = matches!(&before, State::Here { in_trash: true, .. });
+            assert!(in_trash && [404, 409].contains(&reply.status), "{method} {path} {before:?}: {}", reply.text());
+            known.possible = vec![before];
+        }
+        expect(&reply, &[good, &[404, 409]].concat())
+    }
+
+    fn read(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        let known = &self.files[at];
+        let path = format!("/api/v1/files/{}/content", known.id.as_ref().unwrap());
+        let reply = client.send("GET", &path, &[], None).map_err(|_| Broken)?;
+        match known.state() {
+            Some(State::Here { sha256: hash, in_trash: false, .. }) => {
+                assert_eq!((reply.status, sha256(&reply.body)), (200, hash.clone()), "{path}");
+            }
+            _ => assert_eq!(reply.status, 404, "{path}: {known:?}"),
+        }
+        Ok(())
+    }
+
+    /// Everything of this client that is certain must be there, and nothing else of what it knows.
+    fn list(&mut self, client: &Client) -> Result<(), Broken> {
+        let path = format!("/api/v1/files?limit=1000&prefix=c{}/", self.number);
+        let reply = client.send("GET", &path, &[], None).map_err(|_| Broken)?;
+        expect(&reply, &[200])?;
+        let listed = by_id(&reply.json());
+        for known in self.files.iter().filter(|known| known.is_settled()) {
+            let is_live = matches!(known.state(), Some(State::Here { in_trash: false, .. }));
+            assert_eq!(listed.contains_key(known.id.as_ref().unwrap()), is_live, "{known:?}");
+        }
+        Ok(())
+    }
+
+    /// After a restart: every file is as it may be, and from now on that is what it is.
+    fn settle(&mut self, client: &Client, all: &mut BTreeMap<String, Value>) {
+        for known in &mut self.files {
+            if known.id.is_none() {
+                // Half of them ask again, with the same key: then it must be there, and once.
+                if self.random.below(2) == 0 {
+                    let reply = upload(client, known).unwrap_or_else(|Broken| panic!("the server is up"));
+                    assert_eq!(reply.status, 201, "{}: {}", known.first_name, reply.text());
+                    all.insert(reply.json()["id"].as_str().unwrap().to_owned(), reply.json());
+                    known.possible.remove(0);
+                }
+                let of_name = |record: &&Value| record["name"] == known.first_name.as_str();
+                let found: Vec<&Value> = all.values().filter(of_name).collect();
+                assert!(found.len() <= 1, "made twice: {found:?}");
+                known.id = found.first().map(|record| record["id"].as_str().unwrap().to_owned());
+            }
+            let state = match &known.id {
+                Some(id) => observe(client, id),
+                None => State::Gone,
+            };
+            assert!(known.possible.contains(&state), "{state:?} is none of {known:?}");
+            if let Some(id) = &known.id {
+                assert_eq!(all.remove(id).is_some(), state != State::Gone, "{known:?}");
+            }
+            known.possible = vec![state];
+        }
+        // A create that came to nothing is done with.
+        self.files.retain(|known| known.id.is_some());
+    }
+}
+
+fn put_in_trash(state: &mut State, is_in_trash: bool) {
+    if let State::Here { in_trash, .. } = state {
+        *in_trash = is_in_trash;
+    }
+}
+
+fn upload(client: &Client, known: &Known) -> Result<Reply, Broken> {
+    let path = format!("/api/v1/buckets/documents/files?name={}", known.first_name);
+    let headers = [("Content-Type", "application/octet-stream"), ("Idempotency-Key", &*known.first_name)];
+    client.send("POST", &path, &headers, Some(&known.content)).map_err(|_| Broken)
+}
+
+/// A good answer goes on; a 5xx leaves the file unsettled and goes on as well.
+#[track_caller]
+fn expect(reply: &Reply, good: &[u16]) -> Result<(), Broken> {
+    assert!(good.contains(&reply.status) || reply.status == 503, "{}: {}", reply.status, reply.text());
+    Ok(())
+}
+
+fn observe(client: &Client, id: &str) -> State {
+    let reply = client.get(&format!("/api/v1/files/{id}"));
+    if [404, 410].contains(&reply.status) {
+        return State::Gone;
+    }
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let record = reply.json();
+    let in_trash = !record["deleted_at"].is_null();
+    let content = client.get(&format!("/api/v1/files/{id}/content"));
+    let hash = record["sha256"].as_str().unwrap().to_owned();
+    if in_trash {
+        assert_eq!(content.status, 404);
+    } else {
+        assert_eq!((content.status, sha256(&content.body)), (200, hash.clone()), "{record}");
+        assert_eq!(record["size"], content.body.len() as u64);
+    }
+    let tags = record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+    State::Here { sha256: hash, name: record["name"].as_str().unwrap().to_owned(), tags, in_trash }
+}
+
+fn by_id(page: &Value) -> BTreeMap<String, Value> {
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|record| (record["id"].as_str().unwrap().to_owned(), record.clone())).collect()
+}
+
+/// All files of all users, live and in the trash.
+fn everything(client: &Client) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for deleted in ["false", "true"] {
+        let mut cursor = String::new();
+        loop {
+            let page = client.get(&format!("/api/v1/files?limit=1000&deleted={deleted}{cursor}")).json();
+            all.append(&mut by_id(&page));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+    }
+    all
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_every_kill() {
+    let mut bits = [0; 8];
+    getrandom::fill(&mut bits).unwrap();
+    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
+    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 20), number("LARDER_CRASH_CLIENTS", 16) as usize);
+    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={rounds} LARDER_CRASH_CLIENTS={clients}");
+    let users = clients.min(4);
+    let larder = Larder::new();
+    larder.user("root", true);
+    (0..users).for_each(|user| larder.user(&format!("user{user}"), false));
+    let mut random = Random(seed);
+    let mut oracles: Vec<Oracle> = (0..clients).map(|number| Oracle::new(number, users, seed)).collect();
+    for round in 1..=rounds {
+        let began = Instant::now();
+        let mut people = People::log_in(&larder, users);
+        oracles = hammer(oracles, &people, &mut random);
+        people.server.kill();
+        let recovered = check(&larder, &mut oracles, &mut people.clients);
+        let (acknowledged, files): (u64, usize) =
+            oracles.iter().fold((0, 0), |(sum, files), oracle| (sum + oracle.acknowledged, files + oracle.files.len()));
+        println!("round {round}, {:?}: {acknowledged} acknowledged, {files} files known; {recovered}", began.elapsed());
+    }
+}
+
+/// A server and those who speak to it: `user0`, `user1`, …, and the admin last.
+struct People {
+    server: Server,
+    clients: Vec<Client>,
+}
+
+impl People {
+    fn log_in(larder: &Larder, users: usize) -> Self {
+        let server = larder.serve();
+        let names = (0..users).map(|user| format!("user{user}")).chain(["root".to_owned()]);
+        let clients = names.map(|name| server.client(&name)).collect();
+        Self { server, clients }
+    }
+}
+
+/// Has all clients work until a random number of their operations was acknowledged, and a random moment more.
+fn hammer(oracles: Vec<Oracle>, people: &People, random: &mut Random) -> Vec<Oracle> {
+    let (acknowledged, acknowledgements) = mpsc::channel();
+    let threads: Vec<_> = oracles
+        .into_iter()
+        .map(|mut oracle| {
+            let (client, acknowledged) = (people.clients[oracle.user].clone(), acknowledged.clone());
+            std::thread::spawn(move || {
+                oracle.work(&client, &acknowledged);
+                oracle
+            })
+        })
+        .collect();
+    drop(acknowledged);
+    for _ in 0..random.below(600) {
+        acknowledgements.recv_timeout(DEADLINE).expect("somebody is served");
+    }
+    let (_never, nothing) = mpsc::channel::<()>();
+    let _ = nothing.recv_timeout(Duration::from_micros(random.below(5_000)));
+    people.server.send_kill();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// After the kill. Answers what the start said of it.
+fn check(larder: &Larder, oracles: &mut [Oracle], clients: &mut [Client]) -> String {
+    let server = larder.serve();
+    let said = server.said();
+    // A token outlives the process; only a rebuild ends it.
+    clients.iter_mut().for_each(|client| client.move_to(&server));
+    let (root, users) = clients.split_last().unwrap();
+    let mut all = everything(root);
+    for oracle in oracles.iter_mut() {
+        oracle.settle(&users[oracle.user], &mut all);
+    }
+    assert!(all.is_empty(), "nobody made these: {all:?}");
+    assert!(server.stop().success());
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+    said.lines().find(|line| line.starts_with("recovered")).unwrap_or("nothing was left").to_owned()
+}
+
+#[test]
+fn the_oracle_bites_when_a_file_is_lost_changed_or_brought_back() {
+    let larder = Larder::new();
+    larder.user("user0", false);
+    let server = larder.serve();
+    let client = server.client("user0");
+    let damage: [fn(&mut Known); 3] = [
+        |known| known.possible = vec![State::Gone],
+        |known| put_in_trash(&mut known.possible[0], true),
+        |known| {
+            if let State::Here { sha256, .. } = &mut known.possible[0] {
+                sha256.replace_range(..1, "x");
+            }
+        },
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        let mut oracle = Oracle::new(number, 1, 7);
+        oracle.create(&client).unwrap_or_else(|Broken| panic!("the server is up"));
+        damage(oracle.files.last_mut().unwrap());
+        let settled = catch_unwind(AssertUnwindSafe(|| oracle.settle(&client, &mut everything(&client))));
+        assert!(settled.is_err());
+    }
+}

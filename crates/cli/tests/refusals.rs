@@ -1,0 +1,295 @@
+//! Every refusal at a start: it says what, where and what mends it, exits with 1, and has changed nothing.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
+
+mod common;
+
+use common::Larder;
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+
+/// Runs what must be refused: with these words, and with everything as it was.
+#[track_caller]
+fn refused(larder: &Larder, arguments: &[&str], words: &[&str]) {
+    let before = larder.tree();
+    let said = larder.run(arguments);
+    assert_eq!(said.status.code(), Some(1), "{arguments:?}: {said:?}");
+    assert!(said.stdout.is_empty(), "{said:?}");
+    for word in words {
+        assert!(said.stderr.contains(word), "{arguments:?} lacks `{word}`: {}", said.stderr);
+    }
+    let after = larder.tree();
+    let paths = |tree: &std::collections::BTreeMap<PathBuf, String>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(paths(&before), paths(&after), "{arguments:?}");
+    assert_eq!(before, after, "{arguments:?}");
+}
+
+/// A larder with a file, which nothing runs on.
+fn kept() -> Larder {
+    let larder = Larder::new();
+    larder.put("file", "content");
+    larder
+}
+
+fn configure(larder: &Larder, toml: &str) {
+    fs::create_dir_all(larder.data()).unwrap();
+    fs::write(larder.data().join("larder.toml"), toml).unwrap();
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for larder in [Larder::new(), kept()] {
+        refused(&larder, &["serve", "--listen", &address], &[&address, "larder serve --listen"]);
+    }
+}
+
+#[test]
+fn an_address_that_is_none() {
+    refused(&Larder::new(), &["serve", "--listen", "nowhere"], &["`nowhere`", "--listen 127.0.0.1:8080"]);
+}
+
+#[test]
+fn a_configuration_key_that_nobody_knows() {
+    let larder = Larder::new();
+    configure(&larder, "[stores.local]\npth = \"objects\"\n");
+    for arguments in [&SERVE[..], &["ls"], &["put", "larder.toml"], &["rebuild"]] {
+        refused(&larder, arguments, &["`stores.local.pth`", "`stores.local.path`", "larder.toml"]);
+    }
+}
+
+#[test]
+fn a_variable_that_nobody_knows_or_that_has_a_wrong_value() {
+    let larder = Larder::new();
+    for (variable, value, words) in [
+        ("LARDER_LISTN", "x", &["LARDER_LISTN", "did you mean `listen`"][..]),
+        ("LARDER_BUCKETS__DOCUMENTS__MAX_BYTES", "much", &["buckets.documents.max_bytes", "LARDER_BUCKETS__", "16GiB"]),
+        ("LARDER_PLACEMENT", "[away]", &["unknown store `away`", "`local`"]),
+    ] {
+        let output = larder.command(&SERVE).env(variable, value).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{variable}");
+        assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
+        assert!(!larder.data().exists());
+    }
+}
+
+#[test]
+fn a_configuration_file_that_is_not_there() {
+    refused(&Larder::new(), &["ls", "--config", "other.toml"], &["other.toml", "--config"]);
+}
+
+#[test]
+fn a_directory_without_a_larder_is_not_made_into_one_by_looking_at_it() {
+    let larder = Larder::new();
+    for arguments in [&["ls"][..], &["dump"], &["fsck"], &["stat", "x"], &["rm", "x"], &["rebuild"], &["user", "list"]]
+    {
+        refused(&larder, arguments, &["there is no larder in", "--data"]);
+    }
+    fs::create_dir(larder.data()).unwrap();
+    refused(&larder, &["ls"], &["there is no larder in", "larder serve"]);
+}
+
+#[test]
+fn a_data_directory_that_is_a_file() {
+    let larder = Larder::new();
+    larder.file("data", "");
+    refused(&larder, &SERVE, &["data", "--data DIR"]);
+}
+
+#[test]
+fn a_directory_that_is_not_writable() {
+    let larder = Larder::new();
+    fs::create_dir(larder.data()).unwrap();
+    let Some(_read_only) = Mounted::new(&larder.data(), "ro,size=64k,mode=700") else { return };
+    refused(&larder, &SERVE, &["data", "--data DIR"]);
+}
+
+#[test]
+fn a_full_disk() {
+    let larder = Larder::new();
+    fs::create_dir(larder.data()).unwrap();
+    let Some(_small) = Mounted::new(&larder.data(), "size=64k,mode=700") else { return };
+    refused(&larder, &SERVE, &["data"]);
+    assert_eq!(fs::read_dir(larder.data()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_missing_database_over_files() {
+    let larder = kept();
+    fs::remove_dir_all(larder.data().join("db")).unwrap();
+    let file = larder.file("another", "");
+    for arguments in [&SERVE[..], &["ls"], &["put", &file], &["fsck"], &["dump"], &["rm", "file"], &["user", "list"]] {
+        refused(&larder, arguments, &["the database is missing", "objects", "larder rebuild"]);
+    }
+    let mut command = larder.command(&SERVE);
+    command.arg("--rebuild");
+    let server = common::Server::start(command).expect("it rebuilds and serves");
+    assert!(server.said().contains("1 files"), "{}", server.said());
+    assert!(server.stop().success());
+    assert_eq!(larder.ok(&["get", "file", "-o", "-"]), "content");
+}
+
+#[test]
+fn a_second_server() {
+    let larder = kept();
+    let server = larder.serve();
+    let said = larder.run(&SERVE);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stderr.contains("another `larder serve` runs in") && said.stderr.contains("--data DIR"), "{said:?}");
+    let said = larder.run(&["rebuild"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stderr.contains("wants to be alone"), "{said:?}");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_database_that_vanished_under_a_server() {
+    let larder = kept();
+    let server = larder.serve();
+    fs::remove_dir_all(larder.data().join("db")).unwrap();
+    let said = larder.run(&["ls"]);
+    assert!(said.status.code() == Some(1) && said.stderr.contains("larder rebuild"), "{said:?}");
+    drop(server);
+}
+
+#[test]
+fn another_installation_on_the_store() {
+    let (first, second) = (kept(), Larder::new());
+    let store = first.data().join("objects");
+    configure(&second, &format!("[stores.local]\npath = \"{}\"\n", store.display()));
+    let before = first.tree();
+    refused(&second, &SERVE, &[store.to_str().unwrap(), "installation", "[stores.local]"]);
+
+    let third = kept();
+    configure(&third, &format!("[stores.local]\npath = \"{}\"\n", store.display()));
+    refused(&third, &SERVE, &["installation", store.to_str().unwrap()]);
+    assert_eq!(first.tree(), before);
+}
+
+#[test]
+fn two_stores_in_one_place() {
+    for larder in [Larder::new(), kept()] {
+        configure(&larder, "[stores.local]\npath = \"objects\"\n[stores.twin]\npath = \"./objects\"\n");
+        refused(&larder, &SERVE, &["`local`", "`twin`", "same place"]);
+    }
+}
+
+#[test]
+fn a_store_that_is_not_mounted() {
+    let larder = kept();
+    let objects = larder.data().join("objects");
+    fs::rename(&objects, larder.place().join("unmounted")).unwrap();
+    refused(&larder, &SERVE, &["`local`", "mounted", "objects"]);
+    fs::create_dir(&objects).unwrap();
+    fs::set_permissions(&objects, fs::Permissions::from_mode(0o700)).unwrap();
+    refused(&larder, &["ls"], &["`local`", "mounted", "objects"]);
+}
+
+#[test]
+fn missing_foreign_open_and_broken_secrets() {
+    let (larder, other) = (kept(), kept());
+    let secrets = larder.data().join("secrets.toml");
+    let right = fs::read(&secrets).unwrap();
+    fs::remove_file(&secrets).unwrap();
+    for arguments in [&SERVE[..], &["ls"], &["rebuild"]] {
+        refused(&larder, arguments, &["secrets.toml is missing", "backup"]);
+    }
+    fs::copy(other.data().join("secrets.toml"), &secrets).unwrap();
+    for arguments in [&SERVE[..], &["ls"], &["rebuild"]] {
+        refused(&larder, arguments, &["secrets.toml", "another installation's", "backup"]);
+    }
+    fs::write(&secrets, "master = \"changeme\"\n").unwrap();
+    refused(&larder, &SERVE, &["secrets.toml", "64 hexadecimal digits"]);
+    fs::write(&secrets, &right).unwrap();
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&larder, &SERVE, &["secrets.toml", "chmod 600"]);
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
+    larder.assert_clean();
+}
+
+#[test]
+fn a_damaged_database() {
+    let larder = kept();
+    fs::write(larder.data().join("db/larder.db"), "this is no database at all").unwrap();
+    for arguments in [&SERVE[..], &["ls"]] {
+        refused(&larder, arguments, &["larder.db", "damaged", "larder rebuild"]);
+    }
+    larder.ok(&["rebuild"]);
+    assert_eq!(larder.ok(&["get", "file", "-o", "-"]), "content");
+}
+
+#[test]
+fn an_older_database() {
+    let larder = kept();
+    let older = larder.place().join("older");
+    fs::create_dir(&older).unwrap();
+    fs::copy(larder.data().join("db/larder.db"), older.join("larder.db")).unwrap();
+    larder.put("newer", "newer content");
+    fs::copy(older.join("larder.db"), larder.data().join("db/larder.db")).unwrap();
+    for arguments in [&SERVE[..], &["ls"]] {
+        refused(&larder, arguments, &["older copy", "larder rebuild", "db"]);
+    }
+    larder.ok(&["rebuild"]);
+    assert_eq!(larder.ok(&["get", "newer", "-o", "-"]), "newer content");
+}
+
+#[test]
+fn a_database_of_a_newer_version() {
+    let larder = kept();
+    let database = larder.data().join("db/larder.db");
+    let made = Command::new("python3")
+        .args([
+            "-c",
+            "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+            c.execute(\"insert into seaql_migrations values ('m99990101_000001_future', 0)\"); c.commit(); \
+            c.execute('pragma wal_checkpoint(truncate)'); c.close()",
+        ])
+        .arg(&database)
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no python3 to change the database with");
+        return;
+    }
+    refused(&larder, &SERVE, &["newer version", "m99990101_000001_future", "larder.db"]);
+}
+
+/// A file system mounted for the length of a test.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A small one in memory; `None`, and a word about it, where this user can't mount.
+    fn new(place: &Path, options: &str) -> Option<Self> {
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).output().ok()?;
+        if !output.status.success() {
+            println!("skipped: cannot mount here: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Some(Self(place.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_directory_of_another_user() {
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root writes everywhere");
+        return;
+    }
+    let larder = Larder::new();
+    fs::create_dir(larder.data()).unwrap();
+    fs::set_permissions(larder.data(), fs::Permissions::from_mode(0o500)).unwrap();
+    refused(&larder, &SERVE, &["--data DIR"]);
+}
