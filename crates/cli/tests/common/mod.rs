@@ -183,10 +183,11 @@ impl Server {
         let kept = lines.clone();
         let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("listening on http://") {
-                    let _ = listening.send(address.to_owned());
-                }
+                let address = line.strip_prefix("listening on http://").map(str::to_owned);
                 kept.lock().unwrap().push(line);
+                if let Some(address) = address {
+                    let _ = listening.send(address);
+                }
             }
         });
         match listens.recv_timeout(DEADLINE) {
