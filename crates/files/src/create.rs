@@ -485,9 +485,7 @@ impl Node {
         mac.update(caller.id.0.as_bytes());
         mac.update(key.key.as_bytes());
         let key = Sha256(mac.finalize().into_bytes().into());
-        let now = self.environment.clock.now().as_millis();
-        let since = Timestamp::from_millis(now - i64::try_from(KEY_LIFE.as_millis()).expect("a day fits"));
-        match self.ledger.reserve(key, &self.node, since).await? {
+        match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
             Reservation::Made => Ok(Reserved { key, request, done: None }),
             Reservation::Running { .. } => Err(Error::Running),
             Reservation::Done { request: first, status, file, .. } => {
@@ -496,7 +494,13 @@ impl Node {
         }
     }
 
-    async fn unreserve(&self, key: Sha256) {
+    /// What was done before is forgotten.
+    pub(crate) fn remembered_since(&self) -> Timestamp {
+        let life = i64::try_from(KEY_LIFE.as_millis()).expect("a day fits");
+        Timestamp::from_millis(self.environment.clock.now().as_millis() - life)
+    }
+
+    pub(crate) async fn unreserve(&self, key: Sha256) {
         if let Err(error) = self.ledger.unreserve(key, &self.node).await {
             tracing::warn!(%error, "an idempotency key stays taken until this node ends");
         }

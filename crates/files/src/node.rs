@@ -111,15 +111,26 @@ impl Node {
     }
 
     /// Raises the mark in the ledger, then on each store that takes it.
+    ///
+    /// # Errors
+    /// The ledger's; and a store's where none could be told: then an older copy of the ledger would go unseen.
     pub(crate) async fn write_mark(&self) -> Result<()> {
         let mark = self.ledger.raise_mark().await?;
+        let (mut told, mut refused) = (false, None);
         for place in self.places.iter().filter(|place| place.mode.changes()) {
             // A store that is away is told the next time; an older database then only goes unseen on that store.
-            if let Err(error) = marker::write_mark(&*place.store, mark).await {
-                tracing::warn!(store = %place.name, %error, "the mark could not be written");
+            match marker::write_mark(&*place.store, mark).await {
+                Ok(()) => told = true,
+                Err(error) => {
+                    tracing::warn!(store = %place.name, %error, "the mark could not be written");
+                    refused = Some(error);
+                }
             }
         }
-        Ok(())
+        match refused {
+            Some(error) if !told => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the mark soon: once for all commits that come meanwhile.

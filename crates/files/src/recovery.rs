@@ -14,7 +14,7 @@
 use crate::{
     Attributes, Error, Recovered, Result, StoreId,
     files::{Node, Place, StoreMode},
-    ledger::{Claim, CopyRow, CopyState, Entry, Purpose, Record, Recorded},
+    ledger::{Claim, CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation},
     truth::{Found, Reading},
 };
 use larder_storage_core::{Body, Leftover, OpId, Pair, PutOptions};
@@ -88,11 +88,36 @@ impl Node {
         let staged = leftover.attributes.as_deref().map(Attributes::from_bytes);
         if let Some(Ok(staged)) = staged {
             let pair = Pair { op: leftover.op.clone(), bytes: staged.key.clone(), attributes: staged.sidecar() };
+            if !self.takes_over_key(&staged).await? {
+                let published = self.places[place].attributes_at(&pair.attributes).await?;
+                self.remove_purged(place, &pair, &published).await?;
+            }
             let kept = self.settle_pair(place, &pair, &staged, None).await?;
+            if let (false, Some(made)) = (kept, &staged.created_by_key) {
+                self.unreserve(made.key).await;
+            }
             return Ok(if kept { Settled::Finished } else { Settled::Undone });
         }
         self.discard_pair(place, &leftover.op).await?;
         Ok(Settled::Undone)
+    }
+
+    /// Makes the idempotency key of a dead node's create this node's. `false` where a repeat of the request has it: another start
+    /// may have given it up before this one could settle the leftover, and one key makes one file.
+    async fn takes_over_key(&self, staged: &Attributes) -> Result<bool> {
+        let Some(made) = &staged.created_by_key else { return Ok(true) };
+        if staged.revision > 1 || self.ledger.file(staged.id).await?.is_some() {
+            return Ok(true);
+        }
+        loop {
+            match self.ledger.reserve(made.key, &self.node, self.remembered_since()).await? {
+                Reservation::Made => return Ok(true),
+                Reservation::Done { file, .. } => return Ok(file == staged.id),
+                Reservation::Running { node } if node == self.node => return Ok(true),
+                Reservation::Running { node } if self.is_alive(&node).await? => return Ok(false),
+                Reservation::Running { node } => self.ledger.unreserve(made.key, &node).await?,
+            }
+        }
     }
 
     /// Settles one operation by what lies at its attributes' key: a dead node's, or one of this node's own whose
