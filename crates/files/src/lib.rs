@@ -34,6 +34,8 @@ mod recovery;
 mod report;
 mod sealed;
 mod secrets;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod start;
 mod timestamp;
 mod tombstone;

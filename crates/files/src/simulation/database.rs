@@ -1,0 +1,221 @@
+//! [`Database`]: what a simulated installation keeps its ledger in, and [`Watched`], the ledger as one simulated node sees it.
+
+use super::{bugs::Bug, executor::Process, world::World};
+use crate::{
+    Bucket, FileId, Ledger, Sha256, Timestamp, Tombstone, User, UserId,
+    ledger::{
+        Claim, FileQuery, FileRow, Identity, LedgerError, MemoryLedger, Purpose, Record, Recorded, Reservation, Result,
+        RevisionRow,
+    },
+};
+use async_trait::async_trait;
+use futures_util::{FutureExt, future::BoxFuture};
+use larder_storage_core::NodeId;
+use std::{fmt, sync::Arc};
+
+/// A database that any number of nodes can open.
+pub trait Database: Send + Sync {
+    /// Opens it as one more process does.
+    fn open(&self) -> Arc<dyn Ledger>;
+
+    /// Another database with the content that this one has now; `None` where that can't be had.
+    fn back_up(&self) -> Option<Arc<dyn Database>>;
+
+    /// Runs one call of a ledger to its end, as one atomic step of the history.
+    fn complete(&self, call: BoxFuture<'_, ()>);
+}
+
+/// [`MemoryLedger`] as a database.
+#[derive(Debug, Default)]
+pub struct MemoryDatabase(MemoryLedger);
+
+impl Database for MemoryDatabase {
+    fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(self.0.another())
+    }
+
+    fn back_up(&self) -> Option<Arc<dyn Database>> {
+        let copy = MemoryLedger::new();
+        copy.restore(&self.0.snapshot());
+        Some(Arc::new(Self(copy)))
+    }
+
+    fn complete(&self, call: BoxFuture<'_, ()>) {
+        call.now_or_never().expect("a ledger in memory waits for nothing");
+    }
+}
+
+/// A ledger as one node sees it: the world may delay each call, fail it before its effect or lose its answer, or kill the node.
+pub(super) struct Watched {
+    inner: Arc<dyn Ledger>,
+    database: Arc<dyn Database>,
+    world: Arc<World>,
+    process: Process,
+}
+
+impl Watched {
+    pub(super) fn open(database: Arc<dyn Database>, world: Arc<World>, process: Process) -> Self {
+        Self { inner: database.open(), database, world, process }
+    }
+
+    /// One call, as one atomic step with a fault before it or after it.
+    async fn call<T: Send>(&self, name: &'static str, call: BoxFuture<'_, Result<T>>) -> Result<T> {
+        let mut group = self.group(name, async { vec![call.await] }.boxed(), 1).await;
+        group.pop().expect("one was asked for")
+    }
+
+    async fn group<T: Send>(
+        &self,
+        name: &'static str,
+        call: BoxFuture<'_, Vec<Result<T>>>,
+        members: usize,
+    ) -> Vec<Result<T>> {
+        let all = |error: LedgerError| (0..members).map(|_| Err(error.echo())).collect();
+        if let Err(error) = self.world.ledger_step(self.process, name, false).await {
+            return all(error);
+        }
+        let mut answer = None;
+        self.database.complete(async { answer = Some(call.await) }.boxed());
+        match self.world.ledger_step(self.process, name, true).await {
+            Ok(()) => answer.expect("it was run to its end"),
+            Err(error) => all(error),
+        }
+    }
+
+    fn bug(&self, bug: Bug) -> bool {
+        self.world.bites(bug)
+    }
+
+    /// The claim as it is given, or as a wrong ledger gives it.
+    async fn claim_wrongly(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
+        let mut claim = self.inner.claim(file, purpose, node, now).await;
+        if matches!(claim, Err(LedgerError::Busy))
+            && self.bug(Bug::ClaimShared)
+            && let Some(other) = self.inner.claim_of(file).await?
+        {
+            let _ = self.inner.record(vec![Record { entry: None, closes: Some(other.id) }]).await;
+            claim = self.inner.claim(file, purpose, node, now).await;
+        }
+        let mut claim = claim?;
+        if self.bug(Bug::VersionReused)
+            && let Some(row) = self.inner.file(file).await?
+        {
+            claim.version = row.attributes.version;
+        }
+        Ok(claim)
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("inner", &self.inner).field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Ledger for Watched {
+    async fn identity(&self) -> Result<Option<Identity>> {
+        self.call("identity", self.inner.identity()).await
+    }
+
+    async fn initialise(&self, identity: &Identity) -> Result<()> {
+        self.call("initialise", self.inner.initialise(identity)).await
+    }
+
+    async fn raise_mark(&self) -> Result<u64> {
+        self.call("raise_mark", self.inner.raise_mark()).await
+    }
+
+    async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
+        self.call("claim", self.claim_wrongly(file, purpose, node, now).boxed()).await
+    }
+
+    async fn harden(&self, claim: u64) -> Result<()> {
+        self.call("harden", self.inner.harden(claim)).await
+    }
+
+    async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
+        self.call("claim_of", self.inner.claim_of(file)).await
+    }
+
+    async fn claims(&self) -> Result<Vec<Claim>> {
+        self.call("claims", self.inner.claims()).await
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
+        let members = records.len();
+        if self.bug(Bug::AnswersBeforeCommit) {
+            return (0..members).map(|_| Ok(Recorded::Taken)).collect();
+        }
+        self.group("record", self.inner.record(records), members).await
+    }
+
+    async fn reserve(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation> {
+        if self.bug(Bug::KeyForgotten) {
+            return Ok(Reservation::Made);
+        }
+        self.call("reserve", self.inner.reserve(key, node, since)).await
+    }
+
+    async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()> {
+        self.call("unreserve", self.inner.unreserve(key, node)).await
+    }
+
+    async fn unreserve_all(&self, node: &NodeId) -> Result<()> {
+        self.call("unreserve_all", self.inner.unreserve_all(node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>> {
+        self.call("nodes", self.inner.nodes()).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
+        self.call("file", self.inner.file(id)).await
+    }
+
+    async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
+        self.call("files", self.inner.files(query)).await
+    }
+
+    async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {
+        self.call("revisions", self.inner.revisions(id)).await
+    }
+
+    async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
+        self.call("revision", self.inner.revision(id, revision)).await
+    }
+
+    async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
+        self.call("tombstone", self.inner.tombstone(id, revision)).await
+    }
+
+    async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>> {
+        self.call("tombstones", self.inner.tombstones(after, limit)).await
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        self.call("users", self.inner.users()).await
+    }
+
+    async fn user_named(&self, name: &str) -> Result<Option<User>> {
+        self.call("user_named", self.inner.user_named(name)).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        self.call("user", self.inner.user(id)).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.call("buckets", self.inner.buckets()).await
+    }
+}
+
+/// The open claims, and the nodes that hold anything, past every fault.
+pub(super) fn held(database: &Arc<dyn Database>) -> Result<(Vec<Claim>, Vec<NodeId>)> {
+    let ledger = database.open();
+    let mut found = None;
+    let ask = async { found = Some(async { Ok((ledger.claims().await?, ledger.nodes().await?)) }.await) };
+    database.complete(ask.boxed());
+    found.expect("it was run to its end")
+}

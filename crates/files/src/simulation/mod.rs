@@ -1,0 +1,220 @@
+//! Histories of a whole installation on one thread: nodes, clients, stores and a database, with a seed that decides everything
+//! that happens, and what must hold whatever does.
+//!
+//! One history: clients create, change, purge and read files through one or two nodes while processes die, power fails, stores
+//! go away, clocks jump and databases are lost. Then everything heals, and what there is must be what the clients were told:
+//!
+//! - I1: acknowledged content is there, byte for byte; I2: what was purged is not.
+//! - I3: every answer is one whole revision that somebody wrote.
+//! - I4: what has no certain answer happened whole or not at all, and nothing is left over.
+//! - I5: a second start has nothing to recover; I6: a rebuilt database dumps the same.
+//! - I9: an outage is never answered as an absence.
+//!
+//! The same seed and profile replay the same history, step for step. The checker is checked by [`Bug`]s.
+
+mod bugs;
+mod client;
+mod database;
+mod executor;
+mod operator;
+mod oracle;
+mod random;
+mod world;
+
+pub use bugs::Bug;
+pub use database::{Database, MemoryDatabase};
+pub use world::Fault;
+
+use crate::StoreMode;
+use client::Client;
+use executor::{Process, Stuck};
+use futures_util::FutureExt;
+use operator::Operator;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
+use world::World;
+
+/// A store of a simulated installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shelf {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it stages, as a disk does.
+    pub staging: bool,
+    /// What it may be used for.
+    pub mode: StoreMode,
+}
+
+/// What kind of histories are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name, in reports.
+    pub name: &'static str,
+    /// The stores, in the order of the placement.
+    pub stores: &'static [Shelf],
+    /// How many nodes share them.
+    pub nodes: usize,
+    /// How many clients there are.
+    pub clients: usize,
+    /// How many things each client asks for.
+    pub wishes: usize,
+    /// What can befall them.
+    pub faults: &'static [Fault],
+    /// What is wrong on purpose.
+    pub bug: Option<Bug>,
+}
+
+const DISK: Shelf = Shelf { name: "disk", staging: true, mode: StoreMode::Edit };
+const SECOND: Shelf = Shelf { name: "second", staging: true, mode: StoreMode::Edit };
+const CLOUD: Shelf = Shelf { name: "cloud", staging: false, mode: StoreMode::Edit };
+
+const EVERY_FAULT: &[Fault] = &[
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Outage,
+    Fault::Partition,
+    Fault::Error,
+    Fault::Full,
+    Fault::Stall,
+    Fault::Jump,
+    Fault::HangUp,
+    Fault::DatabaseLost,
+    Fault::DatabaseOlder,
+];
+
+impl Profile {
+    /// No faults at all: whatever fails here fails by itself.
+    pub const CALM: Self =
+        Self { name: "calm", stores: &[DISK], nodes: 1, clients: 3, wishes: 8, faults: &[], bug: None };
+    /// One node over one disk: the embedded default.
+    pub const DISK: Self = Self { name: "disk", faults: EVERY_FAULT, ..Self::CALM };
+    /// Two nodes over one disk.
+    pub const PAIR: Self = Self { name: "pair", nodes: 2, ..Self::DISK };
+    /// One node over two disks.
+    pub const MIRROR: Self = Self { name: "mirror", stores: &[DISK, SECOND], ..Self::DISK };
+    /// One node over a store that doesn't stage.
+    pub const CLOUD: Self = Self { name: "cloud", stores: &[CLOUD], ..Self::DISK };
+    /// Two nodes over a disk and a store that doesn't stage.
+    pub const MIXED: Self = Self { name: "mixed", stores: &[DISK, CLOUD], nodes: 2, ..Self::DISK };
+    /// The profiles that seeds are spread over.
+    pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
+
+    /// The profile of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let all = Self::ALL;
+        all[usize::try_from(seed % all.len() as u64).expect("an index")]
+    }
+
+    /// The same with something wrong.
+    #[must_use]
+    pub fn with(self, bug: Bug) -> Self {
+        Self { bug: Some(bug), ..self }
+    }
+}
+
+/// What a history was like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Steps of stores and ledger.
+    pub steps: u64,
+    /// Faults that struck.
+    pub faults: u64,
+    /// A hash of every line of its trace: equal for equal histories.
+    pub trace: u64,
+}
+
+/// A broken invariant, with all that is needed to see it again.
+#[derive(Clone)]
+pub struct Violation {
+    /// The seed.
+    pub seed: u64,
+    /// The profile.
+    pub profile: Profile,
+    /// Which invariant, and how.
+    pub why: String,
+    /// The last lines of its history.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        let bug = self.profile.bug.map(|bug| format!(" with {bug:?}")).unwrap_or_default();
+        write!(f, "seed {} of profile `{}`{bug}: {}", self.seed, self.profile.name, self.why)
+    }
+}
+
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// More than any history takes.
+const TURNS_MAX: u64 = 300_000;
+
+/// Makes new, empty databases.
+pub type Fresh = Arc<dyn Fn() -> Arc<dyn Database> + Send + Sync>;
+
+/// Lives through one history over a ledger in memory.
+///
+/// # Errors
+/// A [`Violation`] where an invariant does not hold.
+pub fn simulate(seed: u64, profile: Profile) -> Result<Stats, Box<Violation>> {
+    simulate_on(Arc::new(|| Arc::new(MemoryDatabase::default())), seed, profile)
+}
+
+/// Lives through one history over databases that `fresh` makes.
+///
+/// # Errors
+/// A [`Violation`] where an invariant does not hold.
+pub fn simulate_on(fresh: Fresh, seed: u64, profile: Profile) -> Result<Stats, Box<Violation>> {
+    let world = World::new(seed, profile, fresh());
+    let oracle = Arc::default();
+    people(&world, &oracle, fresh);
+    let run = catch_unwind(AssertUnwindSafe(|| world.executor.run(TURNS_MAX, &|| world.is_over())));
+    let violation = world.state().violation.take();
+    let why = match (violation, run) {
+        (Some(why), _) => Some(why),
+        (None, Err(_)) => Some("I13: it panics, as written above".into()),
+        (None, Ok(Err(Stuck::Still))) => Some("everybody waits for ever".into()),
+        (None, Ok(Err(Stuck::Endless))) => Some("it never ends".into()),
+        (None, Ok(Ok(()))) => None,
+    };
+    let (trace, hash) = world.trace();
+    let stats = {
+        let state = world.state();
+        Stats { steps: state.steps, faults: state.faults, trace: hash }
+    };
+    world.kill_all();
+    world.executor.clear();
+    why.map_or(Ok(stats), |why| Err(Box::new(Violation { seed, profile, why, trace })))
+}
+
+/// Sets clients and operator going.
+fn people(world: &Arc<World>, oracle: &Arc<Mutex<oracle::Oracle>>, fresh: Fresh) {
+    world.state().clients = world.profile.clients;
+    for number in 0..world.profile.clients {
+        let random = world.state().random.fork();
+        let client = Client { world: world.clone(), oracle: oracle.clone(), random, number };
+        let of = world.clone();
+        let life = async move {
+            client.run(of.profile.wishes).await;
+            of.state().clients -= 1;
+        };
+        world.executor.spawn(Process::WORLD, life.boxed());
+    }
+    let operator = Operator { world: world.clone(), oracle: oracle.clone(), fresh };
+    let of = world.clone();
+    let life = async move {
+        operator.run().await;
+        of.state().judged = true;
+    };
+    world.executor.spawn(Process::WORLD, life.boxed());
+}

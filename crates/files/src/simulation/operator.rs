@@ -1,0 +1,444 @@
+//! The operator: starts nodes that died, rebuilds what was lost, and at the end, when everything has healed, compares what
+//! there is with what the oracle knows. It asserts before it repairs.
+
+use super::{
+    bugs::{Bug, Wrong},
+    client::{ask_within, collect, list_all},
+    database::{Database, Watched, held},
+    executor::{Process, lock},
+    oracle::{Oracle, Verdict},
+    world::{Fault, Slot, World},
+};
+use crate::{
+    Caller, File, FileId, Files, FsckOptions, Mount, Parts, Recovered, Secrets, Settings, StartError, StoreName,
+    ledger::RevisionRow,
+};
+use futures_util::FutureExt;
+use larder_storage_core::{MemoryDisk, MemoryStore, Store};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// How long anything may take once everything has healed.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+pub(super) struct Operator {
+    pub(super) world: Arc<World>,
+    pub(super) oracle: Arc<Mutex<Oracle>>,
+    /// A new, empty database.
+    pub(super) fresh: Arc<dyn Fn() -> Arc<dyn Database> + Send + Sync>,
+}
+
+/// All that a history leaves, as its nodes tell it.
+type Everything = BTreeMap<FileId, (File, Vec<RevisionRow>)>;
+
+impl Operator {
+    /// Keeps the installation running until all clients are done; then judges.
+    pub(super) async fn run(self) {
+        if let Err(why) = self.operate().await {
+            self.world.violate(why);
+        }
+    }
+
+    async fn operate(&self) -> Verdict {
+        while self.world.state().clients > 0 {
+            self.mend().await?;
+            let pause = self.world.state().random.below(5_000);
+            self.world.executor.sleep(Duration::from_millis(pause)).await;
+            if self.world.is_late() {
+                self.world.deliver_late(300);
+            }
+        }
+        self.world.heal();
+        self.mend().await?;
+        self.settle().await?;
+        self.judge().await
+    }
+
+    /// Brings back what is down.
+    async fn mend(&self) -> Verdict {
+        let disaster = self.world.state().disaster;
+        if let Some(disaster) = disaster {
+            self.bring_back(disaster).await?;
+        }
+        for slot in 0..self.world.profile.nodes {
+            let down = {
+                let state = self.world.state();
+                state.slots[slot].files.is_none() && state.disaster.is_none()
+            };
+            if down {
+                self.start(slot).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parts(&self, database: &Arc<dyn Database>) -> (Process, Parts) {
+        let world = &self.world;
+        let (process, node) = world.begin_process();
+        let mount = |(at, disk): (usize, &MemoryDisk)| {
+            let name = world.profile.stores[at].name;
+            let store = MemoryStore::open(disk, name, node.clone());
+            let store: Arc<dyn Store> = match world.profile.bug {
+                Some(_) => Arc::new(Wrong::new(store, world.clone())),
+                None => Arc::new(store),
+            };
+            Mount { name: StoreName::new(name).expect("profiles name them well"), store, mode: world.mode(at) }
+        };
+        let stores = world.disks.iter().enumerate().map(mount).collect();
+        let ledger = Arc::new(Watched::open(database.clone(), world.clone(), process));
+        let environment = world.environment(process);
+        (process, Parts { stores, ledger, environment, secrets: Secrets::new([7; 32]) })
+    }
+
+    /// New content goes to another store after each start, so that files lie everywhere.
+    fn settings(&self) -> Settings {
+        let stores = self.world.profile.stores;
+        let store = self.world.state().random.index(stores.len());
+        let placement = vec![StoreName::new(stores[store].name).expect("profiles name them well")];
+        Settings { placement, ..Settings::default() }
+    }
+
+    /// Starts a node over the current database; `None` where it died or could not yet.
+    async fn try_start(&self) -> Result<Option<(Process, Files, Recovered)>, StartError> {
+        let database = self.world.state().database.clone();
+        let (process, parts) = self.parts(&database);
+        self.world.note(format_args!("p{} starts", process.0));
+        let start = Files::start(parts, self.settings()).boxed();
+        match ask_within(&self.world, process, start, PATIENCE).await {
+            Some(Ok((files, recovered))) => {
+                self.world.note(format_args!("p{} is up: {recovered:?}", process.0));
+                Ok(Some((process, files, recovered)))
+            }
+            Some(Err(error)) => {
+                self.world.note(format_args!("p{} does not start: {error:?}", process.0));
+                self.world.kill(process);
+                Err(error)
+            }
+            None => {
+                self.world.kill(process);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn start(&self, slot: usize) -> Verdict {
+        let cold = {
+            let state = self.world.state();
+            state.database.back_up()
+        };
+        match self.try_start().await {
+            Ok(Some((process, files, _))) => {
+                let mut state = self.world.state();
+                state.slots[slot] = Slot { process, files: Some(files) };
+                // This start has raised the mark: what was before it is older now.
+                if state.random.chance(300) {
+                    state.backup = cold;
+                    state.claimed_since_backup = false;
+                }
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(StartError::Failed(_) | StartError::StoreAway { .. }) if self.world.is_disturbed() => Ok(()),
+            Err(error) => Err(format!("I5: refuses to start: {error:?}")),
+        }
+    }
+
+    /// The database is lost or old: a start must refuse it, and a rebuild must bring everything back.
+    async fn bring_back(&self, disaster: Fault) -> Verdict {
+        self.world.kill_all();
+        let (claimed, backup) = {
+            let mut state = self.world.state();
+            (state.claimed_since_backup, state.backup.take())
+        };
+        if disaster == Fault::DatabaseOlder && !(claimed && backup.is_some()) {
+            // The mark rises before the first change: where none was made since, it is no older copy.
+            self.world.state().disaster = None;
+            return Ok(());
+        }
+        let older = {
+            let mut state = self.world.state();
+            match (disaster, backup) {
+                (Fault::DatabaseOlder, Some(backup)) => {
+                    state.database = backup.clone();
+                    Some(backup)
+                }
+                _ => {
+                    state.database = (self.fresh)();
+                    None
+                }
+            }
+        };
+        match self.try_start().await {
+            Ok(Some((process, _, _))) => {
+                self.world.kill(process);
+                return Err(format!("I6: started over a database that was {disaster:?}"));
+            }
+            Err(StartError::DatabaseMissing { .. } | StartError::OlderDatabase { .. }) => {}
+            Ok(None) | Err(StartError::Failed(_) | StartError::StoreAway { .. }) if self.world.is_disturbed() => {}
+            other => return Err(format!("I6: a database that was {disaster:?} is met with {:?}", other.err())),
+        }
+        self.rebuild(older).await
+    }
+
+    /// Rebuilds, as often as it takes.
+    async fn rebuild(&self, older: Option<Arc<dyn Database>>) -> Verdict {
+        for _ in 0..100 {
+            let new = (self.fresh)();
+            let (process, parts) = self.parts(&new);
+            let replaced = older.as_ref().map(|older| -> Arc<dyn crate::Ledger> {
+                Arc::new(Watched::open(older.clone(), self.world.clone(), process))
+            });
+            self.world.note(format_args!("p{} rebuilds", process.0));
+            let (world, settings) = (self.world.clone(), self.settings());
+            let rebuild = async move {
+                let mut found = |finding| world.note(format_args!("rebuild found {finding:?}"));
+                crate::rebuild(parts, settings, replaced, &mut found).await
+            };
+            let rebuilt = ask_within(&self.world, process, rebuild.boxed(), PATIENCE).await;
+            self.world.note(format_args!("p{} rebuilt: {rebuilt:?}", process.0));
+            self.world.kill(process);
+            match rebuilt {
+                Some(Ok(_)) => {
+                    let mut state = self.world.state();
+                    state.database = new;
+                    state.disaster = None;
+                    state.was_rebuilt = true;
+                    return Ok(());
+                }
+                Some(Err(error)) if !self.world.is_disturbed() => return Err(format!("I6: no rebuild: {error:?}")),
+                _ => self.world.executor.sleep(Duration::from_secs(5)).await,
+            }
+        }
+        Err("I6: a rebuild never ends well".into())
+    }
+
+    /// Gives live nodes the time that they have to settle what they can; sometimes everything dies once more instead.
+    async fn settle(&self) -> Verdict {
+        let (waits, end) = {
+            let mut state = self.world.state();
+            (state.random.chance(500), state.random.below(3))
+        };
+        if waits {
+            self.world.executor.sleep(Duration::from_secs(180)).await;
+        }
+        match end {
+            0 => self.world.cut_power(),
+            1 => self.world.kill_all(),
+            _ => {
+                let files: Vec<_> = self.world.state().slots.iter().filter_map(|slot| slot.files.clone()).collect();
+                let slots: Vec<_> = self.world.state().slots.iter().map(|slot| slot.process).collect();
+                for (files, process) in files.into_iter().zip(slots) {
+                    let _ = ask_within(&self.world, process, async move { files.stop().await }.boxed(), PATIENCE).await;
+                }
+                self.world.kill_all();
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything has healed: compares, starts again, compares, rebuilds, compares.
+    async fn judge(&self) -> Verdict {
+        let first = self.started().await?;
+        self.inspect_files(&first).await?;
+        let unstaged = self.world.profile.stores.iter().any(|shelf| !shelf.staging);
+        if unstaged || self.world.state().was_rebuilt {
+            self.clean_up(&first).await?;
+        }
+        self.inspect(&first).await?;
+        if self.world.profile.bug == Some(Bug::WrittenLate) {
+            self.world.deliver_late(1000);
+            self.inspect(&first).await?;
+        }
+        let dump = self.dump(&first).await?;
+        self.world.kill(first.process);
+
+        let second = self.started().await?;
+        if second.recovered != Recovered::default() {
+            return Err(format!("I5: a second start recovers again: {:?}", second.recovered));
+        }
+        same_dump("a second start", &dump, &self.dump(&second).await?)?;
+        self.world.kill(second.process);
+
+        let older = {
+            let mut state = self.world.state();
+            state.random.chance(500).then(|| state.database.clone())
+        };
+        self.rebuild(older).await?;
+        let third = self.started().await?;
+        same_dump("a rebuild", &dump, &self.dump(&third).await?)?;
+        self.inspect(&third).await
+    }
+
+    async fn started(&self) -> Result<Started, String> {
+        match self.try_start().await {
+            Ok(Some((process, files, recovered))) => Ok(Started { process, files, recovered }),
+            Ok(None) => Err("I5: a start hangs".into()),
+            Err(error) => Err(format!("I5: refuses to start: {error:?}")),
+        }
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        node: &Started,
+        what: &str,
+        ask: impl Future<Output = crate::Result<T>> + Send + 'static,
+    ) -> Result<T, String> {
+        match ask_within(&self.world, node.process, ask.boxed(), PATIENCE).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(format!("I4: cannot {what} when all has healed: {error:?}")),
+            None => Err(format!("I4: {what} hangs when all has healed")),
+        }
+    }
+
+    async fn dump(&self, node: &Started) -> Result<Vec<String>, String> {
+        let files = node.files.clone();
+        let dump = async move {
+            let mut lines = Vec::new();
+            let mut out = |line: &str| {
+                lines.push(line.to_owned());
+                Ok(())
+            };
+            files.dump(&mut out).await?;
+            Ok(lines)
+        };
+        self.ask(node, "dump", dump).await
+    }
+
+    /// Everything that can be seen of an installation at rest.
+    async fn inspect(&self, node: &Started) -> Verdict {
+        let now = self.inspect_files(node).await?;
+        self.fsck(node).await?;
+        self.nothing_left(&now)
+    }
+
+    /// Everything that its users can see.
+    async fn inspect_files(&self, node: &Started) -> Result<Everything, String> {
+        let now = self.everything(node).await?;
+        lock(&self.oracle).settled(&now)?;
+        for (file, revisions) in now.values() {
+            for revision in revisions {
+                self.read(node, file, revision).await?;
+            }
+        }
+        self.dead_stay_dead(node).await?;
+        Ok(now)
+    }
+
+    async fn everything(&self, node: &Started) -> Result<Everything, String> {
+        let files = node.files.clone();
+        let everything = async move {
+            let mut all = BTreeMap::new();
+            for file in list_all(files.clone(), 1000).await? {
+                let id = file.attributes.id;
+                all.insert(id, (file, files.revisions(&Caller::local(), id).await?));
+            }
+            Ok(all)
+        };
+        self.ask(node, "list", everything).await
+    }
+
+    async fn read(&self, node: &Started, file: &File, revision: &RevisionRow) -> Verdict {
+        if file.attributes.deleted_at.is_some() {
+            // Its content is absent to every reader; `fsck` reads it.
+            return Ok(());
+        }
+        let (files, of, number) = (node.files.clone(), file.clone(), revision.revision);
+        let read = async move {
+            let content = files.open(&Caller::local(), &of, Some(number), None).await?;
+            Ok(collect(content).await)
+        };
+        match self.ask(node, "read", read).await? {
+            (_, None) => Err(format!("I1: content breaks off when all has healed: {revision:?}")),
+            (row, Some(bytes)) => lock(&self.oracle).read(file, &row, &bytes),
+        }
+    }
+
+    /// Whatever the lists say: nobody can describe what was purged.
+    async fn dead_stay_dead(&self, node: &Started) -> Verdict {
+        let known = lock(&self.oracle).known();
+        for id in known {
+            let floor = lock(&self.oracle).floor(id);
+            let files = node.files.clone();
+            let describe = async move { Ok(files.describe(&Caller::local(), id).await) };
+            match self.ask(node, "describe", describe).await? {
+                Ok(file) => lock(&self.oracle).seen(floor, &file)?,
+                Err(crate::Error::Gone | crate::Error::NotFound(_)) => lock(&self.oracle).absent(id, false)?,
+                Err(error) => return Err(format!("I4: cannot describe {id} when all has healed: {error:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn fsck(&self, node: &Started) -> Verdict {
+        let files = node.files.clone();
+        let fsck = async move {
+            let mut findings = Vec::new();
+            let options = FsckOptions { verify: true, repair: false };
+            files.fsck(options, &mut |finding| findings.push(finding)).await?;
+            Ok(findings)
+        };
+        match self.ask(node, "fsck", fsck).await? {
+            findings if findings.is_empty() => Ok(()),
+            findings => Err(format!("I4: fsck finds {findings:?}")),
+        }
+    }
+
+    /// What a dead node left on a store that doesn't stage, or under a database that was lost, is `fsck`'s to find.
+    async fn clean_up(&self, node: &Started) -> Verdict {
+        let files = node.files.clone();
+        let fsck = async move {
+            let options = FsckOptions { verify: true, repair: true };
+            files.fsck(options, &mut |_| {}).await
+        };
+        match self.ask(node, "mend", fsck).await? {
+            summary if summary.lost == 0 => Ok(()),
+            summary => Err(format!("I1: content is lost: {summary:?}")),
+        }
+    }
+
+    /// No temporary file, no claim, no reservation, no object that no file accounts for.
+    fn nothing_left(&self, now: &Everything) -> Verdict {
+        let database = self.world.state().database.clone();
+        match held(&database) {
+            Ok((claims, nodes)) if claims.is_empty() && nodes.is_empty() => {}
+            held => return Err(format!("I4: claims and the nodes that hold something are left: {held:?}")),
+        }
+        let revisions = now.values().flat_map(|(_, revisions)| revisions);
+        let accounted: BTreeSet<String> =
+            revisions.flat_map(|row| [row.key.as_str().into(), format!("{}.attr.json", row.key)]).collect();
+        for (at, disk) in self.world.disks.iter().enumerate() {
+            if disk.staged() > 0 {
+                return Err(format!("I4: {} operations are left staged in store {at}", disk.staged()));
+            }
+            for (key, _) in disk.objects() {
+                let key = key.as_str();
+                let own = match key.strip_prefix(".larder/attributes/") {
+                    Some(overlay) => now.keys().any(|id| overlay.starts_with(&id.to_string())),
+                    None => key.starts_with(".larder/") || accounted.contains(key),
+                };
+                if !own && self.world.mode(at).changes() {
+                    return Err(format!("I4: `{key}` is left in store {at} and is no file's"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Started {
+    process: Process,
+    files: Files,
+    recovered: Recovered,
+}
+
+fn same_dump(after: &str, before: &[String], now: &[String]) -> Verdict {
+    let both = before.iter().zip(now);
+    match both.into_iter().find(|(before, now)| before != now) {
+        Some((before, now)) => Err(format!("I6: after {after}\n  {before}\nis\n  {now}")),
+        None if before.len() == now.len() => Ok(()),
+        None => Err(format!("I6: after {after} there are {} rows instead of {}", now.len(), before.len())),
+    }
+}

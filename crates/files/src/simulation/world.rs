@@ -1,0 +1,527 @@
+//! [`World`]: disks, time, chance, and every misfortune. It decides at each step of a store and of the ledger what befalls it;
+//! it knows nothing of files.
+
+use super::{
+    Profile,
+    bugs::Bug,
+    database::Database,
+    executor::{Executor, Process, Yield, lock},
+    random::Random,
+};
+use crate::{
+    Clock, Entropy, Environment, Files, Spawn, StoreMode, Timestamp,
+    ledger::{LedgerError, Result as LedgerResult},
+};
+use futures_util::future::{self, BoxFuture, FutureExt};
+use larder_storage_core::{ErrorKind, MemoryDisk, MemoryOptions, NodeId, Steps};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, TryLockError, Weak},
+    time::{Duration, SystemTime},
+};
+
+/// What can befall a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The node that takes a step dies before it.
+    Crash,
+    /// Every node dies, and what was not synced may be lost.
+    PowerCut,
+    /// A store, or the ledger, fails every call for a while.
+    Outage,
+    /// One node can't reach a store for a while.
+    Partition,
+    /// One call fails, perhaps after it took effect.
+    Error,
+    /// A store takes nothing more for a while.
+    Full,
+    /// One call takes minutes.
+    Stall,
+    /// The wall clock jumps, forwards or back.
+    Jump,
+    /// Clients hang up on requests under way.
+    HangUp,
+    /// A dead node's requests take effect after it: on stores without staging.
+    Late,
+    /// The database is deleted.
+    DatabaseLost,
+    /// An older database is put in the place of the current one.
+    DatabaseOlder,
+}
+
+/// How often a history draws each fault that its profile allows, against the others.
+const WEIGHTS: [(Fault, u64); 10] = [
+    (Fault::Crash, 12),
+    (Fault::PowerCut, 8),
+    (Fault::Outage, 4),
+    (Fault::Partition, 3),
+    (Fault::Error, 12),
+    (Fault::Full, 2),
+    (Fault::Stall, 4),
+    (Fault::Jump, 3),
+    (Fault::DatabaseLost, 2),
+    (Fault::DatabaseOlder, 2),
+];
+
+/// A store, or the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Site {
+    Store(usize),
+    Ledger,
+}
+
+/// Something that fails for a while.
+#[derive(Debug)]
+struct Weather {
+    site: Site,
+    /// Only as this node sees it.
+    process: Option<Process>,
+    full: bool,
+    until: Duration,
+}
+
+/// A node of the installation, up or down.
+pub(super) struct Slot {
+    pub(super) process: Process,
+    pub(super) files: Option<Files>,
+}
+
+pub(super) struct State {
+    pub(super) random: Random,
+    pub(super) slots: Vec<Slot>,
+    pub(super) database: Arc<dyn Database>,
+    /// An older content of the database, older by a start at least.
+    pub(super) backup: Option<Arc<dyn Database>>,
+    pub(super) claimed_since_backup: bool,
+    /// What became of the database; nobody may start before it is rebuilt.
+    pub(super) disaster: Option<Fault>,
+    /// Whether a database was lost, and with it the notes of what was under way.
+    pub(super) was_rebuilt: bool,
+    pub(super) clients: usize,
+    pub(super) violation: Option<String>,
+    /// Whether the operator has judged.
+    pub(super) judged: bool,
+    pub(super) faults: u64,
+    pub(super) steps: u64,
+    enabled: Vec<Fault>,
+    calm: bool,
+    gap: u64,
+    next_fault: u64,
+    faults_left: u64,
+    weather: Vec<Weather>,
+    wall_offset_ms: i64,
+    nodes: BTreeMap<NodeId, Process>,
+    processes: u64,
+    trace: VecDeque<String>,
+    trace_hash: u64,
+}
+
+pub(super) struct World {
+    pub(super) profile: Profile,
+    pub(super) executor: Executor,
+    pub(super) disks: Vec<MemoryDisk>,
+    state: Mutex<State>,
+}
+
+/// What befalls a step.
+enum Fate {
+    Go,
+    Yield,
+    Wait(Duration),
+    Fail,
+    Die,
+}
+
+const TRACE_LINES: usize = 1_000;
+/// When every history begins: 2026-11-21.
+const EPOCH_MS: i64 = 1_795_275_045_000;
+
+impl World {
+    pub(super) fn new(seed: u64, profile: Profile, database: Arc<dyn Database>) -> Arc<Self> {
+        let mut random = Random::new(seed);
+        let executor = Executor::new(random.fork());
+        let state = State::new(random, &profile, database);
+        Arc::new_cyclic(|world: &Weak<Self>| {
+            let disk = |(at, shelf): (usize, &super::Shelf)| {
+                let base = if shelf.staging { MemoryOptions::with_staging() } else { MemoryOptions::without_staging() };
+                let time = executor.clone();
+                let clock = move || SystemTime::UNIX_EPOCH + Duration::from_millis(EPOCH_MS as u64) + time.now();
+                let steps = Arc::new(DiskSteps { world: world.clone(), store: at });
+                MemoryDisk::new(MemoryOptions { steps: Some(steps), clock: Some(Arc::new(clock)), ..base })
+            };
+            let disks: Vec<_> = profile.stores.iter().enumerate().map(disk).collect();
+            Self { disks, executor, state: Mutex::new(state), profile }
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("there is one thread, and it holds the state already"),
+        }
+    }
+
+    /// Writes a line of the history.
+    pub(super) fn note(&self, line: fmt::Arguments<'_>) {
+        let now = self.executor.now();
+        self.state().note(now, line);
+    }
+
+    /// Ends the history: an invariant is broken.
+    pub(super) fn violate(&self, why: impl Into<String>) {
+        let why = why.into();
+        self.note(format_args!("VIOLATION {why}"));
+        self.state().violation.get_or_insert(why);
+    }
+
+    /// Whether the profile's bug is this one, and bites now.
+    pub(super) fn bites(&self, bug: Bug) -> bool {
+        self.profile.bug == Some(bug) && self.state().random.chance(bug.often())
+    }
+
+    /// From now on nothing fails any more; requests on their way arrive.
+    pub(super) fn heal(&self) {
+        {
+            let mut state = self.state();
+            state.calm = true;
+            state.weather.clear();
+        }
+        self.note(format_args!("healed"));
+        if self.profile.bug != Some(Bug::WrittenLate) {
+            self.deliver_late(1000);
+        }
+    }
+
+    /// Lets requests of the dead arrive, each with a chance of `of` in 1,000.
+    pub(super) fn deliver_late(&self, of: u64) {
+        for disk in &self.disks {
+            disk.deliver_late(&mut || self.state().random.chance(of));
+        }
+    }
+
+    /// A new process: it can open the disks as `NodeId`.
+    pub(super) fn begin_process(&self) -> (Process, NodeId) {
+        let mut state = self.state();
+        state.processes += 1;
+        let process = Process(state.processes);
+        let mut bits = [0; 16];
+        state.random.fill(&mut bits);
+        let node = NodeId::from_random(bits);
+        state.nodes.insert(node.clone(), process);
+        (process, node)
+    }
+
+    pub(super) fn environment(self: &Arc<Self>, process: Process) -> Environment {
+        let random = self.state().random.fork();
+        Environment {
+            clock: Arc::new(SimulatedClock(Arc::downgrade(self), self.executor.clone())),
+            entropy: Arc::new(SimulatedEntropy(Mutex::new(random))),
+            spawn: Arc::new(SimulatedSpawn(self.executor.clone(), process)),
+        }
+    }
+
+    /// Ends a process: nothing that it has begun goes on.
+    pub(super) fn kill(&self, process: Process) {
+        let (nodes, gone): (Vec<_>, Vec<_>) = {
+            let mut state = self.state();
+            let of = state.slots.iter_mut().filter(|slot| slot.process == process);
+            let gone = of.filter_map(|slot| slot.files.take()).collect();
+            let nodes = state.nodes.extract_if(.., |_, of| *of == process).map(|(node, _)| node).collect();
+            (nodes, gone)
+        };
+        for (disk, node) in self.disks.iter().flat_map(|disk| nodes.iter().map(move |node| (disk, node))) {
+            disk.kill(node);
+        }
+        self.executor.kill(process);
+        drop(gone);
+    }
+
+    pub(super) fn kill_all(&self) {
+        let all: Vec<_> = self.state().nodes.values().copied().collect();
+        all.into_iter().for_each(|process| self.kill(process));
+    }
+
+    pub(super) fn cut_power(&self) {
+        self.kill_all();
+        let keep = self.state().random.below(1001);
+        for disk in &self.disks {
+            disk.power_cut(&mut || self.state().random.chance(keep));
+        }
+    }
+
+    /// Whether `node` still lives.
+    fn process_of(&self, node: &NodeId) -> Option<Process> {
+        self.state().nodes.get(node).copied()
+    }
+
+    async fn store_step(&self, store: usize, node: &NodeId, name: &'static str, key: &str) -> Result<(), ErrorKind> {
+        let Some(process) = self.process_of(node) else { return future::pending().await };
+        let at = Site::Store(store);
+        self.note(format_args!("p{} {} {name} {key}", process.0, self.profile.stores[store].name));
+        let failed = self.befall(process, at, may_be_full(name)).await;
+        let staging = self.profile.stores[store].staging;
+        failed.map_err(|full| match full {
+            true => ErrorKind::Full,
+            false if is_effective(name, staging) => ErrorKind::Indeterminate,
+            false => ErrorKind::Unavailable,
+        })
+    }
+
+    /// The step of a ledger's call before its effect, or after it.
+    pub(super) async fn ledger_step(&self, process: Process, name: &'static str, after: bool) -> LedgerResult<()> {
+        self.note(format_args!("p{} ledger {name}{}", process.0, if after { ".done" } else { "" }));
+        self.state().claimed_since_backup |= after && name == "claim";
+        let changes = matches!(
+            name,
+            "initialise" | "raise_mark" | "claim" | "harden" | "record" | "reserve" | "unreserve" | "unreserve_all"
+        );
+        let failed = self.befall(process, Site::Ledger, changes && !after).await;
+        failed.map_err(|full| match full {
+            true => LedgerError::Full("simulated".into()),
+            false if after && changes => LedgerError::Indeterminate("simulated".into()),
+            false => LedgerError::Unavailable("simulated".into()),
+        })
+    }
+
+    /// Lets the step happen, late, never, or not at all: `Err(true)` where no space is left.
+    async fn befall(&self, process: Process, site: Site, may_be_full: bool) -> Result<(), bool> {
+        match self.fate(process, site) {
+            Fate::Go => {}
+            Fate::Yield => Yield::default().await,
+            Fate::Wait(span) => self.executor.sleep(span).await,
+            Fate::Fail => return Err(false),
+            Fate::Die => return future::pending().await,
+        }
+        self.state().fails(process, site, may_be_full, self.executor.now()).map_or(Ok(()), Err)
+    }
+
+    /// Draws what befalls a step.
+    fn fate(&self, process: Process, site: Site) -> Fate {
+        let now = self.executor.now();
+        let (fault, fate) = {
+            let mut state = self.state();
+            state.steps += 1;
+            let fault = state.draw();
+            let fate = match state.random.below(100) {
+                0..60 => Fate::Go,
+                60..97 => Fate::Yield,
+                _ => Fate::Wait(Duration::from_millis(1 + state.random.below(100))),
+            };
+            (fault, fate)
+        };
+        let Some(fault) = fault else { return fate };
+        self.note(format_args!("FAULT {fault:?} for p{} at {site:?}", process.0));
+        self.strike(fault, process, site, now).unwrap_or(fate)
+    }
+
+    fn strike(&self, fault: Fault, process: Process, site: Site, now: Duration) -> Option<Fate> {
+        let mut state = self.state();
+        let until = now + Duration::from_millis(state.random.below(60_000));
+        let stall = Duration::from_secs(5 + state.random.below(200));
+        let jump = i64::try_from(state.random.below(7_200_000)).expect("two hours") - 3_600_000;
+        match fault {
+            Fault::Crash => {
+                drop(state);
+                self.kill(process);
+                return Some(Fate::Die);
+            }
+            Fault::PowerCut => {
+                drop(state);
+                self.cut_power();
+                return Some(Fate::Die);
+            }
+            Fault::DatabaseLost | Fault::DatabaseOlder => {
+                if state.disaster.is_some() || (fault == Fault::DatabaseOlder && state.backup.is_none()) {
+                    return None;
+                }
+                state.disaster = Some(fault);
+                drop(state);
+                self.kill_all();
+                return Some(Fate::Die);
+            }
+            Fault::Error => return Some(Fate::Fail),
+            Fault::Stall => return Some(Fate::Wait(stall)),
+            Fault::Jump => state.wall_offset_ms += jump,
+            Fault::Outage => state.weather.push(Weather { site, process: None, full: false, until }),
+            Fault::Partition => state.weather.push(Weather { site, process: Some(process), full: false, until }),
+            Fault::Full => state.weather.push(Weather { site, process: None, full: true, until }),
+            Fault::HangUp | Fault::Late => {}
+        }
+        None
+    }
+
+    /// Whether clients may hang up in this history, and this one does.
+    pub(super) fn hangs_up(&self) -> bool {
+        let mut state = self.state();
+        !state.calm && state.enabled.contains(&Fault::HangUp) && state.random.chance(40)
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.state().enabled.contains(&Fault::Late)
+    }
+
+    /// Whether anything fails right now.
+    pub(super) fn is_disturbed(&self) -> bool {
+        !self.state().calm
+    }
+
+    pub(super) fn trace(&self) -> (Vec<String>, u64) {
+        let state = self.state();
+        (state.trace.iter().cloned().collect(), state.trace_hash)
+    }
+
+    /// Whether there is nothing more to see.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.state();
+        state.judged || state.violation.is_some()
+    }
+
+    /// The mode of a store.
+    pub(super) fn mode(&self, store: usize) -> StoreMode {
+        self.profile.stores[store].mode
+    }
+}
+
+impl State {
+    fn new(mut random: Random, profile: &Profile, database: Arc<dyn Database>) -> Self {
+        // Each history has some of the faults only: those that have all of them are too much alike.
+        let enabled: Vec<_> = profile.faults.iter().copied().filter(|_| random.chance(650)).collect();
+        let gap = [15, 40, 120, 400][random.index(4)];
+        let next_fault = 60 + random.below(gap * 4);
+        let faults_left = 1 + random.below(7);
+        let slots = (0..profile.nodes).map(|_| Slot { process: Process::WORLD, files: None }).collect();
+        Self {
+            random,
+            slots,
+            database,
+            backup: None,
+            claimed_since_backup: false,
+            disaster: None,
+            was_rebuilt: false,
+            clients: 0,
+            violation: None,
+            judged: false,
+            faults: 0,
+            steps: 0,
+            enabled,
+            calm: false,
+            gap,
+            next_fault,
+            faults_left,
+            weather: vec![],
+            wall_offset_ms: 0,
+            nodes: BTreeMap::new(),
+            processes: 0,
+            trace: VecDeque::new(),
+            trace_hash: 0xcbf2_9ce4_8422_2325,
+        }
+    }
+
+    /// The fault of this step, if it has one.
+    fn draw(&mut self) -> Option<Fault> {
+        if self.calm || self.faults_left == 0 || self.steps < self.next_fault {
+            return None;
+        }
+        let allowed: Vec<_> = WEIGHTS.iter().filter(|(fault, _)| self.enabled.contains(fault)).collect();
+        let total: u64 = allowed.iter().map(|(_, weight)| weight).sum();
+        if total == 0 {
+            return None;
+        }
+        self.faults_left -= 1;
+        self.faults += 1;
+        self.next_fault = self.steps + 1 + self.random.below(self.gap * 2);
+        let mut at = self.random.below(total);
+        for (fault, weight) in allowed {
+            if at < *weight {
+                return Some(*fault);
+            }
+            at -= weight;
+        }
+        None
+    }
+
+    /// Whether the weather fails this step; `Some(true)` for want of space.
+    fn fails(&mut self, process: Process, site: Site, may_be_full: bool, now: Duration) -> Option<bool> {
+        self.weather.retain(|weather| weather.until > now);
+        let here = |weather: &&Weather| weather.site == site && weather.process.is_none_or(|of| of == process);
+        let mut here = self.weather.iter().filter(here);
+        here.find(|weather| !weather.full || may_be_full).map(|weather| weather.full)
+    }
+
+    fn note(&mut self, now: Duration, line: fmt::Arguments<'_>) {
+        let line = format!("{:>9} {line}", now.as_millis());
+        for byte in line.bytes() {
+            self.trace_hash = (self.trace_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.trace.len() == TRACE_LINES {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(line);
+    }
+}
+
+/// Whether a call that fails at this step may have taken effect, or may still.
+fn is_effective(name: &str, staging: bool) -> bool {
+    match name {
+        "put.visible" | "copy.visible" | "complete.visible" | "delete.gone" => !staging,
+        "publish.attributes" | "publish.undo" | "publish.sync" | "publish.answered" | "sync" => true,
+        "put.durable" | "put.answered" | "copy.durable" | "copy.answered" | "complete.durable" => true,
+        "complete.answered" | "delete.durable" | "delete.answered" | "finish.durable" | "withdraw.durable" => true,
+        _ => false,
+    }
+}
+
+fn may_be_full(name: &str) -> bool {
+    matches!(name, "put.written" | "copy.written" | "stage.begun" | "stage.written" | "publish.bytes")
+}
+
+struct DiskSteps {
+    world: Weak<World>,
+    store: usize,
+}
+
+impl Steps for DiskSteps {
+    fn step<'a>(&'a self, node: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        async move {
+            let world = self.world.upgrade().ok_or(ErrorKind::Unavailable)?;
+            world.store_step(self.store, node, name, key).await
+        }
+        .boxed()
+    }
+}
+
+struct SimulatedClock(Weak<World>, Executor);
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Timestamp {
+        let offset = self.0.upgrade().map_or(0, |world| world.state().wall_offset_ms);
+        let elapsed = i64::try_from(self.1.now().as_millis()).expect("a history is shorter than that");
+        Timestamp::from_millis(EPOCH_MS + offset + elapsed)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.1.now()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.1.sleep(span).boxed()
+    }
+}
+
+struct SimulatedEntropy(Mutex<Random>);
+
+impl Entropy for SimulatedEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        lock(&self.0).fill(bytes);
+    }
+}
+
+struct SimulatedSpawn(Executor, Process);
+
+impl Spawn for SimulatedSpawn {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.spawn(self.1, task);
+    }
+}
