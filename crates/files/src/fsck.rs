@@ -7,8 +7,9 @@
 //!
 //! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at
 //! again, after pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what
-//! is reported is then mended: rows from the truth, attributes from rows under a claim, and what nobody wants goes to
-//! `.larder/quarantine/`, not away.
+//! is reported is then mended: rows from the truth, by its rank or under a claim, attributes from rows under a claim,
+//! and what nobody wants goes to `.larder/quarantine/`, not away. Bytes without attributes go there only once they are
+//! so old that no upload can still be on its way to give them some, however slow its disk is.
 //!
 //! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already
 //! told of.
@@ -104,8 +105,12 @@ enum Mend {
     Quarantine(Vec<(usize, Key)>),
     /// What a tombstone covers is deleted.
     Delete(Vec<(usize, Key)>),
-    /// The ledger takes in the truth.
+    /// Bytes that nobody gave attributes are moved out of the way, once nobody can give them any.
+    Orphan { place: usize, key: Key },
+    /// The ledger takes in the truth, by its rank.
     Record(Vec<Entry>),
+    /// The rows of a file are made anew, whatever they say now.
+    Reindex(FileId),
     /// Attributes are written beside their bytes, over what is broken, never over what is newer.
     Attributes { place: usize, attributes: Box<crate::Attributes> },
     /// A copy is marked lost, its bad bytes moved out of the way, and made anew from another one.

@@ -1,16 +1,16 @@
 //! Each thing that can be wrong is called by its name, and mended; what only looks wrong is not reported.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test has a runtime of its own, and may unwrap")]
 
 mod common;
 
 use common::*;
 use futures_util::future::join_all;
 use larder_files::{
-    Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
+    Attributes, Clock, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
     ledger::{Entry, Purpose, Record},
 };
 use larder_storage_core::{Key, MemoryOptions, NodeId, OpId, Part, PutOptions, Staging, Store};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
 const VERIFY: FsckOptions = FsckOptions { verify: true, repair: false };
@@ -62,10 +62,14 @@ async fn a_sound_installation_has_no_findings() {
 }
 
 #[tokio::test]
-async fn bytes_without_attributes_are_orphan_bytes() {
+async fn bytes_without_attributes_are_orphan_bytes_and_moved_once_no_upload_can_want_them() {
     let (larder, files, victim) = furnished().await;
     let orphan = key(&victim.key.as_str().replace("victim", "orphan"));
     write(&larder, &orphan, "orphan").await;
+    let (summary, findings) = fsck(&files, REPAIR).await;
+    assert_eq!((kinds(&findings), summary.repaired), (vec![Kind::OrphanBytes], 0), "{findings:#?}");
+    assert_eq!(larder.bytes_at(&orphan).unwrap(), "orphan");
+    drop(larder.world.sleep(Duration::from_secs(3600)));
     found_and_mended(&larder, &files, &[Kind::OrphanBytes]).await;
     assert_eq!(larder.bytes_at(&key(&format!(".larder/quarantine/{orphan}"))).unwrap(), "orphan");
 }
@@ -305,6 +309,67 @@ async fn an_outage_at_any_read_is_never_taken_for_an_absence() {
             }
         }
         assert_eq!((dump(&files).await, larder.objects()), before);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_between_bytes_and_attributes_keeps_its_bytes() {
+    let gate = Gate::at("publish.attributes");
+    let larder = Larder::over(MemoryOptions { steps: Some(gate.clone()), ..MemoryOptions::with_staging() });
+    let (files, _) = larder.start().await;
+    put(&files, "bystander").await;
+    gate.close();
+    let upload = async {
+        let file = put(&files, "slow").await.attributes;
+        assert_eq!(content(&files, file.id).await.unwrap(), b"slow");
+    };
+    let repair = async {
+        gate.reached().await;
+        let (summary, findings) = fsck(&files, REPAIR).await;
+        assert_eq!((kinds(&findings), summary.repaired), (vec![Kind::OrphanBytes], 0), "{findings:#?}");
+        gate.open();
+    };
+    futures_util::join!(upload, repair);
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
+}
+
+#[tokio::test]
+async fn a_change_recorded_while_rows_are_made_anew_keeps_its_row() {
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let gate = Gate::at("record");
+        let mut larder = Larder::new();
+        larder.ledger = larder.ledger.with_steps(gate.clone());
+        let (files, _) = larder.start().await;
+        let victim = put(&files, "victim").await.attributes;
+        write(&larder, &victim.sidecar(), Attributes { name: name.into(), ..victim.clone() }.to_bytes()).await;
+        gate.close();
+        let change = async {
+            gate.reached().await;
+            let (patch, others) = (Patch { name: Some("answered".into()), ..Patch::default() }, files.clone());
+            let change = tokio::spawn(async move { others.update(&local(), victim.id, patch, None).await.unwrap() });
+            // Enough for a change that nobody holds up.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            gate.open();
+            change.await.unwrap()
+        };
+        let ((_, findings), changed) = futures_util::join!(fsck(&files, REPAIR), change);
+        assert_eq!(kinds(&findings), [Kind::RowDiffers]);
+        assert_eq!(files.describe(&local(), victim.id).await.unwrap(), changed, "{name}");
+        assert_eq!(fsck(&files, VERIFY).await.1, []);
+    }
+}
+
+#[tokio::test]
+async fn a_revision_whose_attributes_are_gone_outlives_rows_that_are_made_anew() {
+    for name in ["a", "b", "c", "d"] {
+        let (larder, files, victim) = furnished().await;
+        let new = replace(&files, victim.id, "second").await.attributes;
+        larder.store().delete(&victim.sidecar()).await.unwrap();
+        write(&larder, &new.sidecar(), Attributes { name: name.into(), ..new.clone() }.to_bytes()).await;
+        found_and_mended(&larder, &files, &[Kind::RowDiffers, Kind::AttributesMissing]).await;
+        assert_eq!(files.revisions(&local(), victim.id).await.unwrap().len(), 2);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Check, Mend, Trouble};
 use crate::{
-    Attributes, FileId, FindingKind, Rank, Result, layout,
+    Attributes, Error, FileId, FindingKind, Rank, Result, layout,
     ledger::{CopyState, Entry, FileRow, RevisionRow},
     read::digest_of,
     truth::Reading,
@@ -11,7 +11,9 @@ use larder_storage_core::Key;
 use std::time::Duration;
 
 /// How long a store without staging may hold bytes whose attributes are still to come: longer than any upload may take.
-const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const UPLOADED_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same of a store with staging, where both are named by one publish: longer than any sync between the two takes.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// What lies on one place of one revision.
 struct Spot {
@@ -134,12 +136,7 @@ impl Check<'_> {
             troubles.push(self.row_differs(&highest.sidecar(), id, detail, Mend::Record(vec![entry])));
         } else if (rank.epoch, rank.version) == (own.epoch, own.version) && rank != own {
             let detail = "the row says something else than the attributes of its version";
-            troubles.push(self.row_differs(
-                &highest.sidecar(),
-                id,
-                detail.into(),
-                reindex(id, found.iter().map(|held| held.attributes), revisions),
-            ));
+            troubles.push(self.row_differs(&highest.sidecar(), id, detail.into(), Mend::Reindex(id)));
         } else if rank < own {
             // It was answered, so it was durable once: what a store has lost since is written again.
             let detail = format!("version {} is on no store, the highest there is {}", own.version, rank.version);
@@ -201,8 +198,7 @@ impl Check<'_> {
                 Reading::Valid(found) => {
                     let detail =
                         format!("the row of revision {} says something else than the attributes", found.revision);
-                    let mend = reindex(found.id, spots.iter().filter_map(Spot::attributes), revisions);
-                    troubles.push(self.row_differs(&found.sidecar(), found.id, detail, mend));
+                    troubles.push(self.row_differs(&found.sidecar(), found.id, detail, Mend::Reindex(found.id)));
                 }
             }
         }
@@ -315,11 +311,11 @@ impl Check<'_> {
         {
             return Ok(vec![]);
         }
-        if at.store.staging().is_none() && !self.is_old(place, key).await? {
+        if at.store.staging().is_none() && !self.is_abandoned(place, key).await? {
             return Ok(vec![]);
         }
         let detail = format!("bytes without attributes in `{}` of `{}`", parsed.bucket, parsed.owner);
-        let mend = Mend::Quarantine(vec![(place, key.clone())]);
+        let mend = Mend::Orphan { place, key: key.clone() };
         Ok(vec![Trouble::new(FindingKind::OrphanBytes, Some(key), None, detail, mend)])
     }
 
@@ -422,17 +418,43 @@ impl Check<'_> {
         self.lacking.lock().expect("nothing panics while it holds this lock").contains(&(place, sidecar.clone()))
     }
 
-    /// Whether an object is older than any upload may take, by the store's own clock: against an object written there
-    /// just now.
-    async fn is_old(&self, place: usize, key: &Key) -> Result<bool> {
+    /// Whether bytes have waited for their attributes for longer than any upload lets them, by the store's own clock:
+    /// against an object written there just now. Nobody can be asked instead: who made them may live, and stand still.
+    pub(super) async fn is_abandoned(&self, place: usize, key: &Key) -> Result<bool> {
         let store = &self.node.places[place].store;
         let random = larder_storage_core::OpId::from_random(self.node.environment.random());
         let probe = Key::new(format!(".larder/probes/{random}")).expect("made of a token");
         store.put(&probe, "".into(), larder_storage_core::PutOptions::create()).await?;
         let now = store.head(&probe).await.map(|meta| meta.modified);
         store.delete(&probe).await?;
-        let written = store.head(key).await?.modified;
-        Ok(now?.duration_since(written).is_ok_and(|age| age >= ORPHAN_AFTER))
+        let written = match store.head(key).await {
+            Err(error) if error.is_not_found() => return Ok(false),
+            head => head?.modified,
+        };
+        let within = if store.staging().is_some() { PUBLISHED_WITHIN } else { UPLOADED_WITHIN };
+        Ok(now?.duration_since(written).is_ok_and(|age| age >= within))
+    }
+
+    /// A file's rows anew, from all that lies on the stores; of what lies there no longer, from the rows themselves.
+    /// To be recorded under the claim that this was read under.
+    pub(super) async fn rows_anew(&self, id: FileId) -> Result<Vec<Entry>> {
+        let row = self.node.ledger.file(id).await?.ok_or(Error::NotFound("file"))?;
+        let revisions = self.node.ledger.revisions(id).await?;
+        let keys: Vec<Key> = revisions.iter().map(|revision| revision.key.clone()).collect();
+        let found = self.node.truth(id, &keys).await?.found;
+        let mut told: Vec<Attributes> = found.into_iter().map(|found| found.attributes).collect();
+        let untold = |revision: &&RevisionRow| !told.iter().any(|found| found.key == revision.key);
+        let kept: Vec<_> = revisions.iter().filter(untold).map(|revision| attributes_of(&row, revision, &[])).collect();
+        let own = (row.attributes.epoch, row.attributes.version);
+        // It was answered, so it was durable once.
+        let is_ahead = told.iter().all(|found| (found.epoch, found.version) < own);
+        told.extend(kept.into_iter().chain(is_ahead.then_some(row.attributes)));
+        let entry = |attributes: Attributes| {
+            let revision = revisions.iter().find(|revision| revision.key == attributes.key);
+            let copies = revision.map(|revision| revision.copies.clone()).unwrap_or_default();
+            Entry::Attributes { attributes: Box::new(attributes), copies }
+        };
+        Ok([Entry::Forget(id)].into_iter().chain(told.into_iter().map(entry)).collect())
     }
 }
 
@@ -478,14 +500,4 @@ fn attributes_of(row: &FileRow, revision: &RevisionRow, spots: &[Spot]) -> Attri
         created_by_key: None,
         ..row.attributes.clone()
     }
-}
-
-/// The rows of a file anew from what lies on the stores, with the copies that are known of each revision.
-fn reindex<'a>(id: FileId, found: impl IntoIterator<Item = &'a Attributes>, known: &[RevisionRow]) -> Mend {
-    let entry = |attributes: &Attributes| {
-        let revision = known.iter().find(|revision| revision.key == attributes.key);
-        let copies = revision.map(|revision| revision.copies.clone()).unwrap_or_default();
-        Entry::Attributes { attributes: Box::new(attributes.clone()), copies }
-    };
-    Mend::Record([Entry::Forget(id)].into_iter().chain(found.into_iter().map(entry)).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, Mend};
 use crate::{
-    Attributes, Error, Result, Tombstone,
+    Attributes, Error, FileId, Result, Tombstone,
     ledger::{CopyState, Entry, Purpose, Record, RevisionRow},
     read::digest_of,
     truth::Reading,
@@ -15,8 +15,10 @@ impl Check<'_> {
         match mend {
             Mend::Nothing => Ok("nothing to be done".into()),
             Mend::Quarantine(objects) => self.quarantine_all(&objects).await,
+            Mend::Orphan { place, key } => self.quarantine_orphan(place, &key).await,
             Mend::Delete(objects) => self.delete_all(&objects).await,
             Mend::Record(entries) => self.record(entries).await,
+            Mend::Reindex(id) => self.reindex(id).await,
             Mend::Attributes { place, attributes } => self.write_attributes(place, *attributes).await,
             Mend::Copy { place, revision, bad, from } => self.renew_copy(place, &revision, bad, from).await,
             Mend::Bury(tombstone) => self.bury(&tombstone).await,
@@ -35,6 +37,19 @@ impl Check<'_> {
             self.quarantine(*place, key).await?;
         }
         Ok("moved to quarantine".into())
+    }
+
+    /// A publish that stands still between bytes and attributes may go on at any time and be answered, so its bytes stay.
+    async fn quarantine_orphan(&self, place: usize, key: &Key) -> Result<String> {
+        if !self.is_abandoned(place, key).await? {
+            let why = "they are too young: an upload may yet give them some; a later run moves them";
+            return Err(Error::Conflict(why.into()));
+        }
+        let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        if self.node.places[place].size_of(&sidecar).await?.is_some() {
+            return Ok("they have attributes by now".into());
+        }
+        self.quarantine_all(&[(place, key.clone())]).await
     }
 
     /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
@@ -70,6 +85,17 @@ impl Check<'_> {
             result?;
         }
         Ok("the database now says the same".into())
+    }
+
+    /// Under the file's claim, from what lies on the stores then: a change since the look keeps its row.
+    async fn reindex(&self, id: FileId) -> Result<String> {
+        let claim = self.node.claim(id, Purpose::Change).await?;
+        let recorded = match self.rows_anew(id).await {
+            Ok(entries) => self.record(entries).await,
+            Err(error) => Err(error),
+        };
+        self.node.release(&claim).await;
+        recorded
     }
 
     /// Under the file's claim: nobody changes it meanwhile.

@@ -6,16 +6,17 @@ use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{
     Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
     Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Secrets, Settings, Spawn, StoreMode, StoreName, Timestamp,
-    ledger::MemoryLedger,
+    ledger::{LedgerError, MemoryLedger},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Steps, Store};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// Time that passes only when somebody waits, and randomness that counts.
 #[derive(Debug, Default)]
@@ -111,6 +112,63 @@ impl Steps for Outage {
     }
 }
 
+/// A step at which, once closed, whoever comes next is held up, while others go on.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    at: &'static str,
+    closed: AtomicBool,
+    reached: Semaphore,
+    opened: Semaphore,
+}
+
+impl Gate {
+    /// Open, at the step of this name.
+    pub(crate) fn at(at: &'static str) -> Arc<Self> {
+        let nobody = || Semaphore::new(0);
+        Arc::new(Self { at, closed: AtomicBool::new(false), reached: nobody(), opened: nobody() })
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until somebody is held up.
+    pub(crate) async fn reached(&self) {
+        self.reached.acquire().await.unwrap().forget();
+    }
+
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+
+    async fn pass(&self, name: &'static str) {
+        if name == self.at && self.closed.swap(false, Ordering::SeqCst) {
+            self.reached.add_permits(1);
+            self.opened.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+impl Steps for Gate {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        async move {
+            self.pass(name).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl larder_files::ledger::Steps for Gate {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), LedgerError>> {
+        async move {
+            self.pass(name).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
 /// Tasks of the test's own runtime.
 #[derive(Debug)]
 pub(crate) struct Tasks;
@@ -133,9 +191,13 @@ impl Larder {
         Self::over(MemoryOptions::with_staging())
     }
 
+    /// The disk writes its objects at this world's time.
     pub(crate) fn over(options: MemoryOptions) -> Self {
-        let (disk, ledger) = (MemoryDisk::new(options), MemoryLedger::new());
-        Self { disk, ledger, world: Arc::default(), nodes: AtomicU64::new(0) }
+        let (world, ledger) = (Arc::<World>::default(), MemoryLedger::new());
+        let (time, zero) = (world.clone(), std::time::SystemTime::UNIX_EPOCH);
+        let clock: larder_storage_core::Clock = Arc::new(move || zero + time.elapsed());
+        let disk = MemoryDisk::new(MemoryOptions { clock: Some(clock), ..options });
+        Self { disk, ledger, world, nodes: AtomicU64::new(0) }
     }
 
     /// Another installation's view of the same disk and time, with an empty ledger.
