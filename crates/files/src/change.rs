@@ -10,13 +10,13 @@
 
 use crate::{
     Attributes, Caller, Error, FileId, Files, Patch, Result,
-    create::{carried, check_name, check_tags, check_user_bytes, nothing_happened},
-    files::{File, Node},
+    create::{carried, check_name, check_readable, check_tags, check_user_bytes, nothing_happened},
+    files::{File, Node, Place},
     layout,
     ledger::{Claim, Entry, Purpose, Recorded},
     marker::not_before,
 };
-use larder_storage_core::{ErrorKind, PutOptions, StoreExt};
+use larder_storage_core::{Error as StoreError, ErrorKind, PutOptions, StoreExt};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -93,8 +93,21 @@ impl Files {
         next.op = larder_storage_core::OpId::from_random(self.0.environment.random()).to_string();
         next.updated_at = not_before(self.0.environment.clock.now(), next.updated_at);
         next.created_by_key = carried(next.created_by_key.as_ref(), next.updated_at);
+        check_readable(&next)?;
         file.attributes = next;
         Ok(Next::Changed(file))
+    }
+}
+
+/// Why a sidecar was not replaced.
+enum Refused {
+    Outranked(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -106,14 +119,17 @@ enum Next {
 impl Node {
     /// Steps 2 to 4.
     async fn write_change(self: &Arc<Self>, file: File, claim: Claim) -> Result<File> {
-        if let Err(error) = self.write_attributes(&file).await {
-            let error = Error::from(error);
-            if matches!(error, Error::Indeterminate(_)) {
+        match self.write_attributes(&file).await {
+            Ok(()) => {}
+            Err(error @ Error::Fenced(_)) => return Err(error),
+            Err(error @ Error::Indeterminate(_)) => {
                 self.settle_claim_later(claim);
-            } else {
-                self.release(&claim).await;
+                return Err(error);
             }
-            return Err(error);
+            Err(error) => {
+                self.release(&claim).await;
+                return Err(error);
+            }
         }
         let entry = Entry::Attributes { attributes: Box::new(file.attributes.clone()), copies: vec![] };
         match self.record(Some(entry), Some(claim.id)).await {
@@ -127,71 +143,60 @@ impl Node {
     }
 
     /// Step 2: durable on at least one store. An error other than `Indeterminate` means that nothing happened.
-    async fn write_attributes(&self, file: &File) -> larder_storage_core::Result<()> {
+    async fn write_attributes(&self, file: &File) -> Result<()> {
         let attributes = &file.attributes;
-        let sidecar = attributes.sidecar();
         let mut uncertain = None;
         for copy in &file.copies {
             let Some((_, place)) = self.place(copy.store).filter(|(_, place)| place.mode.changes()) else { continue };
-            match self.replace_sidecar(place, attributes, &sidecar).await {
+            match self.replace_sidecar(place, attributes).await {
                 Ok(()) => return Ok(()),
-                Err(error) if nothing_happened(error.kind()) => {}
-                Err(error) => uncertain = Some(error),
+                Err(Refused::Outranked(why)) => return Err(self.outranked(why)),
+                Err(Refused::Store(error)) if nothing_happened(error.kind()) => {}
+                Err(Refused::Store(error)) => uncertain = uncertain.or(Some(error)),
             }
         }
-        match (self.put_overlay(attributes).await, uncertain) {
-            (Ok(()), _) => Ok(()),
-            (Err(error), None) if nothing_happened(error.kind()) => Err(error),
-            (Err(error), uncertain) => {
-                let cause = uncertain.unwrap_or(error);
-                Err(larder_storage_core::Error::new(cause.op(), &sidecar, cause.store(), ErrorKind::Indeterminate)
-                    .because(cause))
-            }
-        }
+        self.put_overlay(attributes, uncertain).await
     }
 
-    /// Puts attributes as an overlay on the first store that takes it.
-    async fn put_overlay(&self, attributes: &Attributes) -> larder_storage_core::Result<()> {
+    /// Puts attributes as an overlay on the first store that takes it. `uncertain` is an attempt before that may still count.
+    async fn put_overlay(&self, attributes: &Attributes, mut uncertain: Option<StoreError>) -> Result<()> {
         let key = layout::overlay(attributes.id, attributes.epoch, attributes.version);
-        let mut refused = None;
+        let mut refused = Error::ReadOnly("no store takes attributes".into());
         for place in self.places.iter().filter(|place| place.mode.creates()) {
             match place.store.put(&key, attributes.to_bytes().into(), PutOptions::create()).await {
                 Ok(_) => return Ok(()),
-                Err(error) => refused = Some(error),
+                Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
+                    return Err(self.outranked(format!("the store `{}` has an overlay of this rank", place.name)));
+                }
+                Err(error) if nothing_happened(error.kind()) => refused = error.into(),
+                Err(error) => uncertain = uncertain.or(Some(error)),
             }
         }
-        Err(refused.unwrap_or_else(|| {
-            use larder_storage_core::{Error, ErrorKind, Op};
-            Error::new(Op::Put, &key, "every store", ErrorKind::ReadOnly)
-        }))
+        Err(uncertain.map_or(refused, |cause| Error::Indeterminate(cause.into())))
     }
 
     /// Replaces the sidecar, having looked that what lies there is older: else this database is an older copy.
-    async fn replace_sidecar(
-        &self,
-        place: &crate::files::Place,
-        attributes: &Attributes,
-        sidecar: &larder_storage_core::Key,
-    ) -> larder_storage_core::Result<()> {
-        match place.store.get_bytes(sidecar, Attributes::BYTES_MAX as u64).await {
+    async fn replace_sidecar(&self, place: &Place, attributes: &Attributes) -> Result<(), Refused> {
+        let sidecar = attributes.sidecar();
+        match place.store.get_bytes(&sidecar, Attributes::BYTES_MAX as u64).await {
             Ok(bytes) => {
                 if let Ok(found) = Attributes::from_bytes(&bytes)
                     && (found.epoch, found.version) >= (attributes.epoch, attributes.version)
                 {
-                    let why = format!("the store has version {} of {}", found.version, attributes.id);
-                    self.state().fence(why);
-                    return Err(larder_storage_core::Error::new(
-                        larder_storage_core::Op::Put,
-                        sidecar,
-                        &place.store,
-                        ErrorKind::PreconditionFailed,
-                    ));
+                    return Err(Refused::Outranked(format!("a store has version {} of {}", found.version, found.id)));
                 }
             }
             Err(error) if error.is_not_found() => place.confirm().await?,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
-        place.store.put(sidecar, attributes.to_bytes().into(), PutOptions::replace()).await.map(drop)
+        place.store.put(&sidecar, attributes.to_bytes().into(), PutOptions::replace()).await?;
+        Ok(())
+    }
+
+    /// A version that was given to us lies on a store already: whoever gave it is an older copy of the database.
+    fn outranked(&self, why: String) -> Error {
+        self.state().fence(why.clone());
+        Error::Fenced(why)
     }
 
     pub(crate) fn settle_claim_later(self: &Arc<Self>, claim: Claim) {

@@ -127,7 +127,8 @@ async fn record(ledger: Arc<dyn Ledger>, batch: Vec<Waiting>) {
 /// itself, that is not yet an answer.
 pub(crate) fn unrecorded(error: LedgerError) -> Error {
     match error.into() {
-        fenced @ Error::Fenced(_) => fenced,
+        // Refused for good: somebody else bears the name.
+        refused @ (Error::Fenced(_) | Error::Conflict(_)) => refused,
         other => Error::Indeterminate(Box::new(other)),
     }
 }

@@ -36,6 +36,8 @@ use std::{
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 const TAGS_MAX: usize = 64;
+/// Metadata nests at most so deep: every reader of the attributes must get to its bottom.
+const DEPTH_MAX: usize = 32;
 
 /// Discards what was received when it is dropped before it became a file's.
 pub(crate) struct Discard {
@@ -92,13 +94,15 @@ impl Files {
     /// # Errors
     /// `NotFound` of the bucket or owner, `TooLarge`, `Body`, `Full`, `StoreUnavailable`, `ReadOnly`, `Running`.
     pub async fn receive(&self, caller: &Caller, receive: Receive, body: Body) -> Result<Received> {
+        self.0.begin_change().await?;
         let bucket = self.bucket(&receive.bucket)?;
         let owner = self.owner(caller, receive.owner.as_ref()).await?;
+        let place = self.0.place_for(&bucket)?;
         let reserved = match &receive.idempotency {
             Some(key) => Some(self.0.reserve(caller, key).await?),
             None => None,
         };
-        self.receive_for(bucket, owner, &receive.name_hint, body, reserved).await
+        self.receive_for(place, bucket, owner, &receive.name_hint, body, reserved).await
     }
 
     /// Streams the content of a new revision of a file.
@@ -106,12 +110,13 @@ impl Files {
     /// # Errors
     /// As [`Files::receive`]; `NotFound` of a file in the trash too.
     pub async fn receive_revision(&self, caller: &Caller, id: FileId, body: Body) -> Result<Received> {
-        let file = self.live(caller, id).await?;
-        let attributes = file.attributes;
+        self.0.begin_change().await?;
+        let attributes = self.live(caller, id).await?.attributes;
         let bucket = self.bucket(attributes.bucket.as_str())?;
+        let place = self.0.place_for(&bucket)?;
         let name = crate::UserName::new(&attributes.owner).map_err(Error::internal)?;
         let owner = Caller { id: attributes.owner_id, name, role: Role::User };
-        self.receive_for(bucket, owner, &attributes.name, body, None).await
+        self.receive_for(place, bucket, owner, &attributes.name, body, None).await
     }
 
     /// Makes a file of what was received.
@@ -129,6 +134,7 @@ impl Files {
             return self.repeat(caller, done, fingerprint).await;
         }
         let attributes = self.0.new_attributes(&received, new, fingerprint);
+        check_readable(&attributes)?;
         let revision = received.into_revision(attributes, None);
         let node = self.0.clone();
         let file = self.complete(async move { node.publish(revision).await }).await?;
@@ -179,7 +185,7 @@ impl Files {
             return Err(Error::PreconditionFailed { version: now.version });
         }
         let at = not_before(self.0.environment.clock.now(), now.updated_at);
-        Ok(Attributes {
+        let next = Attributes {
             key: received.key.clone(),
             op: received.op.to_string(),
             revision: claim.revision,
@@ -194,7 +200,9 @@ impl Files {
             media: None,
             created_by_key: carried(now.created_by_key.as_ref(), at),
             ..now
-        })
+        };
+        check_readable(&next)?;
+        Ok(next)
     }
 
     async fn owner(&self, caller: &Caller, named: Option<&crate::UserName>) -> Result<Caller> {
@@ -211,6 +219,7 @@ impl Files {
 
     async fn receive_for(
         &self,
+        place: usize,
         bucket: Bucket,
         owner: Caller,
         name_hint: &str,
@@ -218,9 +227,7 @@ impl Files {
         idempotency: Option<Reserved>,
     ) -> Result<Received> {
         let node = &self.0;
-        node.begin_change().await?;
         let received_at = node.environment.clock.now();
-        let place = node.place_for(&bucket)?;
         let op = OpId::from_random(node.environment.random());
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_ref().filter(|reserved| reserved.done.is_none()).map(|reserved| reserved.key);
@@ -402,7 +409,6 @@ impl Node {
     /// Steps 2 to 4: staged and published together with others; or, where a store does not stage, put beside the bytes at once.
     async fn place_and_record(self: &Arc<Self>, revision: &Revision, record: Record) -> Result<Recorded, CommitError> {
         let bytes = revision.attributes.to_bytes();
-        debug_assert!(bytes.len() <= Attributes::BYTES_MAX, "the user's part is bounded so that ours always fits");
         let store = &self.places[revision.place].store;
         let pair = revision.pair();
         match store.staging() {
@@ -600,12 +606,29 @@ pub(crate) fn check_user_bytes(
     tags: &[String],
     metadata: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<()> {
+    if metadata.values().any(|value| depth(value) >= DEPTH_MAX) {
+        return Err(Error::invalid("metadata", format!("metadata nests at most {DEPTH_MAX} deep")));
+    }
     let (size, max) = (Attributes::user_bytes(name, tags, metadata), Attributes::USER_BYTES_MAX);
     if size > max {
         let message = format!("name, tags and metadata have at most {max} bytes together, these have {size}");
         return Err(Error::invalid("metadata", message));
     }
     Ok(())
+}
+
+fn depth(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Refuses attributes that could not be read again, before they are anywhere.
+pub(crate) fn check_readable(attributes: &Attributes) -> Result<()> {
+    Attributes::from_bytes(&attributes.to_bytes()).map(drop).map_err(Error::internal)
 }
 
 /// Whether nothing of the operation is on the store: an error that came before anything could happen.

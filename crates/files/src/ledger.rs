@@ -304,6 +304,12 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// Makes a `Change` claim a `Purge` claim, durably.
     async fn harden(&self, claim: u64) -> Result<()>;
 
+    /// Makes a dead node's claim another node's, so that exactly one settles it. Answers the claim as it is now.
+    ///
+    /// # Errors
+    /// `NotFound` where it is no longer open; `Busy` where it is not `from`'s any more.
+    async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim>;
+
     /// The open claim on a file.
     async fn claim_of(&self, file: FileId) -> Result<Option<Claim>>;
 

@@ -2,12 +2,13 @@
 
 use crate::{
     Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Result, Role, User, UserId, UserName,
+    create::nothing_happened,
     files::Node,
     layout,
     ledger::{Entry, Recorded},
     sealed::{Sealed, seal, unseal},
 };
-use larder_storage_core::{Key, Prefix, PutOptions};
+use larder_storage_core::{Error as StoreError, ErrorKind, Key, Prefix, PutOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -61,7 +62,11 @@ impl Files {
     async fn write_user(&self, user: User) -> Result<User> {
         let node = self.0.clone();
         self.complete(async move {
-            node.put_sealed(&user).await?;
+            if let Err(error) = node.put_sealed(&user).await {
+                // The record of an attempt whose outcome nobody was told: it counts first.
+                node.index_sealed().await?;
+                return Err(error);
+            }
             match node.record(Some(Entry::User(Box::new(user.clone()))), None).await {
                 Ok(Recorded::Taken) => Ok(user),
                 Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
@@ -114,12 +119,29 @@ impl Node {
                 None => self.new_bucket(name, policy),
             };
             self.begin_change().await?;
-            self.put_sealed(&next).await?;
-            self.record(Some(Entry::Bucket(Box::new(next.clone()))), None).await?;
-            known.insert(name.clone(), next);
+            match self.add_bucket(&next).await {
+                Ok(()) => drop(known.insert(name.clone(), next)),
+                // Another node made it at the same time: one of the two stays.
+                Err(Error::Conflict(_)) => {
+                    let theirs = self.ledger.buckets().await?.into_iter().find(|bucket| bucket.name == *name);
+                    known.extend(theirs.map(|bucket| (name.clone(), bucket)));
+                }
+                Err(error) => return Err(error),
+            }
         }
         *self.buckets.lock().expect("nothing panics while it holds this lock") = known;
         Ok(())
+    }
+
+    async fn add_bucket(self: &Arc<Self>, bucket: &Bucket) -> Result<()> {
+        self.put_sealed(bucket).await?;
+        match self.record(Some(Entry::Bucket(Box::new(bucket.clone()))), None).await {
+            Err(error @ Error::Conflict(_)) => {
+                self.delete_sealed(bucket).await;
+                Err(error)
+            }
+            result => result.map(drop),
+        }
     }
 
     fn new_bucket(&self, name: &BucketName, policy: &BucketPolicy) -> Bucket {
@@ -150,7 +172,12 @@ impl Node {
             for key in place.keys_below(prefix.clone()).await?.into_iter().filter(|key| !known.contains(key)) {
                 let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
                 match unseal(&self.secrets, &key, &bytes) {
-                    Some(record) => drop(self.record(Some(entry(record)), None).await?),
+                    Some(record) => match self.record(Some(entry(record)), None).await {
+                        Err(Error::Conflict(why)) => {
+                            tracing::warn!(%key, store = %place.name, %why, "a sealed record was refused once and stays so")
+                        }
+                        result => drop(result?),
+                    },
                     None => {
                         tracing::warn!(%key, store = %place.name, "a sealed record can't be opened; fsck reports it")
                     }
@@ -164,11 +191,15 @@ impl Node {
     async fn put_sealed(&self, record: &impl Sealed) -> Result<()> {
         let key = record.key();
         let bytes = seal(&self.secrets, &self.environment, &key, record);
-        let (mut durable, mut refused) = (0, None);
+        let (mut durable, mut refused) = (0, None::<StoreError>);
         for place in self.places.iter().filter(|place| place.mode.creates()) {
             match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
                 Ok(_) => durable += 1,
-                Err(error) => refused = Some(error),
+                Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
+                    return Err(Error::Conflict("the record was changed by another at the same time".into()));
+                }
+                // An uncertain refusal is never hidden by a certain one.
+                Err(error) => refused = refused.filter(|first| !nothing_happened(first.kind())).or(Some(error)),
             }
         }
         match (durable, refused) {

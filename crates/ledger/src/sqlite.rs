@@ -203,6 +203,13 @@ impl Ledger for SqliteLedger {
         self.done(Call::Harden(claim)).await
     }
 
+    async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
+        match self.writer.call(Call::TakeOver { claim, from: from.clone(), to: to.clone() }).await {
+            Answer::Claim(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+
     async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
         let row = claims::Entity::find().filter(claims::Column::FileId.eq(file.0)).one(&self.orm).await;
         row.and_then(|row| row.map(convert::claim).transpose()).map_err(ledger_error)

@@ -28,6 +28,7 @@ pub(crate) enum Call {
     RaiseMark,
     Claim { file: FileId, purpose: Purpose, node: NodeId, now: Timestamp },
     Harden(u64),
+    TakeOver { claim: u64, from: NodeId, to: NodeId },
     Record(Vec<Record>),
     Reserve { key: Sha256, node: NodeId, since: Timestamp },
     Unreserve { key: Sha256, node: NodeId },
@@ -54,7 +55,7 @@ impl Call {
     pub(crate) fn failed(&self, error: &LedgerError) -> Answer {
         match self {
             Self::RaiseMark => Answer::Mark(Err(error.echo())),
-            Self::Claim { .. } => Answer::Claim(Err(error.echo())),
+            Self::Claim { .. } | Self::TakeOver { .. } => Answer::Claim(Err(error.echo())),
             Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
             Self::Reserve { .. } => Answer::Reservation(Err(error.echo())),
             Self::Initialise(_) | Self::Harden(_) | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
@@ -176,7 +177,7 @@ impl Needs {
             match call {
                 Call::Initialise(_) | Call::RaiseMark => {}
                 Call::Claim { file, .. } => _ = needs.files.insert(*file),
-                Call::Harden(claim) => _ = needs.claims.insert(*claim),
+                Call::Harden(claim) | Call::TakeOver { claim, .. } => _ = needs.claims.insert(*claim),
                 Call::Record(records) => records.iter().for_each(|record| needs.record(record)),
                 Call::Reserve { key, .. } | Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
                 Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
@@ -367,6 +368,7 @@ impl Work {
             Call::RaiseMark => Answer::Mark(self.raise_mark()),
             Call::Claim { file, purpose, node, now } => Answer::Claim(self.claim(*file, *purpose, node, *now)),
             Call::Harden(claim) => Answer::Done(self.harden(*claim)),
+            Call::TakeOver { claim, from, to } => Answer::Claim(self.take_over(*claim, from, to)),
             Call::Record(records) => Answer::Recorded(records.iter().map(|record| self.take(record)).collect()),
             Call::Reserve { key, node, since } => Answer::Reservation(Ok(self.reserve(*key, node, *since))),
             Call::Unreserve { key, node } => {
@@ -442,6 +444,16 @@ impl Work {
         let hardened = Claim { purpose: Purpose::Purge, ..known.clone() };
         self.claims.set(claim, hardened);
         Ok(())
+    }
+
+    fn take_over(&mut self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
+        let known = self.claims.get(&claim).ok_or(LedgerError::NotFound)?;
+        if known.node != *from {
+            return Err(LedgerError::Busy);
+        }
+        let taken = Claim { node: to.clone(), ..known.clone() };
+        self.claims.set(claim, taken.clone());
+        Ok(taken)
     }
 
     fn take(&mut self, record: &Record) -> Result<Recorded> {

@@ -198,6 +198,18 @@ impl Ledger for MemoryLedger {
         .await
     }
 
+    async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
+        self.change(steps!("take_over"), |state| {
+            let open = state.claims.get_mut(&claim).ok_or(LedgerError::NotFound)?;
+            if open.node != *from {
+                return Err(LedgerError::Busy);
+            }
+            open.node = to.clone();
+            Ok(open.clone())
+        })
+        .await
+    }
+
     async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
         self.read(steps!("claim_of"), |state| state.claim_of(file).cloned()).await
     }

@@ -153,6 +153,27 @@ pub(super) async fn what_is_not_claimed_is_not_hardened(harness: Harness) -> Ver
     Ok(())
 }
 
+pub(super) async fn a_dead_nodes_claim_is_taken_over_once(harness: Harness) -> Verdict {
+    let harness = with_a_file(harness).await?;
+    let claim = harness.claim(file(1)).await?;
+    let (dead, heir, late) = (claim.node.clone(), node("n2"), node("n3"));
+    let taken = harness.ledger.take_over(claim.id, &dead, &heir).await?;
+    ensure_eq!(taken, Claim { node: heir, ..claim.clone() }, "the claim of the one who took it over");
+    ensure_refused!(harness.ledger.take_over(claim.id, &dead, &late).await, LedgerError::Busy, "taking it over late");
+    let harness = harness.reopened().await;
+    ensure_eq!(harness.ledger.claim_of(file(1)).await?, Some(taken), "the claim, opened again");
+    Ok(())
+}
+
+pub(super) async fn what_is_not_claimed_is_not_taken_over(harness: Harness) -> Verdict {
+    let harness = with_a_file(harness).await?;
+    let claim = harness.claim(file(1)).await?;
+    harness.release(claim.id).await?;
+    let taken = harness.ledger.take_over(claim.id, &claim.node, &node("n2")).await;
+    ensure_refused!(taken, LedgerError::NotFound, "taking over a closed claim");
+    Ok(())
+}
+
 pub(super) async fn of_16_racing_claims_exactly_one_wins(harness: Harness) -> Verdict {
     let harness = with_a_file(harness).await?;
     let other = harness.another().await;

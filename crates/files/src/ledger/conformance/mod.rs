@@ -63,6 +63,8 @@ macro_rules! __with_ledger_laws {
                 numbers_outlive_a_forgotten_row
                 a_hardened_claim_stays_a_purge
                 what_is_not_claimed_is_not_hardened
+                a_dead_nodes_claim_is_taken_over_once
+                what_is_not_claimed_is_not_taken_over
                 of_16_racing_claims_exactly_one_wins
             }
             records {

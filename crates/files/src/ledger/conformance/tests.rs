@@ -26,6 +26,7 @@ enum Flaw {
     GivesBusyFilesOut,
     GivesVersionsAgain,
     ForgetsToHarden,
+    TakesOverTwice,
     ForgetsToClose,
     LosesOutrankedCopies,
     LosesTombstones,
@@ -46,6 +47,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::ForgetsTheMark, "the_mark_rises_by_one"),
     (Flaw::GivesBusyFilesOut, "a_claim_is_exclusive"),
     (Flaw::GivesVersionsAgain, "versions_and_revisions_rise_even_after_a_release_without_a_record"),
+    (Flaw::TakesOverTwice, "a_dead_nodes_claim_is_taken_over_once"),
     (Flaw::ForgetsToHarden, "a_hardened_claim_stays_a_purge"),
     (Flaw::ForgetsToClose, "a_record_closes_its_claim"),
     (Flaw::LosesOutrankedCopies, "outranked_attributes_still_bring_their_revision_and_its_copies"),
@@ -130,6 +132,14 @@ impl Ledger for Wrong {
 
     async fn harden(&self, claim: u64) -> Result<()> {
         if self.is(Flaw::ForgetsToHarden) { Ok(()) } else { self.right().harden(claim).await }
+    }
+
+    async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
+        let open = self.right.claims().await?.into_iter().find(|open| open.id == claim);
+        match open.filter(|_| self.is(Flaw::TakesOverTwice)) {
+            Some(open) => self.right().take_over(claim, &open.node, to).await,
+            None => self.right().take_over(claim, from, to).await,
+        }
     }
 
     async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
