@@ -46,8 +46,16 @@ impl Marker {
 
     /// Writes it, durably, over an older one.
     pub(crate) async fn write(&self, store: &dyn Store) -> Result<()> {
-        let bytes = canonical(&serde_json::to_value(self).expect("a marker holds only what JSON has"));
-        store.put(&layout::instance(), bytes.into(), PutOptions::replace()).await.map(drop)
+        store.put(&layout::instance(), self.to_bytes().into(), PutOptions::replace()).await.map(drop)
+    }
+
+    /// Writes it, durably, where there is none.
+    pub(crate) async fn create(&self, store: &dyn Store) -> Result<()> {
+        store.put(&layout::instance(), self.to_bytes().into(), PutOptions::create()).await.map(drop)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        canonical(&serde_json::to_value(self).expect("a marker holds only what JSON has"))
     }
 }
 

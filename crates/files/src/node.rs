@@ -5,7 +5,7 @@ use crate::{
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
-    marker,
+    marker::{self, Marker},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
@@ -22,6 +22,8 @@ const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct State {
     /// Operations whose outcome is not yet known.
     unsettled: usize,
+    /// Leftovers of dead nodes that this one has taken over and could not settle yet.
+    pub(crate) leftovers: usize,
     fenced: Option<String>,
     stopping: bool,
     mark_due: bool,
@@ -118,9 +120,13 @@ impl Node {
         let mark = self.ledger.raise_mark().await?;
         let (mut told, mut refused) = (false, None);
         for place in self.places.iter().filter(|place| place.mode.changes()) {
-            // A store that is away is told the next time; an older database then only goes unseen on that store.
-            match marker::write_mark(&*place.store, mark).await {
+            match self.write_mark_on(place, mark).await {
                 Ok(()) => told = true,
+                Err(fenced @ Error::Fenced(_)) => {
+                    self.heed(&fenced);
+                    return Err(fenced);
+                }
+                // A store that is away is told the next time; an older database then only goes unseen on that store.
                 Err(error) => {
                     tracing::warn!(store = %place.name, %error, "the mark could not be written");
                     refused = Some(error);
@@ -128,9 +134,24 @@ impl Node {
             }
         }
         match refused {
-            Some(error) if !told => Err(error.into()),
+            Some(error) if !told => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Writes the mark where it is not higher yet, having seen that no rebuild has raised the epoch there.
+    async fn write_mark_on(&self, place: &Place, mark: u64) -> Result<()> {
+        let found = Marker::read(&*place.store).await?;
+        if let Some(found) = found.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
+            return Err(Error::Fenced(format!(
+                "a rebuild has raised the epoch of `{}` to {}",
+                place.name, found.epoch
+            )));
+        }
+        if marker::read_mark(&*place.store).await? < mark {
+            marker::write_mark(&*place.store, mark).await?;
+        }
+        Ok(())
     }
 
     /// Writes the mark soon: once for all commits that come meanwhile.

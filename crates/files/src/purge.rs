@@ -6,7 +6,7 @@
 //! 3. Overlays, then attributes and bytes of every revision, the newest last; then the claim closes.
 
 use crate::{
-    Attributes, Caller, Error, FileId, Files, Result, Tombstone,
+    Attributes, Caller, Error, FileId, Files, Result, StoreId, Tombstone,
     create::{carried, nothing_happened},
     files::Node,
     layout,
@@ -24,6 +24,9 @@ impl Files {
     /// as one does.
     pub async fn purge(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
         self.0.begin_change().await?;
+        if !self.0.places.iter().any(|place| place.mode.creates()) {
+            return Err(Error::ReadOnly("no store takes a tombstone".into()));
+        }
         self.check_version(caller, id, if_version).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
@@ -50,10 +53,24 @@ impl Files {
         match self.0.ledger.harden(claim.id).await {
             Ok(()) => Ok(Claim { purpose: Purpose::Purge, ..claim }),
             Err(error) => {
-                self.0.settle_claim_later(claim);
+                self.settle_hardened_later(claim);
                 Err(error.into())
             }
         }
+    }
+
+    /// Settles a claim of which it is not known whether it was made a purge's: the ledger says so when it answers again.
+    fn settle_hardened_later(&self, claim: Claim) {
+        let node = self.0.clone();
+        self.0.settle_until_done(move || {
+            let (node, claim) = (node.clone(), claim.clone());
+            async move {
+                match node.ledger.claim_of(claim.file).await?.filter(|open| open.id == claim.id) {
+                    Some(open) => node.settle_claim(&open).await,
+                    None => Ok(()),
+                }
+            }
+        });
     }
 
     async fn check_version(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
@@ -120,9 +137,15 @@ impl Node {
             version: claim.version,
             purged_at,
             keys: revisions.iter().map(|revision| revision.key.to_string()).collect(),
-            stores: self.places.iter().map(|place| place.id).collect(),
+            stores: self.known_stores().await?,
             created_by_key: carried(file.attributes.created_by_key.as_ref(), purged_at).into_iter().collect(),
         })
+    }
+
+    /// Every store that this installation knows, attached or not.
+    async fn known_stores(&self) -> Result<Vec<StoreId>> {
+        let identity = self.ledger.identity().await?;
+        Ok(identity.map(|identity| identity.stores.iter().map(|store| store.id).collect()).unwrap_or_default())
     }
 
     /// A tombstone of this file that an earlier attempt made durable.

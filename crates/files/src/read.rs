@@ -106,6 +106,10 @@ impl Node {
                 },
             }
         }
+        let attached = |copy: &CopyRow| self.place(copy.store).is_some();
+        if outage.is_none() && revision.copies.iter().any(|copy| copy.state != CopyState::Lost && !attached(copy)) {
+            return Err(Error::StoreUnavailable(None));
+        }
         match outage {
             Some(cause) => Err(Error::StoreUnavailable(Some(cause.into()))),
             None => Err(Error::ContentLost(lost.map(Into::into))),
@@ -186,7 +190,7 @@ impl Node {
         let verdict = match digest_of(place, revision).await {
             Ok(sha256) if sha256 == revision.sha256 => return,
             Ok(_) => "its bytes are damaged".to_owned(),
-            Err(error) if is_loss(error.kind()) => error.to_string(),
+            Err(error) if is_loss(error.kind()) && place.confirm().await.is_ok() => error.to_string(),
             Err(_) => return,
         };
         tracing::error!(file = %revision.file, revision = revision.revision, store = %place.name, verdict, "a copy is lost");

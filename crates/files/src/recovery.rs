@@ -14,7 +14,7 @@
 use crate::{
     Attributes, Error, Recovered, Result, StoreId,
     files::{Node, Place, StoreMode},
-    ledger::{Claim, CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation},
+    ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
     truth::{Found, Reading},
 };
 use larder_storage_core::{Body, Leftover, OpId, Pair, PutOptions};
@@ -77,9 +77,14 @@ impl Node {
     /// A store gives each leftover to one node only, once: who took it tries until it is settled.
     fn settle_leftover_later(self: &Arc<Self>, place: usize, leftover: Leftover) {
         let (node, leftover) = (self.clone(), Arc::new(leftover));
+        self.state().leftovers += 1;
         self.settle_until_done(move || {
             let (node, leftover) = (node.clone(), leftover.clone());
-            async move { node.settle_leftover(place, &leftover).await.map(drop) }
+            async move {
+                node.settle_leftover(place, &leftover).await?;
+                node.state().leftovers -= 1;
+                Ok(())
+            }
         });
     }
 
@@ -135,7 +140,10 @@ impl Node {
     ) -> Result<bool> {
         let kept = match self.published(place, staged, pair).await? {
             Some(published) => self.finish(place, pair, published, closes).await?,
-            None => false,
+            None => match self.recorded(staged).await? {
+                Some(recorded) => self.put_back(place, pair, recorded, closes).await?,
+                None => false,
+            },
         };
         if !kept {
             self.withdraw(place, pair).await?;
@@ -162,6 +170,23 @@ impl Node {
                 Err(Error::internal(format!("attributes at `{}` are broken: {why}", pair.attributes)))
             }
         }
+    }
+
+    /// The attributes to put back beside bytes that were recorded, and so perhaps acknowledged, but have lost theirs.
+    async fn recorded(&self, staged: &Attributes) -> Result<Option<Attributes>> {
+        let row = self.ledger.revision(staged.id, staged.revision).await?;
+        if row.is_none_or(|row| row.key != staged.key) || self.is_purged(staged).await? {
+            return Ok(None);
+        }
+        let head = self.ledger.file(staged.id).await?.map(|row| row.attributes);
+        Ok(Some(head.filter(|head| head.key == staged.key).unwrap_or_else(|| staged.clone())))
+    }
+
+    async fn put_back(&self, place: usize, pair: &Pair, recorded: Attributes, closes: Option<u64>) -> Result<bool> {
+        warn!(key = %pair.attributes, "attributes were missing beside recorded bytes, and are put back");
+        let bytes = Body::from(recorded.to_bytes());
+        self.places[place].store.put(&pair.attributes, bytes, PutOptions::create()).await?;
+        self.finish(place, pair, recorded, closes).await
     }
 
     /// Makes a published pair whole and durable, then indexes it with its copy. Says whether it counts: no tombstone
@@ -237,12 +262,12 @@ impl Node {
         for claim in self.ledger.claims().await? {
             let settled = match self.is_alive(&claim.node).await {
                 Ok(true) => continue,
-                Ok(false) => self.settle_claim_of_settled(&claim).await,
+                Ok(false) => self.settle_claim(&claim).await,
                 Err(error) => Err(error),
             };
             match settled {
                 Ok(()) => recovered.settled += 1,
-                Err(fatal @ (Error::Fenced(_) | Error::Full(_))) => return Err(fatal),
+                Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 Err(error) => {
                     warn!(file = %claim.file, purpose = ?claim.purpose, %error, "an open claim must wait");
                     recovered.waiting += 1;
@@ -258,16 +283,27 @@ impl Node {
     /// # Errors
     /// `StoreUnavailable` where a place that must be asked is away: the claim stays open.
     pub(crate) async fn settle_claim(self: &Arc<Self>, claim: &Claim) -> Result<()> {
-        if claim.node != self.node {
-            let mut recovered = Recovered::default();
-            for place in 0..self.places.len() {
-                self.settle_leftovers(place, &mut recovered).await;
-            }
-            if recovered.waiting > 0 {
-                return Err(Error::StoreUnavailable(None));
-            }
+        if claim.node == self.node {
+            return self.settle_claim_of_settled(claim).await;
         }
-        self.settle_claim_of_settled(claim).await
+        let mut recovered = Recovered::default();
+        for place in 0..self.places.len() {
+            self.settle_leftovers(place, &mut recovered).await;
+        }
+        if recovered.waiting > 0 || self.state().leftovers > 0 {
+            return Err(Error::StoreUnavailable(None));
+        }
+        // Of several that find it, one settles it: another's reading of the stores would be old by the time it acts.
+        let claim = match self.ledger.take_over(claim.id, &claim.node, &self.node).await {
+            Ok(claim) => claim,
+            Err(LedgerError::NotFound | LedgerError::Busy) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let settled = self.settle_claim_of_settled(&claim).await;
+        if settled.is_err() {
+            self.settle_claim_later(claim);
+        }
+        settled
     }
 
     async fn settle_claim_of_settled(self: &Arc<Self>, claim: &Claim) -> Result<()> {

@@ -163,6 +163,9 @@ pub enum StartError {
     /// The configuration contradicts itself.
     #[error("{0}")]
     Configuration(String),
+    /// A store that this installation keeps files on is not configured.
+    #[error("the store `{0}` belongs to this installation and is not configured: put it back into the configuration")]
+    StoreNotConfigured(String),
     /// A rebuild needs a store that is not configured.
     #[error("the store `{0}` is needed for a rebuild and is not configured")]
     StoreMissing(String),

@@ -14,7 +14,7 @@ use crate::{
     ledger::{Identity, KnownStore},
     marker::{FORMAT, Marker, read_mark},
 };
-use larder_storage_core::NodeId;
+use larder_storage_core::{ErrorKind, NodeId};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -97,6 +97,11 @@ fn check(seen: &[Seen], identity: Option<&Identity>, parts: &Parts) -> Result<()
         check_age(one, marker, identity)?;
         check_self(one, marker, identity)?;
     }
+    let attached =
+        |known: &KnownStore| seen.iter().any(|one| one.marker.as_ref().is_some_and(|marker| marker.itself == known.id));
+    if let Some(missing) = identity.and_then(|identity| identity.stores.iter().find(|known| !attached(known))) {
+        return Err(StartError::StoreNotConfigured(missing.name.clone()));
+    }
     for (index, one) in seen.iter().enumerate() {
         let id = |seen: &Seen| seen.marker.as_ref().map(|marker| marker.itself);
         let twin = seen[..index].iter().find(|other| id(other).is_some() && id(other) == id(one));
@@ -152,41 +157,65 @@ async fn introduce(
     let mut places = Vec::with_capacity(seen.len());
     for one in seen {
         let id = introduce_store(&one, &mut identity, parts).await?;
+        if let Some(twin) = places.iter().find(|place: &&Place| place.id == id) {
+            let (first, second) = (twin.name.to_string(), one.mount.name.to_string());
+            return Err(StartError::SameStore { first, second });
+        }
         places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
     }
     Ok((identity, places))
 }
 
 async fn introduce_store(one: &Seen, identity: &mut Identity, parts: &Parts) -> Result<StoreId, StartError> {
-    let id = one.marker.as_ref().map_or_else(|| StoreId::new(&parts.environment), |marker| marker.itself);
+    let id = match &one.marker {
+        Some(marker) => marker.itself,
+        None => mark_new(one, identity, parts).await?,
+    };
     let known = KnownStore { name: one.mount.name.to_string(), id, adopted: true };
-    let news = !identity.stores.contains(&known);
-    if news {
+    if !identity.stores.contains(&known) {
+        // Read again: another node may have raised the mark, or introduced a store of its own, since we looked.
+        *identity = parts.ledger.identity().await.map_err(failed)?.unwrap_or_else(|| identity.clone());
         identity.stores.retain(|other| other.id != id);
         identity.stores.push(known);
         identity.stores.sort_by_key(|store| store.id);
+        parts.ledger.initialise(identity).await.map_err(failed)?;
     }
-    let current =
-        one.marker.as_ref().is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
-    if !current && one.mount.mode.changes() {
-        let marker = Marker {
-            larder: 1,
-            instance: identity.instance,
-            itself: id,
-            epoch: identity.epoch,
-            format: FORMAT,
-            master: parts.secrets.id(),
-            stores: identity.stores.clone(),
-        };
-        marker.write(&*one.mount.store).await.map_err(failed)?;
-    } else if one.marker.is_none() {
+    let told = |marker: &Marker| marker.stores == identity.stores && marker.epoch == identity.epoch;
+    if one.mount.mode.changes() && !one.marker.as_ref().is_some_and(told) {
+        marker(id, identity, parts).write(&*one.mount.store).await.map_err(failed)?;
+    }
+    Ok(id)
+}
+
+/// Marks a store that nobody knows as this installation's; where another node does so at the same time, its mark counts.
+async fn mark_new(one: &Seen, identity: &Identity, parts: &Parts) -> Result<StoreId, StartError> {
+    let store = &*one.mount.store;
+    if !one.mount.mode.changes() {
         let text = format!("the store `{}` is new and read-only: give it the mode `edit` once", one.mount.name);
         return Err(StartError::Configuration(text));
     }
-    if news {
-        parts.ledger.initialise(identity).await.map_err(failed)?;
+    let new = StoreId::new(&parts.environment);
+    match marker(new, identity, parts).create(store).await {
+        Ok(()) => Ok(new),
+        Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
+            let theirs = Marker::read(store).await.map_err(failed)?;
+            let ours = theirs.filter(|theirs| theirs.instance == identity.instance);
+            ours.map(|ours| ours.itself).ok_or_else(|| failed(error))
+        }
+        Err(error) => Err(failed(error)),
     }
-    Ok(id)
+}
+
+fn marker(itself: StoreId, identity: &Identity, parts: &Parts) -> Marker {
+    Marker {
+        larder: 1,
+        instance: identity.instance,
+        itself,
+        epoch: identity.epoch,
+        format: FORMAT,
+        master: parts.secrets.id(),
+        stores: identity.stores.clone(),
+    }
 }
 
 /// Puts the node together; its committer runs from here on.
@@ -213,7 +242,8 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
 
 /// The node's name: the one whose lock a store holds, so that others can tell whether it lives.
 fn node_id(places: &[Place], environment: &crate::Environment) -> NodeId {
-    let staging = places.iter().find_map(|place| place.store.staging());
+    // On a store that takes nothing no process has a lock of its own.
+    let staging = places.iter().filter(|place| place.mode.creates()).find_map(|place| place.store.staging());
     staging.map_or_else(|| NodeId::from_random(environment.random()), |staging| staging.node())
 }
 

@@ -1,4 +1,5 @@
 //! The simulator's histories over SQLite: what holds over the ledger in memory holds over the one that ships.
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
 use larder_files::{
     Ledger,

@@ -135,6 +135,10 @@ impl Ledger for Watched {
         self.call("harden", self.inner.harden(claim)).await
     }
 
+    async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
+        self.call("take_over", self.inner.take_over(claim, from, to)).await
+    }
+
     async fn claim_of(&self, file: FileId) -> Result<Option<Claim>> {
         self.call("claim_of", self.inner.claim_of(file)).await
     }
