@@ -172,12 +172,15 @@ impl Node {
             for key in place.keys_below(prefix.clone()).await?.into_iter().filter(|key| !known.contains(key)) {
                 let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
                 match unseal(&self.secrets, &key, &bytes) {
-                    Some(record) => match self.record(Some(entry(record)), None).await {
-                        Err(Error::Conflict(why)) => {
-                            tracing::warn!(%key, store = %place.name, %why, "a sealed record was refused once and stays so")
+                    Some(record) => {
+                        place.make_durable(&key, &bytes).await?;
+                        match self.record(Some(entry(record)), None).await {
+                            Err(Error::Conflict(why)) => {
+                                tracing::warn!(%key, store = %place.name, %why, "a sealed record was refused once and stays so")
+                            }
+                            result => drop(result?),
                         }
-                        result => drop(result?),
-                    },
+                    }
                     None => {
                         tracing::warn!(%key, store = %place.name, "a sealed record can't be opened; fsck reports it")
                     }

@@ -13,7 +13,7 @@ use crate::{
     ledger::{Claim, Entry, Purpose},
 };
 use futures_util::TryStreamExt;
-use larder_storage_core::{Key, ListOptions, PutOptions};
+use larder_storage_core::{ErrorKind, Key, ListOptions, PutOptions};
 use std::sync::Arc;
 
 impl Files {
@@ -171,10 +171,13 @@ impl Node {
         let (key, bytes) = (tombstone.key(), tombstone.to_bytes());
         let (mut durable, mut refused) = (0, None);
         for place in self.places.iter().filter(|place| place.mode.creates()) {
-            // A tombstone's key and bytes are one, so an earlier attempt's is this one's.
-            match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
-                Ok(_) => durable += 1,
-                Err(error) if *error.kind() == larder_storage_core::ErrorKind::AlreadyExists => durable += 1,
+            let put = match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
+                // A tombstone's key and bytes are one: an earlier attempt's is this one's, once it is durable.
+                Err(error) if *error.kind() == ErrorKind::AlreadyExists => place.make_durable(&key, &bytes).await,
+                put => put.map(drop),
+            };
+            match put {
+                Ok(()) => durable += 1,
                 Err(error) => refused = Some(error),
             }
         }

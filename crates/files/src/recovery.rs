@@ -17,7 +17,7 @@ use crate::{
     ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
     truth::{Found, Reading},
 };
-use larder_storage_core::{Body, Leftover, OpId, Pair, PutOptions};
+use larder_storage_core::{self as core, Body, Key, Leftover, OpId, Pair, PutOptions};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -319,27 +319,14 @@ impl Node {
         let news = truth.highest().filter(|found| Some(found.attributes.rank()) > known);
         let entry = match news {
             Some(found) => {
-                self.make_durable(found).await?;
+                let bytes = found.attributes.to_bytes();
+                self.places[found.place].make_durable(&found.key, &bytes).await?;
                 Some(Entry::Attributes { attributes: Box::new(found.attributes.clone()), copies: vec![] })
             }
             None => None,
         };
         self.record_group(Record { entry, closes: Some(claim.id) }).await?;
         self.drop_lower_overlays(&truth.found).await;
-        Ok(())
-    }
-
-    /// Attributes that are visible may still be lost in a power cut; they are indexed only once they can't be.
-    async fn make_durable(&self, found: &Found) -> Result<()> {
-        let Place { store, mode, .. } = &self.places[found.place];
-        match mode {
-            StoreMode::Edit => {
-                let bytes = Body::from(found.attributes.to_bytes());
-                store.put(&found.key, bytes, PutOptions::replace()).await?;
-            }
-            StoreMode::Rw => store.sync().await?,
-            StoreMode::Ro | StoreMode::Ar => {}
-        }
         Ok(())
     }
 
@@ -379,6 +366,16 @@ impl Node {
 }
 
 impl Place {
+    /// Makes what was seen under `key` durable: what a dead process made visible may still be lost in a power cut, and is believed
+    /// only once it can't be.
+    pub(crate) async fn make_durable(&self, key: &Key, seen: &[u8]) -> core::Result<()> {
+        match self.mode {
+            StoreMode::Edit => self.store.put(key, seen.to_vec().into(), PutOptions::replace()).await.map(drop),
+            StoreMode::Rw => self.store.sync().await,
+            StoreMode::Ro | StoreMode::Ar => Ok(()),
+        }
+    }
+
     /// The copy of a revision that lies here, as far as a look at its size tells.
     pub(crate) async fn copy_of(&self, attributes: &Attributes) -> Result<Option<CopyRow>> {
         let whole = self.size_of(&attributes.key).await? == Some(attributes.size);

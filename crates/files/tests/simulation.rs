@@ -25,12 +25,18 @@ fn profile_of(seed: u64) -> Profile {
     PROFILES[usize::try_from(seed).unwrap() % PROFILES.len()]
 }
 
+const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
+
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 1] = [(
-    38,
-    Profile::PAIR,
-    "a start beside a node that still settled a dead one's leftovers gave up its idempotency keys: one create made two files",
-)];
+const FOUND: [(u64, Profile, &str); 3] = [
+    (1285, Profile::DISK, UNSYNCED),
+    (326, Profile::PAIR, UNSYNCED),
+    (
+        38,
+        Profile::PAIR,
+        "a start beside a node that still settled a dead one's leftovers gave up its idempotency keys: one create made two files",
+    ),
+];
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())

@@ -1,5 +1,11 @@
 //! A larder in memory, its environment, and the callers of a test.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test may unwrap, in its helpers too"
+)]
 
 use futures_util::{TryStreamExt, future::BoxFuture};
 use larder_files::{
