@@ -14,7 +14,7 @@ use larder_api::record::Record;
 use larder_files::{File, Files, Mount, Parts, Recovered, Role, Secrets, StartError, StoreName};
 use larder_ledger::{Open, SqliteLedger};
 use larder_storage_core::Store;
-use larder_storage_local::{LocalOptions, LocalStore};
+use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -44,6 +44,7 @@ pub(crate) struct Larder {
     pub(crate) fresh: bool,
     ledger: SqliteLedger,
     _lock: Lock,
+    _stores: Vec<StoreLock>,
     _serve: Option<Lock>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) async fn open(context: &Context, access: Access, made: &mut Made) -> 
         None if fresh => secrets::make(dir, made)?,
         None => return Err(no_secrets(dir)),
     };
-    let stores = mount(dir, config, made)?;
+    let (stores, store_locks) = mount(dir, config, Hold::Shared, made)?;
     if fresh {
         made.dir(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
         made.tree(dir.db());
@@ -101,7 +102,7 @@ pub(crate) async fn open(context: &Context, access: Access, made: &mut Made) -> 
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _serve: serve })
+    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: store_locks, _serve: serve })
 }
 
 impl Larder {
@@ -121,12 +122,18 @@ pub(crate) async fn close(ledger: SqliteLedger) {
     }
 }
 
-/// Opens the stores in the order of their names.
+/// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
+/// directory too.
 ///
 /// # Errors
-/// A directory that is missing, not writable or unfit.
-pub(crate) fn mount(dir: &DataDir, config: &Config, made: &mut Made) -> Result<Vec<Mount>> {
-    let mut stores: Vec<Mount> = Vec::new();
+/// A directory that is missing, not writable, unfit, or held by another.
+pub(crate) fn mount(
+    dir: &DataDir,
+    config: &Config,
+    hold: Hold,
+    made: &mut Made,
+) -> Result<(Vec<Mount>, Vec<StoreLock>)> {
+    let (mut stores, mut locks): (Vec<Mount>, _) = (Vec::new(), Vec::new());
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     for (name, store) in &config.stores {
         let root = root(dir, store);
@@ -138,16 +145,22 @@ pub(crate) fn mount(dir: &DataDir, config: &Config, made: &mut Made) -> Result<V
         }
         places.push((place, name));
         let opened: Arc<dyn Store> = match store.kind {
-            StoreKind::Local => Arc::new(LocalStore::open(LocalOptions::new(&root)).map_err(|error| {
-                refuse(
-                    crate::output::chain(&error),
-                    format_args!("mend that directory, or change [stores.{name}] path"),
-                )
-            })?),
+            StoreKind::Local => {
+                let unfit = |error| {
+                    let mend = format!("mend that directory, or change [stores.{name}] path");
+                    refuse(crate::output::chain(&error), mend)
+                };
+                let local = LocalStore::open(LocalOptions::new(&root)).map_err(unfit)?;
+                if store.mode.creates() {
+                    let lock = local.lock(hold == Hold::Alone).map_err(unfit)?;
+                    locks.push(lock.ok_or_else(|| store_held(&root, hold))?);
+                }
+                Arc::new(local)
+            }
         };
         stores.push(Mount { name: name.clone(), store: opened, mode: store.mode });
     }
-    Ok(stores)
+    Ok((stores, locks))
 }
 
 /// Opens the database file; with `create` an empty one where there is none.
@@ -226,6 +239,14 @@ fn held(dir: &DataDir, alone: bool) -> anyhow::Error {
         return refuse(what, "end it (is a server running?), then try again");
     }
     refuse(format_args!("a rebuild is running in {there}"), "try again when it is done")
+}
+
+fn store_held(root: &Path, hold: Hold) -> anyhow::Error {
+    let what = match hold {
+        Hold::Alone => format!("another larder works on the store {}; a rebuild wants to be alone", root.display()),
+        Hold::Shared => format!("a rebuild works on the store {}", root.display()),
+    };
+    refuse(what, "end it (it may run from another data directory), then try again")
 }
 
 fn served(dir: &DataDir) -> anyhow::Error {

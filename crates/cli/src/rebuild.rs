@@ -44,7 +44,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool) -> Result<Rebuilt>
     let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(dir))?;
     dir.settle()?;
     let secrets = secrets::load(dir)?.ok_or_else(|| open::no_secrets(dir))?;
-    let stores = open::mount(dir, config, &mut made)?;
+    let (stores, _stores_alone) = open::mount(dir, config, Hold::Alone, &mut made)?;
     let older = if dir.database().exists() && !dry_run { older(context).await? } else { None };
     made.dir(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
     made.tree(dir.db_new());

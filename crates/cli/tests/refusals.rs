@@ -151,6 +151,18 @@ fn a_second_server() {
 }
 
 #[test]
+fn a_rebuild_from_a_copy_of_the_data_directory_while_a_server_works_on_the_store() {
+    let (first, copy) = (kept(), Larder::new());
+    let server = first.serve();
+    let store = first.data().join("objects");
+    configure(&copy, &format!("[stores.local]\npath = \"{}\"\n", store.display()));
+    fs::copy(first.data().join("secrets.toml"), copy.data().join("secrets.toml")).unwrap();
+    refused(&copy, &["rebuild"], &["another larder works on the store", store.to_str().unwrap()]);
+    assert!(server.stop().success());
+    copy.ok(&["rebuild"]);
+}
+
+#[test]
 fn a_database_that_vanished_under_a_server() {
     let larder = kept();
     let server = larder.serve();
