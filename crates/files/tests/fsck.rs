@@ -1,16 +1,16 @@
 //! Each thing that can be wrong is called by its name, and mended; what only looks wrong is not reported.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test has a runtime of its own, and may unwrap")]
 
-mod common;
+mod support;
 
-use common::*;
 use futures_util::future::join_all;
 use larder_files::{
-    Attributes, Clock, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
+    Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
     ledger::{Entry, Purpose, Record},
 };
 use larder_storage_core::{Key, MemoryOptions, NodeId, OpId, Part, PutOptions, Staging, Store};
 use std::{sync::Arc, time::Duration};
+use support::*;
 
 const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
 const VERIFY: FsckOptions = FsckOptions { verify: true, repair: false };
@@ -69,7 +69,7 @@ async fn bytes_without_attributes_are_orphan_bytes_and_moved_once_no_upload_can_
     let (summary, findings) = fsck(&files, REPAIR).await;
     assert_eq!((kinds(&findings), summary.repaired), (vec![Kind::OrphanBytes], 0), "{findings:#?}");
     assert_eq!(larder.bytes_at(&orphan).unwrap(), "orphan");
-    drop(larder.world.sleep(Duration::from_secs(3600)));
+    larder.world.pass(Duration::from_secs(3600));
     found_and_mended(&larder, &files, &[Kind::OrphanBytes]).await;
     assert_eq!(larder.bytes_at(&key(&format!(".larder/quarantine/{orphan}"))).unwrap(), "orphan");
 }

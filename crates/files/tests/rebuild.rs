@@ -1,16 +1,16 @@
 //! The ledger is a cache: lost, it comes back from the stores, whatever single object is damaged.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod support;
 
-use common::*;
 use larder_files::{
-    Attributes, FindingKind, Ledger, Patch, Role, Secrets, Settings, StartError, UserName, canonical,
+    Attributes, FindingKind, Ledger, Parts, Patch, Role, Secrets, Settings, StartError, UserName, canonical,
     ledger::{FileQuery, MemoryLedger},
 };
 use larder_storage_core::{Key, MemoryOptions, PutOptions, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use support::*;
 
 /// An installation with a little of everything.
 async fn furnished() -> (Larder, larder_files::Files) {
@@ -147,7 +147,7 @@ async fn each_kind_of_damaged_attributes_is_reported_by_name_and_all_the_rest_co
         assert!(larder.disk.damage(&sidecar, damaged));
         let mut findings = vec![];
         let fresh = MemoryLedger::new();
-        let parts = larder.parts(Arc::new(larder.store()), fresh.clone());
+        let parts = larder.parts(fresh.clone());
         let report = &mut |finding| findings.push(finding);
         let rebuilt = larder_files::rehearse_rebuild(parts, report).await.unwrap();
         assert_eq!(kinds(&findings), [FindingKind::AttributesBroken], "{what}");
@@ -180,7 +180,7 @@ async fn all_damages_at_once_cost_only_the_damaged() {
 async fn a_rehearsal_changes_nothing_on_the_stores() {
     let (larder, _files) = furnished().await;
     let before = larder.objects();
-    let parts = larder.parts(Arc::new(larder.store()), MemoryLedger::new());
+    let parts = larder.parts(MemoryLedger::new());
     let rebuilt = larder_files::rehearse_rebuild(parts, &mut |_| {}).await.unwrap();
     assert_eq!(rebuilt.files, 7);
     assert_eq!(larder.objects(), before);
@@ -191,12 +191,12 @@ async fn other_secrets_and_a_missing_store_refuse_a_rebuild_and_change_nothing()
     let (larder, _files) = furnished().await;
     let before = larder.objects();
     let fresh = MemoryLedger::new;
-    let mut parts = larder.parts(Arc::new(larder.store()), fresh());
+    let mut parts = larder.parts(fresh());
     parts.secrets = Secrets::new([8; 32]);
     let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, StartError::WrongSecrets), "{error}");
     let empty = Larder::new();
-    let parts = larder.parts(Arc::new(empty.store()), fresh());
+    let parts = Parts { stores: empty.parts(fresh()).stores, ..larder.parts(fresh()) };
     let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, StartError::Configuration(_)), "{error}");
     assert_eq!(larder.objects(), before);
@@ -222,7 +222,7 @@ async fn an_outage_at_any_read_never_makes_a_rebuild_that_lacks_something() {
         for after in 0.. {
             outage.plan(after, count);
             let mut findings = vec![];
-            let parts = larder.parts(Arc::new(larder.store()), MemoryLedger::new());
+            let parts = larder.parts(MemoryLedger::new());
             let result = larder_files::rehearse_rebuild(parts, &mut |finding| findings.push(finding)).await;
             let begun = outage.end();
             match result {

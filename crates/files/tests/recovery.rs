@@ -1,11 +1,11 @@
 //! What a dead process left is settled by the next start, whatever step it died at, and twice over without harm.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod support;
 
-use common::*;
 use larder_files::{Attributes, Error, FileId, Files, Ledger, Patch, ledger::Purpose};
 use larder_storage_core::{Digests, MemoryStore, NodeId, OpId, Pair, Part, PutOptions, Staging, Store};
+use support::*;
 
 /// An installation with one file, and a process that is about to die.
 async fn furnished() -> (Larder, Files, Attributes, MemoryStore) {

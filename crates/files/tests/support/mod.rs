@@ -1,169 +1,359 @@
-//! A larder in memory, its environment, and the callers of a test.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "a test may unwrap, in its helpers too"
-)]
+//! An installation in memory: disks, one ledger, virtual time, seeded randomness; any number of processes, one after
+//! another or at once.
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
 
-use futures_util::{TryStreamExt, future::BoxFuture};
+use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use larder_files::{
-    Caller, Clock, Created, Entropy, Environment, File, FileId, Files, Ledger, Mount, NewFile, Parts, Receive, Result,
-    Role, Secrets, Settings, Spawn, StartError, StoreMode, StoreName, Timestamp, UserName, ledger::MemoryLedger,
+    Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
+    Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Role, Secrets, Settings, Spawn, StoreMode, StoreName,
+    Timestamp, UserName,
+    ledger::{LedgerError, MemoryLedger},
 };
-use larder_storage_core::{Body, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Store};
+use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Steps, Store};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
-pub const START: i64 = 1_795_273_845_123; // 2026-11-21T15:10:45.123Z
+/// Time that passes only when somebody waits, and randomness that counts.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    millis: AtomicU64,
+    drawn: AtomicU64,
+}
 
-/// A clock that moves only when somebody waits for it.
-#[derive(Debug)]
-pub struct TestClock(pub AtomicI64);
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed).unsigned_abs())
-    }
-
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
-        Box::pin(async {
-            let mut again = true;
-            std::future::poll_fn(|context| {
-                context.waker().wake_by_ref();
-                if std::mem::take(&mut again) { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
-            })
-            .await;
-        })
+impl World {
+    pub(crate) fn pass(&self, span: Duration) {
+        self.millis.fetch_add(span.as_millis() as u64, Ordering::SeqCst);
     }
 }
 
-/// Randomness that is none: a counter, spread.
-#[derive(Debug, Default)]
-pub struct TestEntropy(AtomicU64);
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_795_275_045_000 + self.millis.load(Ordering::SeqCst) as i64)
+    }
 
-impl Entropy for TestEntropy {
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.pass(span);
+        // Others go on meanwhile, a step for each millisecond.
+        let turns = span.as_millis().min(500);
+        async move {
+            for _ in 0..=turns {
+                tokio::task::yield_now().await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Entropy for World {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let word = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            chunk.copy_from_slice(&word.to_be_bytes()[..chunk.len()]);
+            let mut x = self.drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
         }
     }
 }
 
-pub struct TestSpawn(pub tokio::runtime::Handle);
+/// A disk whose every step takes some turns of the runtime, so that others come between any two.
+#[derive(Debug, Default)]
+pub(crate) struct Slow(AtomicU64);
 
-impl Spawn for TestSpawn {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(self.0.spawn(task));
+impl Steps for Slow {
+    fn step<'a>(&'a self, _: &'a NodeId, _: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let turns = self.0.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
+        async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
 
-/// Runs a test's future.
-pub fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+/// A disk whose reads fail from the `from`-th on, `count` of them; by default none does.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    reads: AtomicU64,
+    from: AtomicU64,
+    count: AtomicU64,
 }
 
-/// Disks and a ledger that outlive the nodes over them.
-pub struct Larder {
-    pub disks: Vec<(StoreName, MemoryDisk, StoreMode)>,
-    pub ledger: MemoryLedger,
-    pub environment: Environment,
-    pub secrets: Secrets,
+impl Default for Outage {
+    fn default() -> Self {
+        Self { reads: AtomicU64::new(0), from: AtomicU64::new(u64::MAX), count: AtomicU64::new(0) }
+    }
+}
+
+impl Outage {
+    /// Plans the next outage: behind `after` reads from now.
+    pub(crate) fn plan(&self, after: u64, count: u64) {
+        self.from.store(self.reads.load(Ordering::SeqCst) + after, Ordering::SeqCst);
+        self.count.store(count, Ordering::SeqCst);
+    }
+
+    /// Ends it; says whether it had begun.
+    pub(crate) fn end(&self) -> bool {
+        let from = self.from.swap(u64::MAX, Ordering::SeqCst);
+        self.reads.load(Ordering::SeqCst) > from
+    }
+}
+
+impl Steps for Outage {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let fails = matches!(name, "get" | "head" | "list.item") && {
+            let (read, from) = (self.reads.fetch_add(1, Ordering::SeqCst), self.from.load(Ordering::SeqCst));
+            read >= from && read - from < self.count.load(Ordering::SeqCst)
+        };
+        std::future::ready(if fails { Err(ErrorKind::Unavailable) } else { Ok(()) }).boxed()
+    }
+}
+
+/// A step at which, once closed, whoever comes next is held up, while others go on.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    at: &'static str,
+    closed: AtomicBool,
+    reached: Semaphore,
+    opened: Semaphore,
+}
+
+impl Gate {
+    /// Open, at the step of this name.
+    pub(crate) fn at(at: &'static str) -> Arc<Self> {
+        let nobody = || Semaphore::new(0);
+        Arc::new(Self { at, closed: AtomicBool::new(false), reached: nobody(), opened: nobody() })
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until somebody is held up.
+    pub(crate) async fn reached(&self) {
+        self.reached.acquire().await.unwrap().forget();
+    }
+
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+
+    async fn pass(&self, name: &'static str) {
+        if name == self.at && self.closed.swap(false, Ordering::SeqCst) {
+            self.reached.add_permits(1);
+            self.opened.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+impl Steps for Gate {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        async move {
+            self.pass(name).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl larder_files::ledger::Steps for Gate {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), LedgerError>> {
+        async move {
+            self.pass(name).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Tasks of the test's own runtime.
+#[derive(Debug)]
+pub(crate) struct Tasks;
+
+impl Spawn for Tasks {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+pub(crate) struct Larder {
+    /// The first disk.
+    pub(crate) disk: MemoryDisk,
+    pub(crate) stores: Vec<(StoreName, MemoryDisk, StoreMode)>,
+    pub(crate) ledger: MemoryLedger,
+    pub(crate) world: Arc<World>,
     nodes: AtomicU64,
 }
 
 impl Larder {
-    /// One store that stages.
-    pub fn new() -> Self {
-        Self::over(&[("local", MemoryOptions::with_staging(), StoreMode::Edit)])
+    /// One disk that stages.
+    pub(crate) fn new() -> Self {
+        Self::over(MemoryOptions::with_staging())
     }
 
-    pub fn over(stores: &[(&str, MemoryOptions, StoreMode)]) -> Self {
-        let disk = |(name, options, mode): &(&str, MemoryOptions, StoreMode)| {
-            (StoreName::new(name).unwrap(), MemoryDisk::new(options.clone()), *mode)
+    /// One disk.
+    pub(crate) fn over(options: MemoryOptions) -> Self {
+        Self::over_all([("disk", options)])
+    }
+
+    /// Disks that write their objects at this world's time.
+    pub(crate) fn over_all<const N: usize>(disks: [(&str, MemoryOptions); N]) -> Self {
+        let (world, ledger) = (Arc::<World>::default(), MemoryLedger::new());
+        let (time, zero) = (world.clone(), std::time::SystemTime::UNIX_EPOCH);
+        let clock: larder_storage_core::Clock = Arc::new(move || zero + time.elapsed());
+        let store = |(name, options)| {
+            let disk = MemoryDisk::new(MemoryOptions { clock: Some(clock.clone()), ..options });
+            (StoreName::new(name).unwrap(), disk, StoreMode::Edit)
         };
-        Self {
-            disks: stores.iter().map(disk).collect(),
-            ledger: MemoryLedger::new(),
-            environment: Environment {
-                clock: Arc::new(TestClock(AtomicI64::new(START))),
-                entropy: Arc::new(TestEntropy::default()),
-                spawn: Arc::new(TestSpawn(tokio::runtime::Handle::current())),
-            },
-            secrets: Secrets::new([7; 32]),
-            nodes: AtomicU64::new(0),
-        }
+        let stores: Vec<_> = disks.into_iter().map(store).collect();
+        Self { disk: stores[0].1.clone(), stores, ledger, world, nodes: AtomicU64::new(0) }
     }
 
-    /// The name of the node started last.
-    pub fn last_node(&self) -> NodeId {
-        NodeId::new(&format!("node-{}", self.nodes.load(Ordering::Relaxed))).unwrap()
+    /// Another installation's view of the same disks and time, with an empty ledger.
+    pub(crate) fn over_disk(other: &Self) -> Self {
+        let nodes = AtomicU64::new(other.nodes.load(Ordering::SeqCst) + 1000);
+        let (disk, stores, world) = (other.disk.clone(), other.stores.clone(), other.world.clone());
+        Self { disk, stores, ledger: MemoryLedger::new(), world, nodes }
     }
 
-    pub fn parts(&self) -> Parts {
-        self.nodes.fetch_add(1, Ordering::Relaxed);
-        let mount = |(name, disk, mode): &(StoreName, MemoryDisk, StoreMode)| Mount {
-            name: name.clone(),
-            store: Arc::new(MemoryStore::open(disk, name.as_str(), self.last_node())) as Arc<dyn Store>,
-            mode: *mode,
+    /// The first disk as a new process opens it.
+    pub(crate) fn store(&self) -> MemoryStore {
+        MemoryStore::open(&self.disk, "disk", self.new_node())
+    }
+
+    fn new_node(&self) -> NodeId {
+        NodeId::new(&format!("n{}", self.nodes.fetch_add(1, Ordering::SeqCst))).unwrap()
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        Environment { clock: self.world.clone(), entropy: self.world.clone(), spawn: Arc::new(Tasks) }
+    }
+
+    /// What a new process is made of.
+    pub(crate) fn parts(&self, ledger: MemoryLedger) -> Parts {
+        let node = self.new_node();
+        let mount = |(name, disk, mode): &(StoreName, MemoryDisk, StoreMode)| {
+            let store = Arc::new(MemoryStore::open(disk, name.as_str(), node.clone()));
+            Mount { name: name.clone(), store, mode: *mode }
         };
-        Parts {
-            stores: self.disks.iter().map(mount).collect(),
-            ledger: Arc::new(self.ledger.another()) as Arc<dyn Ledger>,
-            environment: self.environment.clone(),
-            secrets: self.secrets.clone(),
-        }
+        let (stores, secrets) = (self.stores.iter().map(mount).collect(), Secrets::new([7; 32]));
+        Parts { stores, ledger: Arc::new(ledger), environment: self.environment(), secrets }
     }
 
-    pub async fn try_start(&self) -> Result<Files, StartError> {
-        Files::start(self.parts(), Settings::default()).await.map(|(files, _)| files)
+    pub(crate) async fn start(&self) -> (Files, Recovered) {
+        Files::start(self.parts(self.ledger.another()), Settings::default()).await.unwrap()
     }
 
-    pub async fn start(&self) -> Files {
-        self.try_start().await.unwrap()
+    /// A new ledger from what lies on the disks; it becomes this larder's.
+    pub(crate) async fn rebuild(&mut self) -> (Rebuilt, Vec<Finding>) {
+        let (older, fresh) = (self.ledger.another(), MemoryLedger::new());
+        let parts = self.parts(fresh.clone());
+        let mut findings = vec![];
+        let report = &mut |finding| findings.push(finding);
+        let rebuilt = larder_files::rebuild(parts, Settings::default(), Some(Arc::new(older)), report).await.unwrap();
+        self.ledger = fresh;
+        (rebuilt, findings)
     }
 
-    /// Everything on all disks, as text to compare.
-    pub fn objects(&self) -> Vec<(String, Vec<u8>)> {
-        let of = |disk: &MemoryDisk| disk.objects().into_iter().map(|(key, bytes)| (key.to_string(), bytes.to_vec()));
-        self.disks.iter().flat_map(|(_, disk, _)| of(disk).collect::<Vec<_>>()).collect()
+    /// Everything on all disks.
+    pub(crate) fn objects(&self) -> Vec<(Key, bytes::Bytes)> {
+        self.stores.iter().flat_map(|(_, disk, _)| disk.objects()).collect()
+    }
+
+    /// Keys that anybody may see.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let all = self.objects().into_iter().map(|(key, _)| key.to_string());
+        all.filter(|key| !key.starts_with(".larder/")).collect()
+    }
+
+    pub(crate) fn bytes_at(&self, key: &Key) -> Option<bytes::Bytes> {
+        self.objects().into_iter().find(|(found, _)| found == key).map(|(_, bytes)| bytes)
     }
 }
 
-pub async fn user(files: &Files, name: &str) -> Caller {
+pub(crate) fn local() -> Caller {
+    Caller::local()
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// Puts a file of this name whose content is its name, too.
+pub(crate) async fn put(files: &Files, name: &str) -> File {
+    put_content(files, name, name.to_owned()).await
+}
+
+pub(crate) async fn put_content(files: &Files, name: &str, content: impl Into<bytes::Bytes>) -> File {
+    put_as(files, &local(), name, content).await
+}
+
+pub(crate) async fn put_as(files: &Files, caller: &Caller, name: &str, content: impl Into<bytes::Bytes>) -> File {
+    let receive = Receive { name_hint: name.into(), ..into_documents() };
+    let received = files.receive(caller, receive, Body::from(content.into())).await.unwrap();
+    let new = NewFile { tags: vec!["t".into()], ..named(name) };
+    files.create(caller, received, new).await.unwrap().file
+}
+
+pub(crate) fn into_documents() -> Receive {
+    Receive { bucket: "documents".into(), name_hint: "hint.txt".into(), ..Receive::default() }
+}
+
+pub(crate) fn named(name: &str) -> NewFile {
+    NewFile { name: name.into(), ..NewFile::default() }
+}
+
+pub(crate) async fn user(files: &Files, name: &str) -> Caller {
     let user = files.add_user(UserName::new(name).unwrap(), Role::User, None).await.unwrap();
     Caller { id: user.id, name: user.name, role: user.role }
 }
 
-pub fn named(name: &str) -> NewFile {
-    NewFile { name: name.into(), ..NewFile::default() }
+pub(crate) async fn replace(files: &Files, id: FileId, content: &str) -> File {
+    let received = files.receive_revision(&local(), id, Body::from(content.to_owned())).await.unwrap();
+    files.replace(&local(), id, received, None, None).await.unwrap()
 }
 
-pub fn into_documents() -> Receive {
-    Receive { bucket: "documents".into(), name_hint: "hint.txt".into(), ..Receive::default() }
+pub(crate) async fn dump(files: &Files) -> Vec<String> {
+    let mut lines = vec![];
+    files
+        .dump(&mut |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    lines
 }
 
-pub async fn put(files: &Files, caller: &Caller, name: &str, content: impl Into<Body>) -> File {
-    let received = files.receive(caller, into_documents(), content.into()).await.unwrap();
-    let Created { file, .. } = files.create(caller, received, named(name)).await.unwrap();
-    file
+/// The whole content, as it is served.
+pub(crate) async fn content(files: &Files, id: FileId) -> Result<Vec<u8>, larder_files::Error> {
+    content_as(files, &local(), id).await
 }
 
-pub async fn content(files: &Files, caller: &Caller, id: FileId) -> Result<Vec<u8>> {
+pub(crate) async fn content_as(files: &Files, caller: &Caller, id: FileId) -> Result<Vec<u8>, larder_files::Error> {
     let file = files.describe(caller, id).await?;
     let content = files.open(caller, &file, None, None).await?;
-    let blocks: Vec<bytes::Bytes> = content.body.try_collect().await.unwrap();
+    let blocks: Vec<_> = content.body.try_collect().await.map_err(larder_files::Error::internal)?;
     Ok(blocks.concat())
+}
+
+pub(crate) async fn fsck(files: &Files, options: FsckOptions) -> (FsckSummary, Vec<Finding>) {
+    let mut findings = vec![];
+    let summary = files.fsck(options, &mut |finding| findings.push(finding)).await.unwrap();
+    (summary, findings)
+}
+
+pub(crate) fn kinds(findings: &[Finding]) -> Vec<FindingKind> {
+    findings.iter().map(|finding| finding.kind).collect()
 }
