@@ -2,7 +2,7 @@
 //!
 //! A worker speaks HTTP and nothing else: it reads heads and bodies under deadlines, checks what a request says, and has `Files`
 //! do the rest on the runtime of `Files`. This crate knows no store, no SQL and no file system, and holds no body in memory or in
-//! a file of its own: bytes pass through a channel of a few blocks, so a slow side slows the other one down.
+//! a file of its own: bytes pass through a channel of one block, so a slow side slows the other one down.
 
 mod auth;
 mod buckets;

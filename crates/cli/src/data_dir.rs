@@ -135,22 +135,21 @@ impl DataDir {
     }
 
     /// Settles what a killed rebuild left: only a whole new database lets the old one go, so where the old one stands aside and
-    /// none is in place, the new one takes it; anything else that is left is garbage. Says whether there was anything.
+    /// none is in place, the new one takes it; anything else that is left is garbage.
     ///
     /// To be called with `lock` held: then no rebuild runs.
-    pub(crate) fn settle(&self) -> io::Result<bool> {
+    pub(crate) fn settle(&self) -> io::Result<()> {
         let (db, new, old) = (self.db(), self.db_new(), self.db_old());
-        let left = new.exists() || old.exists();
-        if left {
-            if old.exists() && !db.exists() && new.exists() {
-                not_found_is_done(fs::rename(&new, &db))?;
-                sync_dir(&self.path)?;
-            }
-            remove_tree(&new)?;
-            remove_tree(&old)?;
+        if !new.exists() && !old.exists() {
+            return Ok(());
+        }
+        if old.exists() && !db.exists() && new.exists() {
+            not_found_is_done(fs::rename(&new, &db))?;
             sync_dir(&self.path)?;
         }
-        Ok(left)
+        remove_tree(&new)?;
+        remove_tree(&old)?;
+        sync_dir(&self.path)
     }
 }
 

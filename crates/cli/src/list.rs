@@ -131,5 +131,7 @@ pub(crate) async fn find(files: &Files, output: &Output, argument: &str) -> Resu
         output.flush()?;
         return Ok(None);
     }
-    found.pop().map(Some).with_context(|| format!("no such file: `{argument}`"))
+    found.pop().map(Some).with_context(|| {
+        format!("no such file: `{argument}`; one in the trash is named by its id, see `larder ls --deleted`")
+    })
 }

@@ -33,7 +33,7 @@ pub(crate) enum User {
     },
     /// List users
     List,
-    /// Set a user's password; ends their sessions
+    /// Set a user's password; their access tokens end
     Passwd {
         /// The user
         name: UserName,

@@ -27,7 +27,7 @@ pub enum StoreMode {
     Rw,
     /// Read only.
     Ro,
-    /// Attributes are served, bytes must be moved back first.
+    /// Attributes are served, bytes must be moved back first. Not possible yet: a start refuses it.
     Ar,
 }
 
@@ -50,7 +50,7 @@ impl StoreMode {
 pub struct Mount {
     /// Its name.
     pub name: StoreName,
-    /// The store, decorated as the configuration says.
+    /// The store as it is; its mode is kept by [`Files`].
     pub store: Arc<dyn Store>,
     /// What it may be used for.
     pub mode: StoreMode,

@@ -253,7 +253,7 @@ impl Scan<'_> {
                 Reading::Absent => continue,
             };
             if !adopted && self.parts.ledger.file(attributes.id).await.map_err(failed)?.is_none() {
-                let why = "on a store that was not adopted; `larder adopt` takes it in";
+                let why = "on a store that was not adopted; left where it is";
                 self.report(FindingKind::OrphanAttributes, &key, Some(attributes.id), why);
                 continue;
             }

@@ -60,9 +60,9 @@ pub struct BucketPolicy {
     pub types: Vec<String>,
     /// Where each file must have a verified copy, in the order in which reads try them. Empty: the installation's placement.
     pub placement: Vec<StoreName>,
-    /// How many durable copies an answer waits for, at least 1.
+    /// How many durable copies an answer waits for. Only 1 is possible yet: a start refuses more.
     pub write_copies: u32,
-    /// For how many days the trash keeps a file.
+    /// For how many days the trash keeps a file. Not carried out yet: what lies in the trash stays until it is purged.
     pub trash_days: u32,
 }
 

@@ -35,11 +35,11 @@ pub enum FindingKind {
     BytesMissing,
     /// Bytes of another size than their attributes say.
     SizeMismatch,
-    /// Bytes of another hash than their attributes say.
+    /// Bytes of another hash than their attributes say, or that can't be read.
     HashMismatch,
     /// A row that says something else than the highest attributes.
     RowDiffers,
-    /// An open intent or claim of a dead node.
+    /// A claim, or a reserved idempotency key, of a dead node.
     IntentOpen,
     /// A temporary file of a dead node.
     Temporary,
@@ -148,9 +148,7 @@ pub enum StartError {
         found: String,
     },
     /// The secrets are not those that the stores were sealed with.
-    #[error(
-        "secrets.toml is missing or is another installation's; put the right one back, or `larder rebuild --without-secrets`"
-    )]
+    #[error("secrets.toml is not the one that the stores were sealed with; put that one back from its backup")]
     WrongSecrets,
     /// A marker of a form that this Larder does not know.
     #[error("the store `{store}` was written by a newer Larder (form {form}); use that version")]
@@ -167,7 +165,7 @@ pub enum StartError {
     #[error("the store `{0}` belongs to this installation and is not configured: put it back into the configuration")]
     StoreNotConfigured(String),
     /// A rebuild needs a store that is not configured.
-    #[error("the store `{0}` is needed for a rebuild and is not configured")]
+    #[error("the store `{0}` is needed for a rebuild and is not configured; put it back into the configuration")]
     StoreMissing(String),
     /// A store or the ledger failed.
     #[error("cannot start")]

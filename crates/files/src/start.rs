@@ -8,7 +8,7 @@
 //! 5. Make the configured buckets.
 
 use crate::{
-    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId,
+    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode,
     committer::Committer,
     files::{Node, Place},
     ledger::{Identity, KnownStore},
@@ -49,6 +49,9 @@ fn check_settings(parts: &Parts, settings: &Settings) -> Result<(), StartError> 
     let wrong = |text: String| Err(StartError::Configuration(text));
     if parts.stores.is_empty() {
         return wrong("at least one store is needed".into());
+    }
+    if let Some(mount) = parts.stores.iter().find(|mount| mount.mode == StoreMode::Ar) {
+        return wrong(format!("store `{}`: the mode `ar` is not possible yet; `ro` is", mount.name));
     }
     for name in settings.placement.iter().chain(settings.buckets.iter().flat_map(|(_, policy)| &policy.placement)) {
         if !parts.stores.iter().any(|mount| mount.name == *name) {

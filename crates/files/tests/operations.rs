@@ -3,7 +3,9 @@
 
 mod support;
 
-use larder_files::{Caller, Error, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Sha256, StoreMode};
+use larder_files::{
+    Caller, Error, Files, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Settings, Sha256, StartError, StoreMode,
+};
 use larder_storage_core::{Body, ByteRange, MemoryOptions};
 use std::time::Duration;
 use support::{Larder, content_as, into_documents, key, named, put_as, user};
@@ -297,4 +299,23 @@ async fn a_store_that_became_read_only_gets_its_changes_as_overlays_elsewhere() 
     let overlay = format!(".larder/attributes/{id}.{}.{}.json", file.attributes.epoch, file.attributes.version);
     assert_eq!(larder.bytes_at(&key(&overlay)).unwrap(), file.attributes.to_bytes());
     assert_eq!(content_as(&files, &ivanov, id).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_mode_or_policy_that_cannot_be_carried_out_yet_is_refused_at_start_and_changes_nothing() {
+    let mut archive = Larder::new();
+    archive.stores[0].2 = StoreMode::Ar;
+    let two = Larder::over_all(["a", "b"].map(|name| (name, MemoryOptions::with_staging())));
+    let both = two.stores.iter().map(|(name, ..)| name.clone()).collect();
+    let mut copies = Settings::default();
+    copies.buckets[0].1.write_copies = 2;
+    for (larder, settings, words) in [
+        (&archive, Settings::default(), "the mode `ar` is not possible yet; `ro` is"),
+        (&two, Settings { placement: both, ..Settings::default() }, "more than one store is not possible yet"),
+        (&two, copies, "write_copies other than 1 is not possible yet"),
+    ] {
+        let error = Files::start(larder.parts(larder.ledger.another()), settings).await.err().unwrap();
+        assert!(matches!(&error, StartError::Configuration(why) if why.contains(words)), "{error}");
+        assert!(larder.objects().is_empty());
+    }
 }

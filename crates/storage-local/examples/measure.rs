@@ -1,21 +1,33 @@
-//! Figures, not promises: `LARDER_MEASURE=1 cargo test --release -p larder-storage-local --test measure -- --nocapture`, with
-//! `LARDER_MEASURE_AT` for a directory on the disk in question. Without the variable nothing is measured.
-
-#![allow(clippy::unwrap_used)]
+//! Measures what a directory as a store costs on this machine:
+//! `cargo run --release -p larder-storage-local --example measure [FOLDER]`.
+//!
+//! FOLDER is on the disk in question, else the system's own for temporary files is taken. Writes up to 3.2 GiB and takes it
+//! away again. Prints large uploads and downloads with the memory they took, small ones a second, and the listing of a folder
+//! with a million names.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is what this program is for, and it may fail loudly")]
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use larder_storage_core::{Body, GetOptions, Hasher, Key, ListOptions, OpId, Pair, Part, Staging, Store};
 use larder_storage_local::{LocalOptions, LocalStore};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
-fn open() -> Option<(tempfile::TempDir, LocalStore)> {
-    std::env::var_os("LARDER_MEASURE")?;
-    let at = std::env::var_os("LARDER_MEASURE_AT").map_or_else(std::env::temp_dir, PathBuf::from);
-    let place = tempfile::tempdir_in(at).unwrap();
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    // One after the other: the directory of each goes when it is done.
+    large_uploads_and_downloads(&open(&folder).1).await;
+    small_uploads_and_downloads(&open(&folder).1).await;
+    a_folder_of_a_million_names(&folder).await;
+}
+
+fn open(folder: &Path) -> (tempfile::TempDir, LocalStore) {
+    let place = tempfile::tempdir_in(folder).unwrap();
     let store = LocalStore::open(LocalOptions::new(place.path())).unwrap();
-    Some((place, store))
+    (place, store)
 }
 
 fn op(number: usize) -> OpId {
@@ -39,13 +51,11 @@ fn blocks(mib: u64) -> Body {
     Body::once(stream::iter((0..mib * 16).map(move |_| Ok(block.clone()))).boxed(), Some(mib << 20))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_uploads_and_downloads() {
-    let Some((_place, store)) = open() else { return };
+async fn large_uploads_and_downloads(store: &LocalStore) {
     for number in 0..3 {
         let begun = Instant::now();
         store.stage(&op(number), Part::Bytes, blocks(1024)).await.unwrap();
-        eprintln!("1 GiB hashed, written and synced: {:?}, peak {} MiB", begun.elapsed(), memory("VmHWM"));
+        println!("1 GiB hashed, written and synced: {:?}, peak {} MiB", begun.elapsed(), memory("VmHWM"));
         store.stage(&op(number), Part::Attributes, Body::from("{}")).await.unwrap();
         store.publish(&[pair(number)]).await.pop().unwrap().unwrap();
         let begun = Instant::now();
@@ -54,7 +64,7 @@ async fn large_uploads_and_downloads() {
         while let Some(block) = body.try_next().await.unwrap() {
             size += block.len();
         }
-        eprintln!("{size} bytes read: {:?}", begun.elapsed());
+        println!("{size} bytes read: {:?}", begun.elapsed());
         store.discard(&op(number)).await.unwrap();
         store.delete(&pair(number).bytes).await.unwrap();
     }
@@ -62,7 +72,7 @@ async fn large_uploads_and_downloads() {
     let mut hasher = Hasher::new();
     let block = vec![7; 1 << 20];
     (0..1024).for_each(|_| hasher.update(&block));
-    eprintln!("1 GiB hashed alone: {:?}", begun.elapsed());
+    println!("1 GiB hashed alone: {:?}", begun.elapsed());
     assert_ne!(hasher.finish().crc64nvme, 0);
     let ops: Vec<OpId> = (100..150).map(op).collect();
     let begun = Instant::now();
@@ -70,12 +80,10 @@ async fn large_uploads_and_downloads() {
         .await
         .into_iter()
         .for_each(|staged| assert_eq!(staged.unwrap().size, 64 << 20));
-    eprintln!("50 times 64 MiB at once: {:?}, peak {} MiB", begun.elapsed(), memory("VmHWM"));
+    println!("50 times 64 MiB at once: {:?}, peak {} MiB", begun.elapsed(), memory("VmHWM"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn small_uploads_and_downloads() {
-    let Some((_place, store)) = open() else { return };
+async fn small_uploads_and_downloads(store: &LocalStore) {
     for round in 0..3 {
         let begun = Instant::now();
         let (count, each) = (4096, 64);
@@ -94,19 +102,18 @@ async fn small_uploads_and_downloads() {
             store.publish(&pairs).await.into_iter().for_each(|published| published.unwrap());
             join_all(pairs.iter().map(async |pair| store.discard(&pair.op).await.unwrap())).await;
         }
-        eprintln!("{:.0} uploads of 4 KiB a second", count as f64 / begun.elapsed().as_secs_f64());
+        println!("{:.0} uploads of 4 KiB a second", count as f64 / begun.elapsed().as_secs_f64());
         let begun = Instant::now();
         for number in 0..100_000 {
             let mut object = store.get(&pair(number % count).bytes, GetOptions::default()).await.unwrap();
             assert_eq!(object.body.try_next().await.unwrap().unwrap().len(), 4096);
         }
-        eprintln!("{:.0} downloads of 4 KiB a second, one after the other", 1e5 / begun.elapsed().as_secs_f64());
+        println!("{:.0} downloads of 4 KiB a second, one after the other", 1e5 / begun.elapsed().as_secs_f64());
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_of_a_million_names() {
-    let Some((place, store)) = open() else { return };
+async fn a_folder_of_a_million_names(folder: &Path) {
+    let (place, store) = open(folder);
     std::fs::create_dir(place.path().join("many")).unwrap();
     let source = place.path().join("many/report_ivanov_20261121T153045_0000000");
     std::fs::write(&source, "").unwrap();
@@ -123,5 +130,5 @@ async fn a_folder_of_a_million_names() {
     }
     let (before, begun) = (memory("VmRSS"), Instant::now());
     let listed = store.list(ListOptions::default()).try_fold(0, async |count, _| Ok(count + 1)).await.unwrap();
-    eprintln!("{listed} names listed: {:?}, peak {} MiB, {before} before", begun.elapsed(), memory("VmHWM"));
+    println!("{listed} names listed: {:?}, peak {} MiB, {before} before", begun.elapsed(), memory("VmHWM"));
 }
