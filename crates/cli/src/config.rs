@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows.
+/// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows; docs/configuration.md tells each.
 const KEYS: &[&str] = &[
     "listen",
     "placement",
@@ -48,7 +48,8 @@ const OTHER_VARIABLES: &[&str] =
 pub(crate) struct Config {
     /// Address and port to serve on. `LARDER_LISTEN`, default `127.0.0.1:8080`; port 0 takes a free one.
     pub(crate) listen: String,
-    /// Stores of buckets that name none, in the order in which reads try them. `LARDER_PLACEMENT`; default: all, by name.
+    /// The store of new files in buckets that name none; of several, which a start refuses for now, the first. `LARDER_PLACEMENT`,
+    /// default: the first store by name.
     #[serde(default, deserialize_with = "one_or_more")]
     pub(crate) placement: Vec<StoreName>,
     /// What the server puts up with.
@@ -83,12 +84,14 @@ pub(crate) struct Limits {
 /// A store.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StoreConfig {
-    /// What it is: `local`, a directory.
+    /// What it is: `local`, a directory, the default. `LARDER_STORES__NAME__KIND`.
     #[serde(default)]
     pub(crate) kind: StoreKind,
-    /// The directory, absolute or below the data directory; the store `local` has `objects`.
+    /// The directory, absolute or below the data directory. `LARDER_STORES__NAME__PATH`, default `objects` for the store `local`
+    /// and none for others.
     pub(crate) path: Option<PathBuf>,
-    /// What it may be used for: `edit` (everything, default), `rw`, `ro` or `ar`.
+    /// What it may be used for: `edit` (everything, default), `rw` or `ro`; a start refuses `ar` for now.
+    /// `LARDER_STORES__NAME__MODE`.
     #[serde(default = "edit")]
     pub(crate) mode: StoreMode,
 }
@@ -105,13 +108,19 @@ pub(crate) enum StoreKind {
 /// What of a bucket's policy differs from the default one.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct BucketConfig {
+    /// The store of its new files. `LARDER_BUCKETS__NAME__PLACEMENT`, default: [`Config::placement`].
     #[serde(default, deserialize_with = "one_or_more")]
     placement: Vec<StoreName>,
+    /// Durable copies that an answer waits for. `LARDER_BUCKETS__NAME__WRITE_COPIES`, default 1; a start refuses more for now.
     write_copies: Option<u32>,
+    /// Bytes of its largest file. `LARDER_BUCKETS__NAME__MAX_BYTES`, default 16 GiB.
     #[serde(default, deserialize_with = "maybe_size")]
     max_bytes: Option<u64>,
+    /// Content types it takes, or `*`. `LARDER_BUCKETS__NAME__TYPES`, default `*`, of the ready-made `audio` and `images` theirs.
     #[serde(default, deserialize_with = "one_or_more")]
     types: Vec<String>,
+    /// Days for which the trash keeps a file. `LARDER_BUCKETS__NAME__TRASH_DAYS`, default 30. Not carried out yet: what lies in
+    /// the trash stays until it is purged.
     trash_days: Option<u32>,
 }
 
@@ -390,6 +399,25 @@ mod tests {
             let error = load(toml).expect_err(toml).to_string();
             assert!(error.contains(key) && error.contains(near) && error.contains("larder.toml"), "{toml}: {error}");
         }
+    }
+
+    #[test]
+    fn every_key_stands_in_the_documentation_with_its_variable() {
+        const TOLD: &str = include_str!("../../../docs/configuration.md");
+        for key in KEYS {
+            let key = key.replace('*', "NAME");
+            let variable = format!("LARDER_{}", key.replace('.', "__").to_uppercase());
+            let tells =
+                |line: &&str| line.starts_with(&format!("| `{key}` |")) && line.ends_with(&format!("`{variable}` |"));
+            assert_eq!(TOLD.lines().filter(tells).count(), 1, "`{key}`, `{variable}`");
+        }
+    }
+
+    #[test]
+    fn the_documented_example_is_a_configuration() {
+        const TOLD: &str = include_str!("../../../docs/configuration.md");
+        let example = TOLD.split("```").find_map(|block| block.strip_prefix("toml\n")).unwrap();
+        load(example).unwrap();
     }
 
     #[test]
