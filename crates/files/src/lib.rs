@@ -60,3 +60,7 @@ pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recove
 pub use secrets::Secrets;
 pub use timestamp::Timestamp;
 pub use tombstone::Tombstone;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -45,6 +45,10 @@ mod write;
 pub use list::{Foreign, ForeignKind};
 pub use store::{LocalOptions, LocalStore, StoreLock};
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The steps at which a test may kill the process, in the order in which an upload, a put, a delete and a recovery reach them.
 pub const CRASH_POINTS: [&str; 15] = [
     "local.stage.bytes_durable",
