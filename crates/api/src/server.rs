@@ -18,10 +18,12 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::{runtime::Handle, task::JoinHandle};
@@ -89,7 +91,18 @@ impl Api {
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
+        let mut work = Box::pin(work);
+        if let Poll::Ready(done) = self.poll_here(work.as_mut()) {
+            return done;
+        }
         self.spawn(work).await.unwrap_or_else(|error| Err(Error::internal(error).into()))
+    }
+
+    /// Polls once on the worker's own thread: what needs no wait is answered without two changes of thread. What does wait is
+    /// polled again where it was going to run, so no wake is lost.
+    fn poll_here<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        let _runtime = self.runtime.enter();
+        work.poll(&mut Context::from_waker(Waker::noop()))
     }
 }
 

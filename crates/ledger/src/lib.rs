@@ -3,6 +3,7 @@
 //! [`SqliteLedger`] is durable where SQLite's defaults are not: every connection has a write-ahead log and a full sync at each
 //! commit, reads that back, and is refused otherwise. It knows no store and no HTTP; what its rows mean is [`larder_files`]'s.
 
+mod cache;
 mod convert;
 mod entity;
 mod open;

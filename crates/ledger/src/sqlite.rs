@@ -1,6 +1,7 @@
 //! [`SqliteLedger`]: the contract over one file.
 
 use crate::{
+    cache::RowCache,
     convert,
     entity::{buckets, claims, files, meta, reservations, revisions, tags, tombstones, users},
     open::{self, Durability, Open, OpenError, Place},
@@ -37,6 +38,7 @@ pub struct SqliteLedger {
     writer: Writer,
     readers: SqlitePool,
     orm: DatabaseConnection,
+    cache: RowCache,
 }
 
 impl SqliteLedger {
@@ -61,7 +63,8 @@ impl SqliteLedger {
         let readers = open::readers(&place, READERS);
         let orm = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone());
         let writer = Writer::start(place.clone(), pool, epoch);
-        Ok(Self { place, writer, readers, orm })
+        let cache = RowCache::open(&place.path);
+        Ok(Self { place, writer, readers, orm, cache })
     }
 
     /// The settings that decide whether a commit is durable, read back from a connection.
@@ -260,12 +263,18 @@ impl Ledger for SqliteLedger {
             format!("SELECT attributes, {} FROM files WHERE id = ?1", copies_text("files"))
         });
         let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
+        if let Some(row) = self.cache.get(id) {
+            return Ok(Some(row));
+        }
+        let before = self.cache.generation();
         let query = sqlx::query(SQL.as_str()).bind(&id.0.as_bytes()[..]);
         let Some(row) = query.fetch_optional(&self.readers).await.map_err(failed)? else {
             return Ok(None);
         };
         let attributes: &str = row.try_get(0).map_err(failed)?;
-        file_row(attributes, row.try_get(1).map_err(failed)?).map(Some).map_err(ledger_error)
+        let row = file_row(attributes, row.try_get(1).map_err(failed)?).map_err(ledger_error)?;
+        self.cache.put(before, &row);
+        Ok(Some(row))
     }
 
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
