@@ -2,7 +2,7 @@
 //! published (**the commit point**), then recorded, then answered, then the staged parts are discarded.
 //!
 //! 1. Stage the bytes, hashed as they pass.
-//! 2. Stage the attributes.
+//! 2. Stage the attributes; content of at most 64 KiB together with them.
 //! 3. Publish bytes, then attributes, create-only.
 //! 4. Record.
 //! 5. Answer.
@@ -35,6 +35,8 @@ use std::{
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Content up to this size that is at hand is staged together with its attributes, in one step.
+const SMALL_MAX: usize = 64 << 10;
 const TAGS_MAX: usize = 64;
 /// Metadata nests at most so deep: every reader of the attributes must get to its bottom.
 const DEPTH_MAX: usize = 32;
@@ -79,17 +81,27 @@ pub(crate) struct Reserved {
     done: Option<(Sha256, u16, FileId)>,
 }
 
+/// Content that has arrived.
+struct Arrived {
+    staged: Staged,
+    head: bytes::Bytes,
+    small: Option<bytes::Bytes>,
+}
+
 /// What is published and recorded as one: the second half of a create or replace.
 struct Revision {
     place: usize,
     attributes: Attributes,
     op: OpId,
+    /// Content that is not staged yet.
+    small: Option<bytes::Bytes>,
     closes: Option<crate::ledger::Claim>,
     reservation: Option<Sha256>,
 }
 
 impl Files {
-    /// Streams content to the store of its bucket. It is durable and hashed when this returns, but no file's yet.
+    /// Streams content to the store of its bucket. It is hashed and durable (or small and at hand) when this returns, but no file's
+    /// yet.
     ///
     /// # Errors
     /// `NotFound` of the bucket or owner, `TooLarge`, `Body`, `Full`, `StoreUnavailable`, `ReadOnly`, `Running`.
@@ -232,7 +244,7 @@ impl Files {
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_ref().filter(|reserved| reserved.done.is_none()).map(|reserved| reserved.key);
         let guard = Discard { node: node.clone(), place, op: op.clone(), key: key.clone(), reservation, armed: true };
-        let (staged, head) = node.write_bytes(place, &op, &key, bucket.policy.max_bytes, body).await?;
+        let Arrived { staged, head, small } = node.write_bytes(place, &op, &key, bucket.policy.max_bytes, body).await?;
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
         Ok(Received {
@@ -241,6 +253,7 @@ impl Files {
             digests,
             content_type,
             head,
+            small,
             bucket,
             owner,
             place,
@@ -290,7 +303,7 @@ impl Received {
         // From here on the revision's own steps decide what becomes of the staged parts.
         self.guard.armed = false;
         let reservation = self.guard.reservation;
-        Revision { place: self.place, attributes, op: self.op, closes, reservation }
+        Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation }
     }
 }
 
@@ -311,33 +324,28 @@ impl Node {
         }
     }
 
-    /// Streams bytes to where they wait for their attributes; answers their digests and first bytes.
-    async fn write_bytes(
-        &self,
-        place: usize,
-        op: &OpId,
-        key: &Key,
-        max: u64,
-        body: Body,
-    ) -> Result<(Staged, bytes::Bytes)> {
+    /// Streams bytes to where they wait for their attributes.
+    async fn write_bytes(&self, place: usize, op: &OpId, key: &Key, max: u64, body: Body) -> Result<Arrived> {
         if body.size().is_some_and(|size| size > max) {
             return Err(Error::TooLarge { max });
         }
         let (head, body) = content_type::peek(body).await.map_err(Error::Body)?;
-        let (body, over) = bounded(body, max).await?;
         let store = &self.places[place].store;
+        if let Some(bytes) = body.as_bytes().filter(|bytes| bytes.len() <= SMALL_MAX && store.staging().is_some()) {
+            let staged = Staged { size: bytes.len() as u64, digests: Digests::of(bytes) };
+            return Ok(Arrived { staged, head, small: Some(bytes.clone()) });
+        }
+        let (body, over) = bounded(body, max).await?;
         let result = match store.staging() {
             Some(staging) => staging.stage(op, Part::Bytes, body).await,
             None => {
                 let (body, digests) = hashing(body).await?;
-                store
-                    .put(key, body, PutOptions::create())
-                    .await
-                    .map(|written| Staged { size: written.size, digests: take_digests(&digests) })
+                let written = store.put(key, body, PutOptions::create()).await;
+                written.map(|written| Staged { size: written.size, digests: take_digests(&digests) })
             }
         };
         match result {
-            Ok(staged) => Ok((staged, head)),
+            Ok(staged) => Ok(Arrived { staged, head, small: None }),
             Err(_) if over.load(Ordering::Relaxed) => Err(Error::TooLarge { max }),
             Err(error) => Err(error.into()),
         }
@@ -413,7 +421,10 @@ impl Node {
         let pair = revision.pair();
         match store.staging() {
             Some(staging) => {
-                let staged = staging.stage(&revision.op, Part::Attributes, bytes.into()).await;
+                let staged = match &revision.small {
+                    Some(content) => staging.stage_pair(&revision.op, content.clone(), bytes.into()).await,
+                    None => staging.stage(&revision.op, Part::Attributes, bytes.into()).await.map(drop),
+                };
                 staged.map_err(CommitError::Unpublished)?;
                 self.commit(Commit { place: revision.place, pair, record }).await
             }

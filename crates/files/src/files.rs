@@ -138,7 +138,7 @@ pub enum Health {
 /// A file as it is now.
 pub type File = FileRow;
 
-/// Content that has arrived and is durable, but no file's yet. Dropping it discards it.
+/// Content that has arrived, but is no file's yet: durable, or small and at hand. Dropping it discards it.
 #[derive(Debug)]
 pub struct Received {
     pub(crate) op: OpId,
@@ -151,6 +151,8 @@ pub struct Received {
     pub(crate) key: larder_storage_core::Key,
     pub(crate) received_at: crate::Timestamp,
     pub(crate) head: bytes::Bytes,
+    /// Small content at hand, staged only together with its attributes.
+    pub(crate) small: Option<bytes::Bytes>,
     pub(crate) guard: crate::create::Discard,
     pub(crate) idempotency: Option<crate::create::Reserved>,
 }

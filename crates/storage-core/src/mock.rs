@@ -27,6 +27,7 @@ use crate::{
     UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::{fmt, time::Duration};
 
@@ -69,6 +70,7 @@ mockall::mock! {
         fn node(&self) -> NodeId;
         async fn is_alive(&self, node: &NodeId) -> Result<bool>;
         async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged>;
+        async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()>;
         async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>>;
         async fn leftovers(&self) -> Result<Vec<Leftover>>;
         async fn finish(&self, pair: &Pair) -> Result<()>;

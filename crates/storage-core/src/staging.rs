@@ -113,6 +113,16 @@ pub trait Staging: Send + Sync {
     /// `Body`, `TooLarge`, `Full`, `ReadOnly`; `AlreadyExists` where this part of `op` is staged already.
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged>;
 
+    /// Stages both parts of a small upload, each durable in itself: as two calls of [`Staging::stage`] would, which is what this
+    /// does where a store has no shorter way. A failed one leaves nothing, or the bytes alone.
+    ///
+    /// # Errors
+    /// As [`Staging::stage`].
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        self.stage(op, Part::Bytes, bytes.into()).await?;
+        self.stage(op, Part::Attributes, attributes.into()).await.map(drop)
+    }
+
     /// Publishes pairs as one batch, create-only: for each its bytes, then its attributes; then each directory made durable once.
     /// Answers one result for each pair, in order. The staged parts stay until they are discarded.
     ///

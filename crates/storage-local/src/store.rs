@@ -639,6 +639,21 @@ impl Staging for LocalStore {
         stage.await.map_err(|fault: Fault| fault.at(Op::Stage, op, self))
     }
 
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        let (inner, owned) = (self.inner.clone(), op.clone());
+        let stage = move || {
+            let names = [Part::Bytes, Part::Attributes].map(|part| staging::part_name(&owned, part));
+            let [bytes, attributes] = write::write_pair(&inner, names, [bytes, attributes])?;
+            inner.staged(&owned, Part::Bytes, bytes)?;
+            crate::reach("local.stage.bytes_durable");
+            inner.staged(&owned, Part::Attributes, attributes)?;
+            crate::reach("local.stage.attributes_durable");
+            Ok(())
+        };
+        let staged = self.inner.small.run(stage).await.and_then(|staged| staged);
+        staged.map_err(|fault: Fault| fault.at(Op::Stage, op, self))
+    }
+
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {
         let (inner, owned) = (self.inner.clone(), pairs.to_vec());
         let results = match self.inner.files.run(move || staging::publish(&inner, &owned)).await {

@@ -105,6 +105,19 @@ pub(crate) async fn write(
     }
 }
 
+/// Writes both parts of a small upload and makes both durable, in one hop: the second sync finds most of its work done.
+pub(crate) fn write_pair(inner: &Arc<Inner>, names: [String; 2], bodies: [Bytes; 2]) -> Outcome<[Temporary; 2]> {
+    let [bytes, attributes] = names.map(|name| Temporary::create(inner, name));
+    let temporaries = [bytes?, attributes?];
+    for (temporary, body) in temporaries.iter().zip(&bodies) {
+        write_all(&temporary.file, std::slice::from_ref(body), 0)?;
+    }
+    for temporary in &temporaries {
+        finish(inner, &temporary.file, true)?;
+    }
+    Ok(temporaries)
+}
+
 fn write_whole(inner: &Arc<Inner>, name: String, chunk: &Chunk, sync: bool) -> Outcome<(Temporary, Staged)> {
     let temporary = Temporary::create(inner, name)?;
     let written = write_all(&temporary.file, &chunk.blocks, 0).and_then(|()| finish(inner, &temporary.file, sync));

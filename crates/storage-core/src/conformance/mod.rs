@@ -171,6 +171,7 @@ macro_rules! __with_laws {
             staging {
                 what_is_staged_is_not_seen
                 a_staged_part_has_the_right_digests
+                a_pair_staged_in_one_call_is_published_like_any
                 a_part_is_staged_once
                 a_staged_body_that_breaks_off_leaves_nothing
                 published_pairs_are_there_whole

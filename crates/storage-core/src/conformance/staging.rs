@@ -47,6 +47,16 @@ pub(super) async fn a_staged_part_has_the_right_digests(harness: Harness) -> Ver
     Ok(())
 }
 
+pub(super) async fn a_pair_staged_in_one_call_is_published_like_any(harness: Harness) -> Verdict {
+    let Some(staging) = harness.store.staging() else { return Ok(()) };
+    staging.stage_pair(&op(1), content(1), attributes(1)).await?;
+    ensure_pair_absent(&*harness.store, 1).await?;
+    let again = staging.stage_pair(&op(1), "other".into(), "other".into()).await;
+    ensure_refused!(again, ErrorKind::AlreadyExists, "a pair that is staged already");
+    publish(staging, pair(1)).await?;
+    ensure_published(&*harness.store, 1).await
+}
+
 pub(super) async fn a_part_is_staged_once(harness: Harness) -> Verdict {
     let Some(staging) = harness.store.staging() else { return Ok(()) };
     stage(staging, 1).await?;

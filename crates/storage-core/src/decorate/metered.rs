@@ -7,6 +7,7 @@ use crate::{
     Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
@@ -212,6 +213,11 @@ impl Staging for Metered {
 
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
         self.call(Op::Stage, staging_of(&*self.inner).stage(op, part, self.counted(body))).await
+    }
+
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        self.meter.bytes(Direction::In, (bytes.len() + attributes.len()) as u64);
+        self.call(Op::Stage, staging_of(&*self.inner).stage_pair(op, bytes, attributes)).await
     }
 
     /// Counts a batch as one call, which failed as its first pair that did.

@@ -7,6 +7,7 @@ use crate::{
     Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -224,6 +225,11 @@ impl Staging for InMode {
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
         self.allow(self.mode.creates(), Op::Stage, op)?;
         staging_of(&*self.inner).stage(op, part, body).await
+    }
+
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        self.allow(self.mode.creates(), Op::Stage, op)?;
+        staging_of(&*self.inner).stage_pair(op, bytes, attributes).await
     }
 
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {

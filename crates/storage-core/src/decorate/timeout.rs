@@ -7,6 +7,7 @@ use crate::{
     SignedRequest, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{self, Either},
@@ -209,6 +210,11 @@ impl Staging for Timeout {
 
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
         let stage = staging_of(&*self.inner).stage(op, part, body);
+        self.call(Op::Stage, op.as_str(), self.deadlines.write, stage).await
+    }
+
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        let stage = staging_of(&*self.inner).stage_pair(op, bytes, attributes);
         self.call(Op::Stage, op.as_str(), self.deadlines.write, stage).await
     }
 

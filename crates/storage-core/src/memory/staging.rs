@@ -99,6 +99,11 @@ impl Staging for MemoryStore {
         }
     }
 
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        self.stage(op, Part::Bytes, bytes.into()).await?;
+        self.stage(op, Part::Attributes, attributes.into()).await.map(drop)
+    }
+
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {
         let mut results = Vec::with_capacity(pairs.len());
         for pair in pairs {
