@@ -334,6 +334,13 @@ impl Inner {
         }
     }
 
+    /// Whether the staged bytes of this node's `op` bear another name too: they were published.
+    pub(crate) fn is_linked(&self, op: &OpId) -> bool {
+        let stat =
+            |node: &Node| rustix::fs::statat(&node.dir, part_name(op, Part::Bytes), AtFlags::SYMLINK_NOFOLLOW).ok();
+        self.node.as_ref().and_then(stat).is_some_and(|stat| stat.st_nlink > 1)
+    }
+
     pub(crate) fn discard(&self, op: &OpId) -> Outcome<()> {
         self.with_folder_of(op, |dir| {
             // The attributes go first: bytes alone are never taken for something published.

@@ -680,6 +680,10 @@ impl Staging for LocalStore {
     }
 
     async fn discard(&self, op: &OpId) -> Result<()> {
+        if self.inner.is_linked(op) {
+            // Two names go and no bytes: cheaper than a hop to another thread.
+            return self.inner.discard(op).map_err(|fault| fault.at(Op::Discard, op, self));
+        }
         let owned = op.clone();
         self.act(Op::Discard, op, move |inner| inner.discard(&owned)).await
     }
