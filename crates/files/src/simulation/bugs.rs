@@ -220,6 +220,11 @@ impl Staging for Wrong {
         self.inner_staging().stage(op, part, body).await
     }
 
+    async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
+        self.stage(op, Part::Bytes, bytes.into()).await?;
+        self.stage(op, Part::Attributes, attributes.into()).await.map(drop)
+    }
+
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {
         self.inner_staging().publish(pairs).await
     }
