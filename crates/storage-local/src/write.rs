@@ -248,7 +248,9 @@ impl Plan {
 
 pub(crate) fn write_all(file: &OwnedFd, blocks: &[Bytes], mut offset: u64) -> Outcome<()> {
     for blocks in blocks.chunks(SLICES_MAX) {
-        let mut slices: Vec<IoSlice<'_>> = blocks.iter().map(|block| IoSlice::new(block)).collect();
+        // An empty slice would be taken for a disk that takes nothing more.
+        let some = blocks.iter().filter(|block| !block.is_empty());
+        let mut slices: Vec<IoSlice<'_>> = some.map(|block| IoSlice::new(block)).collect();
         let mut rest = &mut slices[..];
         while !rest.is_empty() {
             match rustix::io::pwritev(file, rest, offset) {

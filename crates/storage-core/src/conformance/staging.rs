@@ -5,6 +5,7 @@ use super::harness::{
     pattern, read, stage, winners,
 };
 use crate::{Body, Digests, ErrorKind, Key, NodeId, Pair, Part, PutOptions, Staging, Store};
+use bytes::Bytes;
 use futures_util::future;
 
 /// Publishes one pair.
@@ -54,7 +55,11 @@ pub(super) async fn a_pair_staged_in_one_call_is_published_like_any(harness: Har
     let again = staging.stage_pair(&op(1), "other".into(), "other".into()).await;
     ensure_refused!(again, ErrorKind::AlreadyExists, "a pair that is staged already");
     publish(staging, pair(1)).await?;
-    ensure_published(&*harness.store, 1).await
+    ensure_published(&*harness.store, 1).await?;
+    staging.stage_pair(&op(2), Bytes::new(), attributes(2)).await?;
+    publish(staging, pair(2)).await?;
+    ensure!(read(&*harness.store, &pair(2).bytes).await?.is_empty(), "an empty object holds bytes");
+    Ok(())
 }
 
 pub(super) async fn a_part_is_staged_once(harness: Harness) -> Verdict {
