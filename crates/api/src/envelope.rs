@@ -45,7 +45,12 @@ pub(crate) async fn envelope(
     };
     let response = finish(response, &id, incoming);
     let (status, took_ms) = (response.status().as_u16(), begun.elapsed().as_millis());
-    tracing::info!(%method, path, status, took_ms, request_id = &*id, "answered");
+    // A line for each small download would cost more than the download; `LARDER_LOG=larder_api=debug` shows them.
+    if status >= 500 {
+        tracing::warn!(%method, path, status, took_ms, request_id = &*id, "answered with a fault");
+    } else {
+        tracing::debug!(%method, path, status, took_ms, request_id = &*id, "answered");
+    }
     Ok(response)
 }
 
