@@ -66,7 +66,8 @@ impl Node {
                 Err(error) => {
                     warn!(op = %leftover.op, store = %self.places[place].name, %error, "a leftover must wait");
                     recovered.waiting += 1;
-                    if error.is_temporary() {
+                    // Broken attributes wait for `fsck`; anything else heals, and claims of the dead wait for it.
+                    if !matches!(error, Error::Fenced(_) | Error::Conflict(_)) {
                         self.settle_leftover_later(place, leftover);
                     }
                 }
@@ -167,7 +168,7 @@ impl Node {
             Reading::Valid(found) if (found.id, found.revision) == (staged.id, staged.revision) => Ok(Some(*found)),
             Reading::Valid(_) | Reading::Absent => Ok(None),
             Reading::Broken(why) => {
-                Err(Error::internal(format!("attributes at `{}` are broken: {why}", pair.attributes)))
+                Err(Error::Conflict(format!("attributes at `{}` are broken: {why}", pair.attributes)))
             }
         }
     }

@@ -28,7 +28,8 @@ fn profile_of(seed: u64) -> Profile {
 const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
 
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 3] = [
+const FOUND: [(u64, Profile, &str); 4] = [
+    (1781, Profile::DISK, "a leftover that the ledger refused once was forgotten, and its claim settled without it"),
     (1285, Profile::DISK, UNSYNCED),
     (326, Profile::PAIR, UNSYNCED),
     (

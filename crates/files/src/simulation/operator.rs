@@ -21,6 +21,9 @@ use std::{
     time::Duration,
 };
 
+/// By then whatever a lost database left is an orphan's for sure: longer than any upload may take.
+const ORPHAN_AFTER: Duration = Duration::from_secs(25 * 60 * 60);
+
 /// How long anything may take once everything has healed.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -388,6 +391,8 @@ impl Operator {
 
     /// What a dead node left on a store that doesn't stage, or under a database that was lost, is `fsck`'s to find.
     async fn clean_up(&self, node: &Started) -> Verdict {
+        // It moves no bytes that an upload may still want.
+        self.world.executor.sleep(ORPHAN_AFTER).await;
         let files = node.files.clone();
         let fsck = async move {
             let options = FsckOptions { verify: true, repair: true };
