@@ -11,7 +11,7 @@ use crate::{
     Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode,
     committer::Committer,
     files::{Node, Place},
-    ledger::{Identity, KnownStore},
+    ledger::{Identity, KnownStore, LedgerError},
     marker::{FORMAT, Marker, read_mark},
 };
 use larder_storage_core::{ErrorKind, NodeId};
@@ -176,18 +176,36 @@ async fn introduce_store(one: &Seen, identity: &mut Identity, parts: &Parts) -> 
     };
     let known = KnownStore { name: one.mount.name.to_string(), id, adopted: true };
     if !identity.stores.contains(&known) {
-        // Read again: another node may have raised the mark, or introduced a store of its own, since we looked.
-        *identity = parts.ledger.identity().await.map_err(failed)?.unwrap_or_else(|| identity.clone());
-        identity.stores.retain(|other| other.id != id);
-        identity.stores.push(known);
-        identity.stores.sort_by_key(|store| store.id);
-        parts.ledger.initialise(identity).await.map_err(failed)?;
+        *identity = note_store(known, identity, parts).await?;
     }
     let told = |marker: &Marker| marker.stores == identity.stores && marker.epoch == identity.epoch;
     if one.mount.mode.changes() && !one.marker.as_ref().is_some_and(told) {
         marker(id, identity, parts).write(&*one.mount.store).await.map_err(failed)?;
     }
     Ok(id)
+}
+
+/// Has the ledger know a store too. It is read again for that, and once more where its mark rises meanwhile: what another node
+/// has noted since we looked stays.
+async fn note_store(known: KnownStore, identity: &Identity, parts: &Parts) -> Result<Identity, StartError> {
+    loop {
+        let mut noted = reread(identity, parts).await?;
+        noted.stores.retain(|other| other.id != known.id);
+        noted.stores.push(known.clone());
+        noted.stores.sort_by_key(|store| store.id);
+        match parts.ledger.initialise(&noted).await {
+            Err(LedgerError::Fenced(_)) if has_risen(&noted, &reread(identity, parts).await?) => {}
+            result => return result.map(|()| noted).map_err(failed),
+        }
+    }
+}
+
+async fn reread(identity: &Identity, parts: &Parts) -> Result<Identity, StartError> {
+    Ok(parts.ledger.identity().await.map_err(failed)?.unwrap_or_else(|| identity.clone()))
+}
+
+fn has_risen(then: &Identity, now: &Identity) -> bool {
+    (now.epoch, now.instance) == (then.epoch, then.instance) && now.mark > then.mark
 }
 
 /// Marks a store that nobody knows as this installation's; where another node does so at the same time, its mark counts.

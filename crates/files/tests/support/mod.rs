@@ -6,14 +6,14 @@
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use larder_files::{
     Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
-    Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Role, Secrets, Settings, Spawn, StoreMode, StoreName,
-    Timestamp, UserName,
+    Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Role, Secrets, Settings, Spawn, StartError, StoreMode,
+    StoreName, Timestamp, UserName,
     ledger::{LedgerError, MemoryLedger},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Steps, Store};
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,6 +30,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn pass(&self, span: Duration) {
         self.millis.fetch_add(span.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// A disk that writes its objects at this world's time.
+    fn disk(self: &Arc<Self>, name: &str, options: MemoryOptions) -> (StoreName, MemoryDisk, StoreMode) {
+        let (time, zero) = (self.clone(), std::time::SystemTime::UNIX_EPOCH);
+        let clock: larder_storage_core::Clock = Arc::new(move || zero + time.elapsed());
+        let disk = MemoryDisk::new(MemoryOptions { clock: Some(clock), ..options });
+        (StoreName::new(name).unwrap(), disk, StoreMode::Edit)
     }
 }
 
@@ -177,6 +185,59 @@ impl larder_files::ledger::Steps for Gate {
     }
 }
 
+/// Steps of a disk or a ledger that fail: those of a name, on keys that hold a text, until they are healed.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Vec<(&'static str, &'static str, ErrorKind)>>);
+
+impl Faults {
+    pub(crate) fn plan(&self, step: &'static str, on: &'static str, kind: ErrorKind) {
+        self.0.lock().unwrap().push((step, on, kind));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn find(&self, name: &str, key: &str) -> Result<(), ErrorKind> {
+        let planned = self.0.lock().unwrap();
+        let fault = planned.iter().find(|(step, on, _)| *step == name && key.contains(on));
+        fault.map_or(Ok(()), |(.., kind)| Err(kind.clone()))
+    }
+}
+
+impl Steps for Faults {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        std::future::ready(self.find(name, key)).boxed()
+    }
+}
+
+impl larder_files::ledger::Steps for Faults {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), LedgerError>> {
+        let fault = self.find(name, "").map_err(|kind| match kind {
+            ErrorKind::Full => LedgerError::Full("full".into()),
+            ErrorKind::Indeterminate => LedgerError::Indeterminate("the answer was lost".into()),
+            _ => LedgerError::Unavailable("away".into()),
+        });
+        std::future::ready(fault).boxed()
+    }
+}
+
+/// Lets others go on until `done` says so.
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    for _ in 0..100_000 {
+        if done().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to this: {what}");
+}
+
+/// Options of a disk that stages, with something around its steps.
+pub(crate) fn staging_with(steps: Arc<dyn Steps>) -> MemoryOptions {
+    MemoryOptions { steps: Some(steps), ..MemoryOptions::with_staging() }
+}
+
 /// Tasks of the test's own runtime.
 #[derive(Debug)]
 pub(crate) struct Tasks;
@@ -210,14 +271,13 @@ impl Larder {
     /// Disks that write their objects at this world's time.
     pub(crate) fn over_all<const N: usize>(disks: [(&str, MemoryOptions); N]) -> Self {
         let (world, ledger) = (Arc::<World>::default(), MemoryLedger::new());
-        let (time, zero) = (world.clone(), std::time::SystemTime::UNIX_EPOCH);
-        let clock: larder_storage_core::Clock = Arc::new(move || zero + time.elapsed());
-        let store = |(name, options)| {
-            let disk = MemoryDisk::new(MemoryOptions { clock: Some(clock.clone()), ..options });
-            (StoreName::new(name).unwrap(), disk, StoreMode::Edit)
-        };
-        let stores: Vec<_> = disks.into_iter().map(store).collect();
+        let stores: Vec<_> = disks.into_iter().map(|(name, options)| world.disk(name, options)).collect();
         Self { disk: stores[0].1.clone(), stores, ledger, world, nodes: AtomicU64::new(0) }
+    }
+
+    /// Configures another disk.
+    pub(crate) fn add_disk(&mut self, name: &str, options: MemoryOptions) {
+        self.stores.push(self.world.disk(name, options));
     }
 
     /// Another installation's view of the same disks and time, with an empty ledger.
@@ -252,7 +312,27 @@ impl Larder {
     }
 
     pub(crate) async fn start(&self) -> (Files, Recovered) {
-        Files::start(self.parts(self.ledger.another()), Settings::default()).await.unwrap()
+        self.start_over(self.ledger.another()).await.unwrap()
+    }
+
+    /// Starts a process over its own handle of the ledger.
+    pub(crate) async fn start_over(&self, ledger: MemoryLedger) -> Result<(Files, Recovered), StartError> {
+        Files::start(self.parts(ledger), Settings::default()).await
+    }
+
+    /// Starts a process around whose calls to the ledger `steps` stands.
+    pub(crate) async fn start_with(&self, steps: Arc<dyn larder_files::ledger::Steps>) -> Files {
+        self.start_over(self.ledger.another().with_steps(steps)).await.unwrap().0
+    }
+
+    /// The process that was opened last.
+    pub(crate) fn last_node(&self) -> NodeId {
+        NodeId::new(&format!("n{}", self.nodes.load(Ordering::SeqCst) - 1)).unwrap()
+    }
+
+    /// How many objects lie below a folder, on all disks.
+    pub(crate) fn count_below(&self, folder: &str) -> usize {
+        self.objects().iter().filter(|(key, _)| key.as_str().starts_with(folder)).count()
     }
 
     /// A new ledger from what lies on the disks; it becomes this larder's.
