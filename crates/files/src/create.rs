@@ -393,7 +393,8 @@ impl Node {
     async fn publish(self: &Arc<Self>, revision: Revision) -> Result<File> {
         let copies = vec![self.copy_verified(revision.place)];
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
-        let record = Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id) };
+        let record =
+            Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id), settles: None };
         match self.place_and_record(&revision, record).await {
             Ok(Recorded::Tombstoned) => {
                 // Purged by a node that took this one for dead. What was published is garbage by its tombstone.

@@ -144,6 +144,7 @@ impl From<LedgerError> for Error {
             LedgerError::NotFound => Self::NotFound("file"),
             LedgerError::Taken(name) => Self::Conflict(format!("the name `{name}` is taken")),
             LedgerError::Fenced(why) => Self::Fenced(why),
+            taken @ LedgerError::Superseded => Self::Indeterminate(taken.into()),
             LedgerError::Indeterminate(cause) => Self::Indeterminate(cause),
             LedgerError::Full(cause) => Self::Full(cause),
             LedgerError::Unavailable(cause) | LedgerError::Internal(cause) => Self::Internal(cause),

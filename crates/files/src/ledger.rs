@@ -13,7 +13,7 @@ use crate::{Attributes, Bucket, BucketId, FileId, Sha256, StoreId, Timestamp, To
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
 use serde::{Deserialize, Serialize};
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 use uuid::Uuid;
 
 /// The result of a ledger's operation.
@@ -35,6 +35,9 @@ pub enum LedgerError {
     /// Another live user or bucket bears the name, or one that is gone bore it.
     #[error("the name `{0}` is taken")]
     Taken(String),
+    /// The intent was taken over, or is closed: what came of its upload is another's to find out. Nothing happened.
+    #[error("the upload was taken over")]
+    Superseded,
     /// The ledger's epoch is no longer this node's, or its file was replaced.
     #[error("this ledger is no longer the current one: {0}")]
     Fenced(String),
@@ -62,6 +65,7 @@ impl LedgerError {
             Self::Tombstoned => Self::Tombstoned,
             Self::NotFound => Self::NotFound,
             Self::Taken(name) => Self::Taken(name.clone()),
+            Self::Superseded => Self::Superseded,
             Self::Fenced(why) => Self::Fenced(why.clone()),
             Self::Indeterminate(cause) => Self::Indeterminate(text(cause)),
             Self::Full(cause) => Self::Full(text(cause)),
@@ -183,6 +187,70 @@ pub enum Purpose {
     Purge,
 }
 
+/// A write-ahead note of an upload to a store that does not stage: by it whoever comes after a crash finishes the upload or undoes
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its number, never given twice in this ledger.
+    pub id: u64,
+    /// Rises each time that it changes hands: who acts under an older one is refused.
+    pub fence: u64,
+    /// How far it is.
+    pub state: IntentState,
+    /// The node in whose hands it is.
+    pub node: NodeId,
+    /// What is uploaded.
+    pub upload: Upload,
+}
+
+impl Intent {
+    /// What its present holder acts by.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold { intent: self.id, fence: self.fence }
+    }
+}
+
+/// How far an intent is. A finished one is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IntentState {
+    /// Who opened it carries the upload out.
+    Pending,
+    /// It was taken over: whether the upload took effect is being found out.
+    Recovering,
+    /// The upload is undone: whatever of it still turns up on the store is garbage.
+    Failed,
+}
+
+/// What an intent says of its upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The store.
+    pub store: StoreId,
+    /// Where its bytes go; the attributes go beside them.
+    pub key: Key,
+    /// The idempotency key that is reserved for it.
+    pub idempotency: Option<Sha256>,
+    /// The file and the revision, once its attributes are known.
+    pub revision: Option<(FileId, u64)>,
+    /// The claim that it is made under, once its attributes are known.
+    pub claim: Option<u64>,
+    /// How long after it was opened or renewed a request of it may still take effect. Whole milliseconds.
+    pub lease: Duration,
+    /// When that is over, by the clock of the node that renewed it.
+    pub until: Timestamp,
+}
+
+/// The right to act on an intent: given with it, and lost when another takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The intent.
+    pub intent: u64,
+    /// The fence that it must still have.
+    pub fence: u64,
+}
+
 /// What the ledger is to take in.
 #[derive(Clone, Debug)]
 pub enum Entry {
@@ -225,13 +293,16 @@ pub enum Recorded {
     Tombstoned,
 }
 
-/// One member of a grouped transaction: an entry, and the claim that ends with it.
-#[derive(Clone, Debug)]
+/// One member of a grouped transaction: an entry, and the claim and the intent that end with it.
+#[derive(Clone, Debug, Default)]
 pub struct Record {
     /// What to take in; `None` to end a claim only.
     pub entry: Option<Entry>,
     /// The claim that ends in the same transaction.
     pub closes: Option<u64>,
+    /// The intent that ends in the same transaction. Where it is no longer held so, the member is `Superseded` and leaves no trace.
+    /// Where a tombstone covers the entry, the intent stays: what was put must still go.
+    pub settles: Option<Hold>,
 }
 
 /// What is known of an idempotent request.
@@ -315,6 +386,38 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// All open claims.
     async fn claims(&self) -> Result<Vec<Claim>>;
+
+    /// Opens an intent, in the hands of `node`. It is durable before it is answered.
+    async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent>;
+
+    /// Puts what is known of a pending upload by now in the place of what its intent said.
+    ///
+    /// # Errors
+    /// `Superseded` where it is no longer held so, or no longer pending.
+    async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()>;
+
+    /// Takes an intent over from whoever holds it: a new fence, in the hands of `node`, `Recovering` unless it has failed already. Its
+    /// idempotency key goes along, where that is reserved on the node that held it. Answers the intent as it is now.
+    ///
+    /// # Errors
+    /// `Superseded` where its fence is no longer the one that was seen, or it is closed.
+    async fn fence_intent(&self, seen: Hold, node: &NodeId) -> Result<Intent>;
+
+    /// Decides that an upload is undone. In one transaction its intent has failed and forgets its claim, which closes, and its
+    /// idempotency key, which is given up where it is reserved on the node that holds the intent.
+    ///
+    /// # Errors
+    /// `Superseded` where it is no longer held so.
+    async fn fail_intent(&self, hold: Hold) -> Result<()>;
+
+    /// Closes an intent of which nothing is left on the store.
+    ///
+    /// # Errors
+    /// `Superseded` where it is no longer held so.
+    async fn close_intent(&self, hold: Hold) -> Result<()>;
+
+    /// All intents, by number.
+    async fn intents(&self) -> Result<Vec<Intent>>;
 
     /// Takes in a group in one transaction; answers one result each, in order. A member that fails alone (by a constraint) does
     /// not take the others with it. A failed commit is `Indeterminate` for every member.

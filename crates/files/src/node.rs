@@ -220,7 +220,7 @@ impl Node {
 
     /// Records an entry and closes a claim, with nothing to publish.
     pub(crate) async fn record(self: &Arc<Self>, entry: Option<Entry>, closes: Option<u64>) -> Result<Recorded> {
-        let mut results = self.ledger.record(vec![Record { entry, closes }]).await;
+        let mut results = self.ledger.record(vec![Record { entry, closes, settles: None }]).await;
         let result = results.pop().expect("one result for each record").map_err(unrecorded);
         if let Err(error) = &result {
             self.heed(error);

@@ -282,7 +282,7 @@ impl Scan<'_> {
         if entries.is_empty() {
             return Ok(vec![]);
         }
-        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), closes: None }).collect();
+        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), ..Record::default() }).collect();
         let mut taken = Vec::with_capacity(keys.len());
         for (key, result) in keys.iter().zip(self.parts.ledger.record(records).await) {
             taken.push(match result {

@@ -149,7 +149,7 @@ impl Node {
         if !kept {
             self.withdraw(place, pair).await?;
             if closes.is_some() {
-                self.record_group(Record { entry: None, closes }).await?;
+                self.record_group(Record { closes, ..Record::default() }).await?;
             }
         }
         self.discard_pair(place, &pair.op).await?;
@@ -204,7 +204,7 @@ impl Node {
         let copies = self.copy_not_known(place, &published).await?;
         let size = published.size;
         let entry = Some(Entry::Attributes { attributes: Box::new(published), copies });
-        if self.record_group(Record { entry, closes }).await? == Recorded::Tombstoned {
+        if self.record_group(Record { entry, closes, settles: None }).await? == Recorded::Tombstoned {
             let reading = self.places[place].attributes_at(&pair.attributes).await?;
             self.remove_purged(place, pair, &reading).await?;
             return Ok(false);
@@ -326,7 +326,7 @@ impl Node {
             }
             None => None,
         };
-        self.record_group(Record { entry, closes: Some(claim.id) }).await?;
+        self.record_group(Record { entry, closes: Some(claim.id), settles: None }).await?;
         self.drop_lower_overlays(&truth.found).await;
         Ok(())
     }

@@ -214,7 +214,7 @@ async fn a_row_that_contradicts_attributes_of_its_own_version_is_made_anew_from_
 #[tokio::test]
 async fn a_file_without_a_row_is_taken_in() {
     let (larder, files, victim) = furnished().await;
-    let forget = Record { entry: Some(Entry::Forget(victim.id)), closes: None };
+    let forget = Record { entry: Some(Entry::Forget(victim.id)), ..Record::default() };
     larder.ledger.another().record(vec![forget]).await.remove(0).unwrap();
     found_and_mended(&larder, &files, &[Kind::RowDiffers]).await;
     assert_eq!(content(&files, victim.id).await.unwrap(), b"victim");

@@ -28,7 +28,10 @@ fn record(number: u128, version: u64) -> Record {
     }))
     .expect("attributes");
     let copy = CopyRow { store: StoreId(Uuid::from_u128(3)), state: CopyState::Present, verified_at: None };
-    Record { entry: Some(Entry::Attributes { attributes: Box::new(attributes), copies: vec![copy] }), closes: None }
+    Record {
+        entry: Some(Entry::Attributes { attributes: Box::new(attributes), copies: vec![copy] }),
+        ..Record::default()
+    }
 }
 
 #[allow(clippy::print_stdout, reason = "it is what this program is for")]

@@ -1,13 +1,16 @@
 //! Rows to words of `larder-files`, and back. What a row holds that no version of Larder wrote is an error, never a guess.
 
-use crate::entity::{claims, copies, files, meta, reservations, revisions, tags};
+use crate::entity::{claims, copies, files, intents, meta, reservations, revisions, tags};
 use larder_files::{
     Attributes, FileId, Key, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, canonical,
-    ledger::{Claim, CopyRow, CopyState, Identity, LedgerError, Purpose, Reservation, Result, RevisionRow},
+    ledger::{
+        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Purpose, Reservation, Result,
+        RevisionRow, Upload,
+    },
 };
 use sea_orm::DbErr;
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use uuid::Uuid;
 
 /// Numbers that SQL can't hold.
@@ -69,14 +72,22 @@ pub(crate) fn identity(row: &meta::Model) -> Result<Identity, DbErr> {
     })
 }
 
-pub(crate) fn meta_row(identity: &Identity, claims: u64) -> meta::Model {
+/// The last numbers given: of claims and of intents.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Last {
+    pub(crate) claims: u64,
+    pub(crate) intents: u64,
+}
+
+pub(crate) fn meta_row(identity: &Identity, last: Last) -> meta::Model {
     meta::Model {
         id: 1,
         instance: identity.instance,
         epoch: int(identity.epoch),
         mark: int(identity.mark),
         stores: record_text(&identity.stores),
-        claims: int(claims),
+        claims: int(last.claims),
+        intents: int(last.intents),
     }
 }
 
@@ -188,6 +199,44 @@ pub(crate) fn claim(row: claims::Model) -> Result<Claim, DbErr> {
         revision: row.revision.cast_unsigned(),
         opened_at: Timestamp::from_millis(row.opened_at),
     })
+}
+
+const INTENT_STATES: [IntentState; 3] = [IntentState::Pending, IntentState::Recovering, IntentState::Failed];
+
+pub(crate) fn intent_row(intent: &Intent) -> intents::Model {
+    let state = INTENT_STATES.iter().position(|state| *state == intent.state).expect("every state is listed");
+    let Upload { store, key, idempotency, revision, claim, lease, until } = &intent.upload;
+    intents::Model {
+        id: int(intent.id),
+        fence: int(intent.fence),
+        state: int(state as u64),
+        node: intent.node.to_string(),
+        store_id: store.0,
+        key: key.to_string(),
+        idempotency: idempotency.map(|key| key.0.to_vec()),
+        file_id: revision.map(|(file, _)| file.0),
+        revision: revision.map(|(_, revision)| int(revision)),
+        claim: claim.map(int),
+        lease: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
+        until: until.as_millis(),
+    }
+}
+
+pub(crate) fn intent(row: intents::Model) -> Result<Intent, DbErr> {
+    let state = usize::try_from(row.state).ok().and_then(|at| INTENT_STATES.get(at));
+    let revision = row.file_id.zip(row.revision).map(|(file, revision)| (FileId(file), revision.cast_unsigned()));
+    let upload = Upload {
+        store: StoreId(row.store_id),
+        key: Key::new(&row.key).map_err(|_| wrong("a key"))?,
+        idempotency: row.idempotency.as_deref().map(digest).transpose()?,
+        revision,
+        claim: row.claim.map(i64::cast_unsigned),
+        lease: Duration::from_millis(row.lease.cast_unsigned()),
+        until: Timestamp::from_millis(row.until),
+    };
+    let state = *state.ok_or_else(|| wrong("the state of an intent"))?;
+    let (id, fence) = (row.id.cast_unsigned(), row.fence.cast_unsigned());
+    Ok(Intent { id, fence, state, node: node(&row.node)?, upload })
 }
 
 pub(crate) fn reservation_row(key: Sha256, reservation: &Reservation) -> reservations::Model {

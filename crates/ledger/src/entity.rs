@@ -3,7 +3,7 @@
 
 #![expect(unreachable_pub, reason = "the derives of sea-orm make traits of these types that are public")]
 
-/// The one row of what the ledger is; `claims` is the number of the last claim, so that none is used twice.
+/// The one row of what the ledger is; `claims` and `intents` are the numbers of the last of each, so that none is used twice.
 pub(crate) mod meta {
     use sea_orm::entity::prelude::*;
 
@@ -17,6 +17,7 @@ pub(crate) mod meta {
         pub mark: i64,
         pub stores: String,
         pub claims: i64,
+        pub intents: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -151,6 +152,33 @@ pub(crate) mod claims {
         pub version: i64,
         pub revision: i64,
         pub opened_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Intents. `lease` is in milliseconds.
+pub(crate) mod intents {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "intents")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i64,
+        pub fence: i64,
+        pub state: i64,
+        pub node: String,
+        pub store_id: Uuid,
+        pub key: String,
+        pub idempotency: Option<Vec<u8>>,
+        pub file_id: Option<Uuid>,
+        pub revision: Option<i64>,
+        pub claim: Option<i64>,
+        pub lease: i64,
+        pub until: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -11,7 +11,7 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First)]
+        vec![Box::new(First), Box::new(Intents)]
     }
 }
 
@@ -47,6 +47,27 @@ impl MigrationTrait for First {
             manager.create_index(index).await?;
         }
         Ok(())
+    }
+}
+
+/// Intents, and the number of the last one.
+struct Intents;
+
+impl MigrationName for Intents {
+    fn name(&self) -> &str {
+        "m0002_intents"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for Intents {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(table("intents", &mut intents(), &["id"])).await?;
+        let mut counter = big("intents");
+        counter.default(0);
+        let mut meta = Table::alter();
+        manager.alter_table(meta.table("meta").add_column(counter).to_owned()).await
     }
 }
 
@@ -148,6 +169,23 @@ fn claims() -> [ColumnDef; 7] {
         big("version"),
         big("revision"),
         big("opened_at"),
+    ]
+}
+
+fn intents() -> [ColumnDef; 12] {
+    [
+        big("id"),
+        big("fence"),
+        big("state"),
+        string("node"),
+        uuid("store_id"),
+        text("key"),
+        binary_null("idempotency"),
+        uuid_null("file_id"),
+        big_integer_null("revision"),
+        big_integer_null("claim"),
+        big("lease"),
+        big("until"),
     ]
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     cache::RowCache,
     convert,
-    entity::{buckets, claims, files, meta, reservations, revisions, tags, tombstones, users},
+    entity::{buckets, claims, files, intents, meta, reservations, revisions, tags, tombstones, users},
     open::{self, Durability, Open, OpenError, Place},
     work::{Answer, Call},
     writer::{Writer, ledger_error},
@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use larder_files::{
     Attributes, Bucket, FileId, Ledger, NodeId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result, RevisionRow,
+        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Purpose, Record, Recorded, Reservation, Result,
+        RevisionRow, Upload,
     },
 };
 use sea_orm::{
@@ -88,6 +89,13 @@ impl SqliteLedger {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    async fn intent(&self, call: Call) -> Result<Intent> {
+        match self.writer.call(call).await {
+            Answer::Intent(result) => *result,
+            other => Err(out_of_kind(&other)),
+        }
     }
 
     async fn done(&self, call: Call) -> Result<()> {
@@ -221,6 +229,31 @@ impl Ledger for SqliteLedger {
     async fn claims(&self) -> Result<Vec<Claim>> {
         let rows = claims::Entity::find().order_by_asc(claims::Column::Id).all(&self.orm).await;
         rows.and_then(|rows| rows.into_iter().map(convert::claim).collect()).map_err(ledger_error)
+    }
+
+    async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
+        self.intent(Call::OpenIntent { node: node.clone(), upload: upload.clone() }).await
+    }
+
+    async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()> {
+        self.done(Call::RenewIntent { hold, upload: upload.clone() }).await
+    }
+
+    async fn fence_intent(&self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        self.intent(Call::FenceIntent { seen, node: node.clone() }).await
+    }
+
+    async fn fail_intent(&self, hold: Hold) -> Result<()> {
+        self.done(Call::FailIntent(hold)).await
+    }
+
+    async fn close_intent(&self, hold: Hold) -> Result<()> {
+        self.done(Call::CloseIntent(hold)).await
+    }
+
+    async fn intents(&self) -> Result<Vec<Intent>> {
+        let rows = intents::Entity::find().order_by_asc(intents::Column::Id).all(&self.orm).await;
+        rows.and_then(|rows| rows.into_iter().map(convert::intent).collect()).map_err(ledger_error)
     }
 
     async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {

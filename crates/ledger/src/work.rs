@@ -2,13 +2,16 @@
 //! of the contract, and written with one statement a table: a group costs as many statements as one call, whatever its size.
 
 use crate::{
-    convert::{self, Wide, int},
-    entity::{buckets, claims, copies, files, given, meta, reservations, revisions, tags, tombstones, users},
+    convert::{self, Last, Wide, int},
+    entity::{buckets, claims, copies, files, given, intents, meta, reservations, revisions, tags, tombstones, users},
 };
 use larder_files::{
     Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, User,
     UserId,
-    ledger::{Claim, CopyRow, Entry, Identity, LedgerError, Purpose, Record, Recorded, Reservation, Result},
+    ledger::{
+        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Purpose, Record, Recorded,
+        Reservation, Result, Upload,
+    },
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
@@ -29,6 +32,11 @@ pub(crate) enum Call {
     Claim { file: FileId, purpose: Purpose, node: NodeId, now: Timestamp },
     Harden(u64),
     TakeOver { claim: u64, from: NodeId, to: NodeId },
+    OpenIntent { node: NodeId, upload: Upload },
+    RenewIntent { hold: Hold, upload: Upload },
+    FenceIntent { seen: Hold, node: NodeId },
+    FailIntent(Hold),
+    CloseIntent(Hold),
     Record(Vec<Record>),
     Reserve { key: Sha256, node: NodeId, since: Timestamp },
     Unreserve { key: Sha256, node: NodeId },
@@ -41,6 +49,7 @@ pub(crate) enum Answer {
     Done(Result<()>),
     Mark(Result<u64>),
     Claim(Result<Claim>),
+    Intent(Box<Result<Intent>>),
     Recorded(Vec<Result<Recorded>>),
     Reservation(Result<Reservation>),
 }
@@ -56,11 +65,13 @@ impl Call {
         match self {
             Self::RaiseMark => Answer::Mark(Err(error.echo())),
             Self::Claim { .. } | Self::TakeOver { .. } => Answer::Claim(Err(error.echo())),
+            Self::OpenIntent { .. } | Self::FenceIntent { .. } => Answer::Intent(Box::new(Err(error.echo()))),
             Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
             Self::Reserve { .. } => Answer::Reservation(Err(error.echo())),
             Self::Initialise(_) | Self::Harden(_) | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
                 Answer::Done(Err(error.echo()))
             }
+            Self::RenewIntent { .. } | Self::FailIntent(_) | Self::CloseIntent(_) => Answer::Done(Err(error.echo())),
         }
     }
 }
@@ -142,7 +153,7 @@ impl Given {
 #[derive(Debug)]
 pub(crate) struct Work {
     identity: Option<Identity>,
-    claims_given: u64,
+    last: Last,
     meta_changed: bool,
     heads: Rows<FileId, Head>,
     given: Rows<FileId, Given>,
@@ -150,6 +161,7 @@ pub(crate) struct Work {
     copies: Rows<(FileId, u64, StoreId), CopyRow>,
     tombstones: Rows<(FileId, u64), Tombstone>,
     claims: Rows<u64, Claim>,
+    intents: Rows<u64, Intent>,
     reservations: Rows<Sha256, Reservation>,
     users: Rows<UserId, User>,
     buckets: Rows<BucketId, Bucket>,
@@ -164,6 +176,7 @@ pub(crate) struct Needs {
     files: BTreeSet<FileId>,
     revisions: BTreeSet<u64>,
     claims: BTreeSet<u64>,
+    intents: BTreeSet<u64>,
     reservations: BTreeSet<Sha256>,
     reserving: BTreeSet<NodeId>,
     users: Vec<(UserId, String)>,
@@ -178,6 +191,11 @@ impl Needs {
                 Call::Initialise(_) | Call::RaiseMark => {}
                 Call::Claim { file, .. } => _ = needs.files.insert(*file),
                 Call::Harden(claim) | Call::TakeOver { claim, .. } => _ = needs.claims.insert(*claim),
+                Call::OpenIntent { .. } => {}
+                Call::RenewIntent { hold, upload } => needs.intent(hold.intent, upload),
+                Call::FenceIntent { seen: hold, .. } | Call::FailIntent(hold) | Call::CloseIntent(hold) => {
+                    _ = needs.intents.insert(hold.intent);
+                }
                 Call::Record(records) => records.iter().for_each(|record| needs.record(record)),
                 Call::Reserve { key, .. } | Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
                 Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
@@ -188,6 +206,7 @@ impl Needs {
 
     fn record(&mut self, record: &Record) {
         self.claims.extend(record.closes);
+        self.intents.extend(record.settles.map(|hold| hold.intent));
         match &record.entry {
             None => {}
             Some(Entry::Attributes { attributes, .. }) => {
@@ -206,6 +225,13 @@ impl Needs {
         }
     }
 
+    /// An intent, with what goes with it when it is taken over or fails.
+    fn intent(&mut self, id: u64, upload: &Upload) {
+        self.intents.insert(id);
+        self.claims.extend(upload.claim);
+        self.reservations.extend(upload.idempotency);
+    }
+
     fn revision(&mut self, file: FileId, revision: u64) {
         self.files.insert(file);
         self.revisions.insert(revision);
@@ -215,11 +241,13 @@ impl Needs {
 /// Loading.
 impl Work {
     /// Loads what calls need.
-    pub(crate) async fn load(db: &DatabaseTransaction, needs: Needs) -> Result<Self, DbErr> {
-        let (identity, claims_given) = load_meta(db).await?;
+    pub(crate) async fn load(db: &DatabaseTransaction, mut needs: Needs) -> Result<Self, DbErr> {
+        let (identity, last) = load_meta(db).await?;
+        let intents = load_intents(db, &needs).await?;
+        intents.rows.iter().for_each(|(id, intent)| needs.intent(*id, &intent.upload));
         Ok(Self {
             identity,
-            claims_given,
+            last,
             meta_changed: false,
             heads: load_heads(db, &needs).await?,
             given: load_given(db, &needs).await?,
@@ -227,6 +255,7 @@ impl Work {
             copies: Rows::loaded([]),
             tombstones: load_tombstones(db, &needs).await?,
             claims: load_claims(db, &needs).await?,
+            intents,
             reservations: load_reservations(db, &needs).await?,
             users: load_users(db, &needs).await?,
             buckets: load_buckets(db, &needs).await?,
@@ -236,10 +265,13 @@ impl Work {
     }
 }
 
-pub(crate) async fn load_meta(db: &impl ConnectionTrait) -> Result<(Option<Identity>, u64), DbErr> {
+async fn load_meta(db: &impl ConnectionTrait) -> Result<(Option<Identity>, Last), DbErr> {
     match meta::Entity::find().one(db).await? {
-        Some(row) => Ok((Some(convert::identity(&row)?), row.claims.cast_unsigned())),
-        None => Ok((None, 0)),
+        Some(row) => {
+            let last = Last { claims: row.claims.cast_unsigned(), intents: row.intents.cast_unsigned() };
+            Ok((Some(convert::identity(&row)?), last))
+        }
+        None => Ok((None, Last::default())),
     }
 }
 
@@ -326,6 +358,13 @@ async fn load_claims(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<u64
     Ok(Rows::loaded(claims.collect::<Result<Vec<_>, DbErr>>()?))
 }
 
+async fn load_intents(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<u64, Intent>, DbErr> {
+    let ids = keys(&needs.intents, |id| id.cast_signed().into());
+    let rows = load_by::<intents::Entity>(db, intents::Column::Id, ids, None).await?;
+    let intents = rows.into_iter().map(|row| convert::intent(row).map(|intent| (intent.id, intent)));
+    Ok(Rows::loaded(intents.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
 async fn load_reservations(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<Sha256, Reservation>, DbErr> {
     let ids = keys(&needs.reservations, |key| key.0.to_vec().into());
     let mut rows = load_by::<reservations::Entity>(db, reservations::Column::Key, ids, None).await?;
@@ -369,10 +408,17 @@ impl Work {
             Call::Claim { file, purpose, node, now } => Answer::Claim(self.claim(*file, *purpose, node, *now)),
             Call::Harden(claim) => Answer::Done(self.harden(*claim)),
             Call::TakeOver { claim, from, to } => Answer::Claim(self.take_over(*claim, from, to)),
+            Call::OpenIntent { node, upload } => Answer::Intent(Box::new(Ok(self.open_intent(node, upload)))),
+            Call::RenewIntent { hold, upload } => Answer::Done(self.renew_intent(*hold, upload)),
+            Call::FenceIntent { seen, node } => Answer::Intent(Box::new(self.fence_intent(*seen, node))),
+            Call::FailIntent(hold) => Answer::Done(self.fail_intent(*hold)),
+            Call::CloseIntent(hold) => {
+                Answer::Done(self.held(*hold).map(drop).inspect(|()| self.intents.remove(&hold.intent)))
+            }
             Call::Record(records) => Answer::Recorded(records.iter().map(|record| self.take(record)).collect()),
             Call::Reserve { key, node, since } => Answer::Reservation(Ok(self.reserve(*key, node, *since))),
             Call::Unreserve { key, node } => {
-                self.reservations.remove_where(|other, reservation| other == key && runs_on(reservation, node));
+                self.unreserve(key, node);
                 Answer::Done(Ok(()))
             }
             Call::UnreserveAll(node) => {
@@ -430,11 +476,11 @@ impl Work {
         let given = Given { version: given.version + 1, revision: given.revision + 1 };
         Wide::check(&[given.version, given.revision])?;
         self.given.set(file, given);
-        self.claims_given += 1;
+        self.last.claims += 1;
         self.meta_changed = true;
         let Given { version, revision } = given;
         let claim =
-            Claim { id: self.claims_given, file, purpose, node: node.clone(), version, revision, opened_at: now };
+            Claim { id: self.last.claims, file, purpose, node: node.clone(), version, revision, opened_at: now };
         self.claims.set(claim.id, claim.clone());
         Ok(claim)
     }
@@ -456,7 +502,63 @@ impl Work {
         Ok(taken)
     }
 
+    fn open_intent(&mut self, node: &NodeId, upload: &Upload) -> Intent {
+        self.last.intents += 1;
+        self.meta_changed = true;
+        let (id, state) = (self.last.intents, IntentState::Pending);
+        let intent = Intent { id, fence: 1, state, node: node.clone(), upload: upload.clone() };
+        self.intents.set(id, intent.clone());
+        intent
+    }
+
+    fn held(&self, hold: Hold) -> Result<&Intent> {
+        self.intents.get(&hold.intent).filter(|intent| intent.fence == hold.fence).ok_or(LedgerError::Superseded)
+    }
+
+    fn renew_intent(&mut self, hold: Hold, upload: &Upload) -> Result<()> {
+        let intent = self.held(hold)?;
+        if intent.state != IntentState::Pending {
+            return Err(LedgerError::Superseded);
+        }
+        let renewed = Intent { upload: upload.clone(), ..intent.clone() };
+        self.intents.set(renewed.id, renewed);
+        Ok(())
+    }
+
+    fn fence_intent(&mut self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        let intent = self.held(seen)?;
+        let state = match intent.state {
+            IntentState::Pending => IntentState::Recovering,
+            state => state,
+        };
+        let (from, fence) = (intent.node.clone(), intent.fence + 1);
+        let taken = Intent { fence, state, node: node.clone(), ..intent.clone() };
+        let reserved = taken.upload.idempotency.and_then(|key| Some((key, self.reservations.get(&key)?)));
+        if let Some((key, _)) = reserved.filter(|(_, reservation)| runs_on(reservation, &from)) {
+            self.reservations.set(key, Reservation::Running { node: node.clone() });
+        }
+        self.intents.set(taken.id, taken.clone());
+        Ok(taken)
+    }
+
+    fn fail_intent(&mut self, hold: Hold) -> Result<()> {
+        let mut failed = Intent { state: IntentState::Failed, ..self.held(hold)?.clone() };
+        if let Some(claim) = failed.upload.claim.take() {
+            self.claims.remove(&claim);
+        }
+        if let Some(key) = failed.upload.idempotency.take() {
+            self.unreserve(&key, &failed.node);
+        }
+        self.intents.set(failed.id, failed);
+        Ok(())
+    }
+
+    fn unreserve(&mut self, key: &Sha256, node: &NodeId) {
+        self.reservations.remove_where(|other, reservation| other == key && runs_on(reservation, node));
+    }
+
     fn take(&mut self, record: &Record) -> Result<Recorded> {
+        record.settles.map_or(Ok(()), |hold| self.held(hold).map(drop))?;
         let recorded = match &record.entry {
             None => Recorded::Taken,
             Some(Entry::Attributes { attributes, copies }) => self.take_attributes(attributes, copies)?,
@@ -471,6 +573,9 @@ impl Work {
         };
         if let Some(claim) = record.closes {
             self.claims.remove(&claim);
+        }
+        if let Some(hold) = record.settles.filter(|_| recorded != Recorded::Tombstoned) {
+            self.intents.remove(&hold.intent);
         }
         Ok(recorded)
     }
@@ -630,7 +735,7 @@ impl Work {
         self.store_files(&mut writes).await?;
         self.store_rest(&mut writes).await?;
         if self.meta_changed {
-            let row = self.identity.as_ref().map(|identity| convert::meta_row(identity, self.claims_given));
+            let row = self.identity.as_ref().map(|identity| convert::meta_row(identity, self.last));
             writes.put(row.into_iter().collect()).await?;
         }
         Ok(writes.any)
@@ -657,6 +762,8 @@ impl Work {
         writes.remove::<given::Entity>(given::Column::FileId, given).await?;
         let claims = keys(self.claims.removed(), |id| id.cast_signed().into());
         writes.remove::<claims::Entity>(claims::Column::Id, claims).await?;
+        let intents = keys(self.intents.removed(), |id| id.cast_signed().into());
+        writes.remove::<intents::Entity>(intents::Column::Id, intents).await?;
         let reservations = keys(self.reservations.removed(), |key| key.0.to_vec().into());
         writes.remove::<reservations::Entity>(reservations::Column::Key, reservations).await
     }
@@ -694,6 +801,7 @@ impl Work {
         let (users, buckets) = (users.collect(), buckets.collect());
         writes.put(tombstones.collect()).await?;
         writes.put(self.claims.written().map(|(_, claim)| convert::claim_row(claim)).collect()).await?;
+        writes.put(self.intents.written().map(|(_, intent)| convert::intent_row(intent)).collect()).await?;
         writes.put(self.reservations.written().map(|(key, of)| convert::reservation_row(*key, of)).collect()).await?;
         writes.put(users).await?;
         writes.put(buckets).await

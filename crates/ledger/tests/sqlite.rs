@@ -40,7 +40,7 @@ fn attributes(number: u128, version: u64) -> Attributes {
 
 async fn put(ledger: &SqliteLedger, number: u128, version: u64) -> Result<(), LedgerError> {
     let entry = Some(Entry::Attributes { attributes: Box::new(attributes(number, version)), copies: vec![] });
-    ledger.record(vec![Record { entry, closes: None }]).await.pop().unwrap().map(|_| ())
+    ledger.record(vec![Record { entry, ..Record::default() }]).await.pop().unwrap().map(|_| ())
 }
 
 async fn claim(ledger: &SqliteLedger, number: u128) -> Result<u64, LedgerError> {
@@ -108,6 +108,28 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
     let refused = SqliteLedger::open(&path, CREATE).await.unwrap_err();
     assert!(matches!(&refused, OpenError::Newer { found, .. } if found == "m9999_later"), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// As the first version left it: what later migrations made is taken away again.
+async fn made_by_the_first_version(path: &Path) {
+    made(path).await;
+    raw(path, "DROP TABLE intents").await;
+    raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
+    raw(path, "DELETE FROM seaql_migrations WHERE version > 'm0001_first'").await;
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("larder.db");
+    made_by_the_first_version(&path).await;
+    let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+    assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
+    assert_eq!(ledger.file(FileId(Uuid::from_u128(1))).await.unwrap().unwrap().attributes, attributes(1, 1));
+    let intents = ledger.intents().await.unwrap();
+    assert!(intents.is_empty(), "{intents:?}");
+    put(&ledger, 1, 2).await.unwrap();
+    assert_eq!(claim(&ledger, 1).await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Check<'_> {
 
     /// In one transaction, so that no reader sees a file without its row meanwhile.
     async fn record(&self, entries: Vec<Entry>) -> Result<String> {
-        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), closes: None }).collect();
+        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), ..Record::default() }).collect();
         for result in self.node.ledger.record(records).await {
             result?;
         }

@@ -38,6 +38,8 @@ struct State {
     given: BTreeMap<FileId, Given>,
     claims: BTreeMap<u64, Claim>,
     claims_given: u64,
+    intents: BTreeMap<u64, Intent>,
+    intents_given: u64,
     tombstones: BTreeMap<(FileId, Option<u64>), Tombstone>,
     reservations: BTreeMap<Sha256, Reservation>,
     users: BTreeMap<UserId, User>,
@@ -218,6 +220,43 @@ impl Ledger for MemoryLedger {
         self.read(steps!("claims"), |state| state.claims.values().cloned().collect()).await
     }
 
+    async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
+        self.change(steps!("open_intent"), |state| Ok(state.open_intent(node, upload))).await
+    }
+
+    async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()> {
+        self.change(steps!("renew_intent"), |state| {
+            let intent = state.held(hold)?;
+            if intent.state != IntentState::Pending {
+                return Err(LedgerError::Superseded);
+            }
+            intent.upload = upload.clone();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn fence_intent(&self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        self.change(steps!("fence_intent"), |state| state.fence_intent(seen, node)).await
+    }
+
+    async fn fail_intent(&self, hold: Hold) -> Result<()> {
+        self.change(steps!("fail_intent"), |state| state.fail_intent(hold)).await
+    }
+
+    async fn close_intent(&self, hold: Hold) -> Result<()> {
+        self.change(steps!("close_intent"), |state| {
+            state.held(hold)?;
+            state.intents.remove(&hold.intent);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn intents(&self) -> Result<Vec<Intent>> {
+        self.read(steps!("intents"), |state| state.intents.values().cloned().collect()).await
+    }
+
     async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
         let members = records.len();
         let group =
@@ -231,7 +270,7 @@ impl Ledger for MemoryLedger {
 
     async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()> {
         self.change(steps!("unreserve"), |state| {
-            state.reservations.retain(|other, reservation| *other != key || !reservation.runs_on(node));
+            state.unreserve(key, node);
             Ok(())
         })
         .await
@@ -342,7 +381,53 @@ impl State {
         Ok(claim)
     }
 
+    fn open_intent(&mut self, node: &NodeId, upload: &Upload) -> Intent {
+        self.intents_given += 1;
+        let (id, state) = (self.intents_given, IntentState::Pending);
+        let intent = Intent { id, fence: 1, state, node: node.clone(), upload: upload.clone() };
+        self.intents.insert(id, intent.clone());
+        intent
+    }
+
+    fn held(&mut self, hold: Hold) -> Result<&mut Intent> {
+        self.intents.get_mut(&hold.intent).filter(|intent| intent.fence == hold.fence).ok_or(LedgerError::Superseded)
+    }
+
+    fn fence_intent(&mut self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        let intent = self.held(seen)?;
+        let from = std::mem::replace(&mut intent.node, node.clone());
+        intent.fence += 1;
+        if intent.state == IntentState::Pending {
+            intent.state = IntentState::Recovering;
+        }
+        let taken = intent.clone();
+        let reserved = taken.upload.idempotency.and_then(|key| self.reservations.get_mut(&key));
+        if let Some(reservation) = reserved.filter(|reservation| reservation.runs_on(&from)) {
+            *reservation = Reservation::Running { node: node.clone() };
+        }
+        Ok(taken)
+    }
+
+    fn fail_intent(&mut self, hold: Hold) -> Result<()> {
+        let intent = self.held(hold)?;
+        intent.state = IntentState::Failed;
+        let node = intent.node.clone();
+        let (claim, key) = (intent.upload.claim.take(), intent.upload.idempotency.take());
+        if let Some(claim) = claim {
+            self.claims.remove(&claim);
+        }
+        if let Some(key) = key {
+            self.unreserve(key, &node);
+        }
+        Ok(())
+    }
+
+    fn unreserve(&mut self, key: Sha256, node: &NodeId) {
+        self.reservations.retain(|other, reservation| *other != key || !reservation.runs_on(node));
+    }
+
     fn take(&mut self, record: Record) -> Result<Recorded> {
+        record.settles.map_or(Ok(()), |hold| self.held(hold).map(drop))?;
         let recorded = match record.entry {
             None => Recorded::Taken,
             Some(Entry::Attributes { attributes, copies }) => self.take_attributes(*attributes, copies),
@@ -357,6 +442,9 @@ impl State {
         };
         if let Some(claim) = record.closes {
             self.claims.remove(&claim);
+        }
+        if let Some(hold) = record.settles.filter(|_| recorded != Recorded::Tombstoned) {
+            self.intents.remove(&hold.intent);
         }
         Ok(recorded)
     }

@@ -4,8 +4,8 @@ use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
     Bucket, FileId, Ledger, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Identity, LedgerError, MemoryLedger, Purpose, Record, Recorded, Reservation, Result,
-        RevisionRow,
+        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Purpose, Record, Recorded,
+        Reservation, Result, RevisionRow, Upload,
     },
 };
 use async_trait::async_trait;
@@ -93,7 +93,7 @@ impl Watched {
             && self.bug(Bug::ClaimShared)
             && let Some(other) = self.inner.claim_of(file).await?
         {
-            let _ = self.inner.record(vec![Record { entry: None, closes: Some(other.id) }]).await;
+            let _ = self.inner.record(vec![Record { closes: Some(other.id), ..Record::default() }]).await;
             claim = self.inner.claim(file, purpose, node, now).await;
         }
         let mut claim = claim?;
@@ -145,6 +145,30 @@ impl Ledger for Watched {
 
     async fn claims(&self) -> Result<Vec<Claim>> {
         self.call("claims", self.inner.claims()).await
+    }
+
+    async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
+        self.call("open_intent", self.inner.open_intent(node, upload)).await
+    }
+
+    async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()> {
+        self.call("renew_intent", self.inner.renew_intent(hold, upload)).await
+    }
+
+    async fn fence_intent(&self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        self.call("fence_intent", self.inner.fence_intent(seen, node)).await
+    }
+
+    async fn fail_intent(&self, hold: Hold) -> Result<()> {
+        self.call("fail_intent", self.inner.fail_intent(hold)).await
+    }
+
+    async fn close_intent(&self, hold: Hold) -> Result<()> {
+        self.call("close_intent", self.inner.close_intent(hold)).await
+    }
+
+    async fn intents(&self) -> Result<Vec<Intent>> {
+        self.call("intents", self.inner.intents()).await
     }
 
     async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {

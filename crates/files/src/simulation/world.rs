@@ -275,7 +275,19 @@ impl World {
         self.state().claimed_since_backup |= after && name == "claim";
         let changes = matches!(
             name,
-            "initialise" | "raise_mark" | "claim" | "harden" | "record" | "reserve" | "unreserve" | "unreserve_all"
+            "initialise"
+                | "raise_mark"
+                | "claim"
+                | "harden"
+                | "record"
+                | "reserve"
+                | "unreserve"
+                | "unreserve_all"
+                | "open_intent"
+                | "renew_intent"
+                | "fence_intent"
+                | "fail_intent"
+                | "close_intent"
         );
         let failed = self.befall(process, Site::Ledger, changes && !after).await;
         failed.map_err(|full| match full {

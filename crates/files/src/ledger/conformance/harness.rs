@@ -93,7 +93,7 @@ impl Harness {
     }
 
     pub(super) async fn release(&self, claim: u64) -> Result<()> {
-        let records = vec![Record { entry: None, closes: Some(claim) }];
+        let records = vec![Record { closes: Some(claim), ..Record::default() }];
         self.ledger.record(records).await.pop().expect("one member, one result").map(|_| ())
     }
 
@@ -106,7 +106,12 @@ impl Harness {
 
 /// Records one entry.
 pub(super) async fn one(ledger: &Arc<dyn Ledger>, entry: Entry, closes: Option<u64>) -> Result<Recorded> {
-    ledger.record(vec![Record { entry: Some(entry), closes }]).await.pop().expect("one member, one result")
+    one_of(ledger, Record { entry: Some(entry), closes, settles: None }).await
+}
+
+/// Records one member.
+pub(super) async fn one_of(ledger: &Arc<dyn Ledger>, record: Record) -> Result<Recorded> {
+    ledger.record(vec![record]).await.pop().expect("one member, one result")
 }
 
 pub(super) const EPOCH: u64 = 7;

@@ -20,6 +20,7 @@ mod ensure;
 mod claims;
 mod harness;
 mod installation;
+mod intents;
 mod people;
 mod queries;
 mod records;
@@ -66,6 +67,21 @@ macro_rules! __with_ledger_laws {
                 a_dead_nodes_claim_is_taken_over_once
                 what_is_not_claimed_is_not_taken_over
                 of_16_racing_claims_exactly_one_wins
+            }
+            intents {
+                an_intent_says_what_was_told_and_is_found
+                a_number_of_an_intent_is_never_given_again
+                a_renewal_says_what_is_known_by_now
+                an_intent_changes_hands_once_for_each_fence
+                who_was_fenced_changes_nothing_any_more
+                a_record_settles_its_intent
+                a_record_of_who_was_fenced_leaves_no_trace
+                a_record_of_a_closed_intent_leaves_no_trace
+                what_a_tombstone_covers_keeps_its_intent
+                an_idempotency_key_goes_along_with_its_intent
+                an_upload_that_failed_frees_what_it_held
+                what_is_done_stays_done_when_its_intent_fails
+                of_16_racing_to_take_over_exactly_one_wins
             }
             records {
                 a_first_record_makes_the_row_and_its_revision

@@ -4,8 +4,8 @@ use super::{Harness, LAWS};
 use crate::{
     Bucket, FileId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, Entry, FileQuery, FileRow, Identity, Ledger, LedgerError, MemoryLedger, Purpose, Record, Recorded,
-        Reservation, Result, RevisionRow,
+        Claim, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Purpose, Record,
+        Recorded, Reservation, Result, RevisionRow, Upload,
     },
 };
 use async_trait::async_trait;
@@ -28,6 +28,12 @@ enum Flaw {
     ForgetsToHarden,
     TakesOverTwice,
     ForgetsToClose,
+    ForgetsIntents,
+    IgnoresFences,
+    FencesTwice,
+    KeepsSettledIntents,
+    LeavesKeysBehind,
+    HoldsOnToFailures,
     LosesOutrankedCopies,
     LosesTombstones,
     StopsAtTheFirstFailure,
@@ -50,6 +56,12 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::TakesOverTwice, "a_dead_nodes_claim_is_taken_over_once"),
     (Flaw::ForgetsToHarden, "a_hardened_claim_stays_a_purge"),
     (Flaw::ForgetsToClose, "a_record_closes_its_claim"),
+    (Flaw::ForgetsIntents, "an_intent_says_what_was_told_and_is_found"),
+    (Flaw::IgnoresFences, "a_record_of_who_was_fenced_leaves_no_trace"),
+    (Flaw::FencesTwice, "an_intent_changes_hands_once_for_each_fence"),
+    (Flaw::KeepsSettledIntents, "a_record_settles_its_intent"),
+    (Flaw::LeavesKeysBehind, "an_idempotency_key_goes_along_with_its_intent"),
+    (Flaw::HoldsOnToFailures, "an_upload_that_failed_frees_what_it_held"),
     (Flaw::LosesOutrankedCopies, "outranked_attributes_still_bring_their_revision_and_its_copies"),
     (Flaw::LosesTombstones, "whatever_comes_after_a_tombstone_is_garbage"),
     (Flaw::StopsAtTheFirstFailure, "a_member_that_fails_takes_no_other_with_it"),
@@ -85,6 +97,7 @@ impl Wrong {
         for (number, record) in records.iter_mut().enumerate() {
             match (&mut record.entry, self.flaw) {
                 (_, Flaw::ForgetsToClose) => record.closes = record.closes.filter(|_| record.entry.is_none()),
+                (_, Flaw::IgnoresFences | Flaw::KeepsSettledIntents) => record.settles = None,
                 (Some(Entry::Attributes { copies, .. }), Flaw::LosesOutrankedCopies) => copies.clear(),
                 (Some(Entry::Tombstone(tombstone)), Flaw::LosesTombstones) => {
                     record.entry = Some(Entry::Forget(tombstone.id));
@@ -148,6 +161,42 @@ impl Ledger for Wrong {
 
     async fn claims(&self) -> Result<Vec<Claim>> {
         self.right.claims().await
+    }
+
+    async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
+        let intent = self.right().open_intent(node, upload).await?;
+        if self.is(Flaw::ForgetsIntents) {
+            self.right().close_intent(intent.hold()).await?;
+        }
+        Ok(intent)
+    }
+
+    async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()> {
+        self.right().renew_intent(hold, upload).await
+    }
+
+    async fn fence_intent(&self, seen: Hold, node: &NodeId) -> Result<Intent> {
+        let open = self.right.intents().await?.into_iter().find(|open| open.id == seen.intent);
+        let Some(open) = open else { return Err(LedgerError::Superseded) };
+        let key = open.upload.idempotency.filter(|_| self.is(Flaw::LeavesKeysBehind));
+        let seen = if self.is(Flaw::FencesTwice) { open.hold() } else { seen };
+        let taken = self.right().fence_intent(seen, node).await?;
+        if let Some(key) = key {
+            self.right().unreserve(key, node).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn fail_intent(&self, hold: Hold) -> Result<()> {
+        if self.is(Flaw::HoldsOnToFailures) { Ok(()) } else { self.right().fail_intent(hold).await }
+    }
+
+    async fn close_intent(&self, hold: Hold) -> Result<()> {
+        self.right().close_intent(hold).await
+    }
+
+    async fn intents(&self) -> Result<Vec<Intent>> {
+        self.right.intents().await
     }
 
     async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
