@@ -15,10 +15,11 @@ use actix_web::{App, HttpServer, dev, dev::Extensions, middleware::from_fn, rt::
 use larder_files::{Error, Files};
 use std::{
     any::Any,
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -92,17 +93,23 @@ impl Api {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         let mut work = Box::pin(work);
-        if let Poll::Ready(done) = self.poll_here(work.as_mut()) {
+        // What needs no wait is answered at once. What does wait is polled again where it goes on, so no wake is lost.
+        if let Poll::Ready(done) = self.poll_here(work.as_mut(), &mut Context::from_waker(Waker::noop())) {
             return done;
         }
         self.spawn(work).await.unwrap_or_else(|error| Err(Error::internal(error).into()))
     }
 
-    /// Polls once on the worker's own thread: what needs no wait is answered without two changes of thread. What does wait is
-    /// polled again where it was going to run, so no wake is lost.
-    fn poll_here<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    /// Does `work` on the worker's own thread, without two changes of thread: for what soon waits for a task that `Files` runs by
+    /// itself. Where nobody waits for the answer any more, such a task goes on to its end and anything else is dropped.
+    pub(crate) async fn here<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| self.poll_here(work.as_mut(), context)).await
+    }
+
+    fn poll_here<T>(&self, work: Pin<&mut impl Future<Output = T>>, context: &mut Context<'_>) -> Poll<T> {
         let _runtime = self.runtime.enter();
-        work.poll(&mut Context::from_waker(Waker::noop()))
+        work.poll(context)
     }
 }
 

@@ -160,14 +160,8 @@ where
     let limits = &ask.api.limits;
     if let Some(size) = size.filter(|size| *size <= limits.small_body_bytes as u64) {
         let bytes = ask.body.collect(size as usize).await?;
-        let work = work(Body::from(bytes));
-        return ask
-            .api
-            .run(async move {
-                let _slot = slot;
-                work.await
-            })
-            .await;
+        let _slot = slot;
+        return ask.api.here(work(Body::from(bytes))).await;
     }
     let (pipe, stream) = pipe();
     let work = work(Body::once(stream, size));

@@ -1,12 +1,13 @@
 //! The one byte form of a JSON value: keys sorted by their bytes, no spaces. Equal values are equal bytes, so copies are compared
 //! by their hash.
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// Writes `value` in its canonical form. Does not rely on the map type that `serde_json` was built with.
 #[must_use]
 pub fn canonical(value: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
+    let mut out = Vec::with_capacity(1024);
     write(value, &mut out);
     out
 }
@@ -15,16 +16,20 @@ fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut fields: Vec<_> = map.iter().collect();
-            fields.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+            fields.sort_unstable_by_key(|(name, _)| name.as_bytes());
             sequence(out, *b"{}", fields, |out, (name, value)| {
-                write(&Value::String(name.clone()), out);
+                scalar(name, out);
                 out.push(b':');
                 write(value, out);
             });
         }
         Value::Array(items) => sequence(out, *b"[]", items, |out, item| write(item, out)),
-        plain => serde_json::to_writer(out, plain).expect("a scalar always serialises into memory"),
+        plain => scalar(plain, out),
     }
+}
+
+fn scalar(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a scalar always serialises into memory");
 }
 
 fn sequence<T>(

@@ -638,8 +638,11 @@ fn depth(value: &serde_json::Value) -> usize {
     }
 }
 
-/// Refuses attributes that could not be read again, before they are anywhere.
+/// Refuses attributes that could not be read again, before they are anywhere. Only what JSON is free to hold can be so.
 pub(crate) fn check_readable(attributes: &Attributes) -> Result<()> {
+    if attributes.metadata.is_empty() && attributes.unknown.is_empty() && attributes.media.is_none() {
+        return Ok(());
+    }
     Attributes::from_bytes(&attributes.to_bytes()).map(drop).map_err(Error::internal)
 }
 

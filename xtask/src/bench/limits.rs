@@ -47,7 +47,7 @@ pub(crate) const ALL: &[Limit] = &[
 const AT_ONCE: usize = 50;
 
 fn memory_of_uploads(bench: &Bench) -> Result<Sample> {
-    let folder = bench.fresh("memory-uploads")?;
+    let folder = bench.fresh_alone("memory-uploads")?;
     let larder = Larder::start(&bench.binary, &folder.join("data"))?;
     let block = noise();
     peak_while(&larder, |number| {
@@ -57,7 +57,7 @@ fn memory_of_uploads(bench: &Bench) -> Result<Sample> {
 }
 
 fn memory_of_downloads(bench: &Bench) -> Result<Sample> {
-    let folder = bench.fresh("memory-downloads")?;
+    let folder = bench.fresh_alone("memory-downloads")?;
     let larder = Larder::start(&bench.binary, &folder.join("data"))?;
     let path = content_path(&larder.client()?.upload(&upload_path("big.bin"), &noise(), bench.scale.big)?)?;
     let until = Instant::now() + bench.scale.round * 3;
@@ -89,7 +89,7 @@ fn peak_while(larder: &Larder, work: impl Fn(usize) -> Result<()> + Sync) -> Res
 }
 
 fn time_to_ready(bench: &Bench) -> Result<Sample> {
-    let folder = bench.fresh("ready")?;
+    let folder = bench.fresh_alone("ready")?;
     let mut took = Vec::new();
     for round in 0..bench.scale.rounds.max(5) {
         let started = Instant::now();

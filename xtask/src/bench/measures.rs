@@ -28,31 +28,8 @@ pub(crate) struct Measure {
     pub(crate) prepare: fn(&Bench) -> Result<Sides>,
 }
 
+/// Those that make many files come first: what the others delete would slow them.
 pub(crate) const ALL: &[Measure] = &[
-    Measure {
-        name: "download",
-        title: "download of 1 GiB",
-        unit: "MiB/s",
-        peer: "nginx",
-        aim: Some(1.2),
-        prepare: download,
-    },
-    Measure {
-        name: "small-downloads",
-        title: "downloads of 4 KiB, 64 connections",
-        unit: "1/s",
-        peer: "nginx",
-        aim: Some(0.35),
-        prepare: small_downloads,
-    },
-    Measure {
-        name: "upload",
-        title: "upload of 1 GiB",
-        unit: "MiB/s",
-        peer: "receive, hash, write, fsync",
-        aim: Some(0.85),
-        prepare: upload,
-    },
     Measure {
         name: "small-uploads",
         title: "durable uploads of 4 KiB, 64 connections",
@@ -69,6 +46,30 @@ pub(crate) const ALL: &[Measure] = &[
         aim: None,
         prepare: small_uploads_beside,
     },
+    Measure {
+        name: "small-downloads",
+        title: "downloads of 4 KiB, 64 connections",
+        unit: "1/s",
+        peer: "nginx",
+        aim: Some(0.35),
+        prepare: small_downloads,
+    },
+    Measure {
+        name: "download",
+        title: "download of 1 GiB",
+        unit: "MiB/s",
+        peer: "nginx",
+        aim: Some(1.2),
+        prepare: download,
+    },
+    Measure {
+        name: "upload",
+        title: "upload of 1 GiB",
+        unit: "MiB/s",
+        peer: "receive, hash, write, fsync",
+        aim: Some(0.85),
+        prepare: upload,
+    },
 ];
 
 fn mib_per_second(bytes: u64, started: Instant) -> f64 {
@@ -77,7 +78,7 @@ fn mib_per_second(bytes: u64, started: Instant) -> f64 {
 
 fn download(bench: &Bench) -> Result<Sides> {
     let size = bench.scale.big;
-    let folder = bench.fresh("download")?;
+    let folder = bench.fresh_alone("download")?;
     let larder = Larder::start(&bench.binary, &folder.join("data"))?;
     let path = content_path(&larder.client()?.upload(&upload_path("big.bin"), &noise(), size)?)?;
     let root = folder.join("root");
@@ -109,7 +110,7 @@ fn download(bench: &Bench) -> Result<Sides> {
 const SMALL_FILES: usize = 256;
 
 fn small_downloads(bench: &Bench) -> Result<Sides> {
-    let folder = bench.fresh("small-downloads")?;
+    let folder = bench.fresh_alone("small-downloads")?;
     let larder = Larder::start(&bench.binary, &folder.join("data"))?;
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
@@ -149,7 +150,7 @@ fn gets(address: SocketAddr, token: &str, paths: &[String], round: Duration) -> 
 
 fn upload(bench: &Bench) -> Result<Sides> {
     let size = bench.scale.big;
-    let folder = bench.fresh("upload")?;
+    let folder = bench.fresh_alone("upload")?;
     let larder = Larder::start(&bench.binary, &folder.join("data"))?;
     let received = folder.join("received");
     fs::create_dir_all(&received)?;
