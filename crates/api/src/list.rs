@@ -155,6 +155,15 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// `DELETE /files/{id}/revisions/{revision}`: an old revision, for ever.
+pub(crate) async fn remove_revision(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let (id, revision, if_version, api) = (ask.file_id()?, ask.revision()?, if_version(&ask)?, ask.api.clone());
+    ask.api.run(async move { Ok(api.files.purge_revision(&caller, id, revision, if_version).await?) }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// `POST /files/{id}/restore`: out of the trash.
 pub(crate) async fn restore(ask: Ask) -> Answer {
     let caller = ask.caller().await?;

@@ -49,6 +49,11 @@ impl Ask {
         FileId::parse(self.request.match_info().query("id")).ok_or_else(|| Problem::not_found("file"))
     }
 
+    /// The number of a revision in the path. What is no number is no revision's.
+    pub(crate) fn revision(&self) -> Result<u64, Problem> {
+        self.request.match_info().query("revision").parse().map_err(|_| Problem::not_found("revision"))
+    }
+
     /// The bucket's name in the path.
     pub(crate) fn bucket(&self) -> String {
         self.request.match_info().query("bucket").to_owned()

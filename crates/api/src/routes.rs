@@ -25,6 +25,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
+    at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
     at(config, "/health/live", vec![get(health::live)]);
     at(config, "/health/ready", vec![get(health::ready)]);
 }

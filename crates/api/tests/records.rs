@@ -59,6 +59,31 @@ fn what_is_thrown_away_can_be_brought_back_until_it_is_purged() {
 }
 
 #[test]
+fn an_old_revision_is_removed_for_ever_and_the_newest_is_not() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"first");
+    let (file, content) = (format!("/api/v1/files/{}", id(&record)), record["url"].as_str().unwrap());
+    let replaced = larder.ada(&format!("PUT {content}")).header("Content-Type", "text/plain").body(b"second").send();
+    assert_eq!(replaced.status, 200);
+    let remove = |number: &str| larder.ada(&format!("DELETE {file}/revisions/{number}")).send();
+    let newest = remove("2");
+    assert_eq!((newest.status, newest.json()["code"].as_str()), (409, Some("conflict")));
+    for unknown in ["3", "0", "x", "-1", "99999999999999999999"] {
+        assert_eq!(remove(unknown).status, 404, "{unknown}");
+    }
+    let stale = larder.ada(&format!("DELETE {file}/revisions/1")).header("If-Match", "\"v1\"").send();
+    assert_eq!(stale.status, 412);
+    let removed = remove("1");
+    assert_eq!((removed.status, removed.body.len()), (204, 0));
+    assert_eq!(remove("1").status, 404);
+    assert_eq!(larder.ada(&format!("GET {content}?revision=1")).send().status, 404);
+    assert_eq!(larder.ada(&format!("GET {content}")).send().text(), "second");
+    let left = larder.ada(&format!("GET {file}/revisions")).send().json();
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["revision"]), (1, &json!(2)));
+    assert_eq!(larder.ada(&format!("GET {file}")).send().json(), replaced.json(), "the file is as it was");
+}
+
+#[test]
 fn what_is_anothers_is_as_absent_to_the_byte_and_an_admin_sees_all() {
     let larder = Larder::start();
     let record = larder.put("a.txt", b"x");
@@ -72,6 +97,7 @@ fn what_is_anothers_is_as_absent_to_the_byte_and_an_admin_sees_all() {
         "PUT /api/v1/files/ID/content",
         "PATCH /api/v1/files/ID",
         "DELETE /api/v1/files/ID",
+        "DELETE /api/v1/files/ID/revisions/1",
         "DELETE /api/v1/files/ID?purge=true",
         "POST /api/v1/files/ID/restore",
     ];

@@ -18,6 +18,9 @@ pub(crate) struct Rm {
     /// For ever: not even `restore` brings them back
     #[arg(long)]
     purge: bool,
+    /// Only this old revision; `stat` shows their numbers, and the newest can't be removed
+    #[arg(long, value_name = "N", requires = "purge")]
+    revision: Option<u64>,
 }
 
 /// Take files back from the trash.
@@ -32,12 +35,17 @@ pub(crate) struct Restore {
 enum Change {
     Remove,
     Purge,
+    PurgeRevision(u64),
     Restore,
 }
 
 impl Rm {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let change = if self.purge { Change::Purge } else { Change::Remove };
+        let change = match self.revision {
+            Some(revision) => Change::PurgeRevision(revision),
+            None if self.purge => Change::Purge,
+            None => Change::Remove,
+        };
         open::with(&context, Access::Change, async |files| all(files, &context.output, change, &self.files).await).await
     }
 }
@@ -74,6 +82,10 @@ async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> 
         Change::Restore => files.restore(&caller, id, None).await?,
         Change::Purge => {
             files.purge(&caller, id, None).await?;
+            file
+        }
+        Change::PurgeRevision(revision) => {
+            files.purge_revision(&caller, id, revision, None).await?;
             file
         }
     };

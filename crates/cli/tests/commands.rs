@@ -132,6 +132,28 @@ fn the_trash_gives_back_and_a_purge_does_not() {
 }
 
 #[test]
+fn an_old_revision_is_purged_by_its_number() {
+    let larder = Larder::new();
+    let id = larder.put("file", "first");
+    larder.user("root", true);
+    let server = larder.serve();
+    let headers = [("Content-Type", "application/octet-stream")];
+    let put = server.client("root").send("PUT", &format!("/api/v1/files/{id}/content"), &headers, Some(b"second"));
+    assert_eq!(put.unwrap().status, 200);
+    assert!(server.stop().success());
+    assert_eq!(larder.run(&["rm", "--revision", "1", &id]).status.code(), Some(2), "it is for ever: say so");
+    let newest = larder.run(&["rm", "--purge", "--revision", "2", &id]);
+    assert!(newest.status.code() == Some(1) && newest.stderr.contains("newest"), "{newest:?}");
+    assert_eq!(larder.ok(&["rm", "--purge", "--revision", "1", &id]).trim(), id);
+    assert_eq!(larder.run(&["rm", "--purge", "--revision", "1", &id]).status.code(), Some(1));
+    assert_eq!(larder.ok(&["get", &id, "-o", "-"]), "second");
+    let kept = larder.tree().keys().filter(|path| path.to_str().unwrap().contains("/file_local_")).count();
+    assert_eq!(kept, 2, "bytes and attributes of the newest");
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
+#[test]
 fn what_json_prints_is_what_the_server_answers() {
     let larder = Larder::new();
     let id = larder.put("one", "1");

@@ -10,7 +10,7 @@ mod common;
 use common::{Client, DEADLINE, Larder, Reply, Server, sha256};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
@@ -70,6 +70,8 @@ struct Known {
     first_name: String,
     content: Vec<u8>,
     possible: Vec<State>,
+    /// Old revisions whose purge was acknowledged.
+    purged: BTreeSet<u64>,
 }
 
 impl fmt::Debug for Known {
@@ -129,13 +131,14 @@ impl Oracle {
             return self.create(client);
         }
         let at = here[self.random.below(here.len() as u64) as usize];
-        match self.random.below(7) {
+        match self.random.below(8) {
             0 => self.replace(client, at),
             1 => self.patch(client, at),
             2 => self.trash(client, at),
             3 => self.restore(client, at),
             4 => self.purge(client, at),
             5 => self.read(client, at),
+            6 => self.purge_revision(client, at),
             _ => self.list(client),
         }
     }
@@ -146,7 +149,7 @@ impl Oracle {
         let content = self.random.content();
         let here = State::Here { sha256: sha256(&content), name: name.clone(), tags: vec![], in_trash: false };
         let possible = vec![State::Gone, here.clone()];
-        self.files.push(Known { id: None, first_name: name, content, possible });
+        self.files.push(Known { id: None, first_name: name, content, possible, purged: BTreeSet::new() });
         let known = self.files.last_mut().unwrap();
         let reply = upload(client, known)?;
         if reply.status == 201 {
@@ -190,6 +193,21 @@ impl Oracle {
 
     fn purge(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
         self.change(client, at, ("DELETE", "?purge=true", &[], None), &[204], |state| *state = State::Gone)
+    }
+
+    /// The oldest revision, if there is a newer one: whatever becomes of it, the file stays as it is.
+    fn purge_revision(&mut self, client: &Client, at: usize) -> Result<(), Broken> {
+        let known = &mut self.files[at];
+        let path = format!("/api/v1/files/{}/revisions", known.id.as_ref().unwrap());
+        let listed = client.send("GET", &path, &[], None).map_err(|_| Broken)?;
+        expect(&listed, &[200])?;
+        let numbers = revisions(&listed.json());
+        let [oldest, _, ..] = numbers[..] else { return Ok(()) };
+        let reply = client.send("DELETE", &format!("{path}/{oldest}"), &[], None).map_err(|_| Broken)?;
+        if reply.status == 204 {
+            known.purged.insert(oldest);
+        }
+        expect(&reply, &[204])
     }
 
     /// A change of one file: until it is acknowledged the file may be as it was or as it will be.
@@ -267,6 +285,10 @@ impl Oracle {
                 None => State::Gone,
             };
             assert!(known.possible.contains(&state), "{state:?} is none of {known:?}");
+            if let (Some(id), State::Here { .. }) = (&known.id, &state) {
+                let numbers = revisions(&client.get(&format!("/api/v1/files/{id}/revisions")).json());
+                assert!(!numbers.iter().any(|number| known.purged.contains(number)), "{numbers:?}, {:?}", known.purged);
+            }
             if let Some(id) = &known.id {
                 assert_eq!(all.remove(id).is_some(), state != State::Gone, "{known:?}");
             }
@@ -314,6 +336,10 @@ fn observe(client: &Client, id: &str) -> State {
     }
     let tags = record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
     State::Here { sha256: hash, name: record["name"].as_str().unwrap().to_owned(), tags, in_trash }
+}
+
+fn revisions(page: &Value) -> Vec<u64> {
+    page["items"].as_array().unwrap().iter().map(|row| row["revision"].as_u64().unwrap()).collect()
 }
 
 fn by_id(page: &Value) -> BTreeMap<String, Value> {

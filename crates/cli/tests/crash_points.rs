@@ -23,6 +23,8 @@ enum Begin {
 struct Operation {
     name: &'static str,
     begin: Begin,
+    /// Whether it has an old revision, of the same content.
+    replaced: bool,
     /// What `stat` may say of the file after a kill: by its words.
     outcomes: &'static [Outcome],
 }
@@ -50,7 +52,13 @@ fn kill_everywhere(operation: &Operation) -> BTreeSet<&'static str> {
     let id = original.put("file", "before");
     original.file("new", "new content");
     // A token outlives a process, so one is enough for all copies.
-    let mut client = original.serve().client("root");
+    let server = original.serve();
+    let mut client = server.client("root");
+    if operation.replaced {
+        let put = client.send("PUT", &format!("/api/v1/files/{id}/content"), &[BYTES], Some(b"before"));
+        assert_eq!(put.unwrap().status, 200);
+    }
+    assert!(server.stop().success());
     let mut killed_at = BTreeSet::new();
     let mut kills = 0;
     for point in CRASH_POINTS.into_iter().chain(OF_A_REBUILD) {
@@ -165,7 +173,7 @@ fn a_create_that_is_killed_is_absent_or_whole() {
     // Another's first file is in folders that must be made.
     let begin = Begin::Command(|_| words(&["put", "new", "--owner", "root"]));
     let points = [&STAGED[..], &["local.mkdir"]].concat();
-    assert_kills(&Operation { name: "create", begin, outcomes: &[Outcome::Before] }, &points);
+    assert_kills(&Operation { name: "create", begin, replaced: false, outcomes: &[Outcome::Before] }, &points);
 }
 
 #[test]
@@ -174,7 +182,7 @@ fn a_replace_that_is_killed_leaves_the_old_or_the_new_content() {
         client.send("PUT", &format!("/api/v1/files/{id}/content"), &[BYTES], Some(b"new content"))
     });
     let outcomes = &[Outcome::Before, Outcome::NewContent];
-    assert_kills(&Operation { name: "replace", begin, outcomes }, &STAGED);
+    assert_kills(&Operation { name: "replace", begin, replaced: false, outcomes }, &STAGED);
 }
 
 #[test]
@@ -182,25 +190,42 @@ fn an_update_that_is_killed_has_happened_or_not() {
     let begin = Begin::Request(|client, id| {
         client.send("PATCH", &format!("/api/v1/files/{id}"), &[JSON], Some(br#"{"name": "renamed"}"#))
     });
-    assert_kills(&Operation { name: "update", begin, outcomes: &[Outcome::Before, Outcome::NewName] }, &PUT);
+    assert_kills(
+        &Operation { name: "update", begin, replaced: false, outcomes: &[Outcome::Before, Outcome::NewName] },
+        &PUT,
+    );
 }
 
 #[test]
 fn a_remove_that_is_killed_has_happened_or_not() {
     let begin = Begin::Command(|id| words(&["rm", id]));
-    assert_kills(&Operation { name: "remove", begin, outcomes: &[Outcome::Before, Outcome::InTrash] }, &PUT);
+    assert_kills(
+        &Operation { name: "remove", begin, replaced: false, outcomes: &[Outcome::Before, Outcome::InTrash] },
+        &PUT,
+    );
 }
 
 #[test]
 fn a_purge_that_is_killed_has_happened_or_not() {
     let begin = Begin::Command(|id| words(&["rm", "--purge", id]));
     let points = [&PUT[..], &["local.delete.unlinked", "local.delete.synced"]].concat();
-    assert_kills(&Operation { name: "purge", begin, outcomes: &[Outcome::Before, Outcome::Gone] }, &points);
+    assert_kills(
+        &Operation { name: "purge", begin, replaced: false, outcomes: &[Outcome::Before, Outcome::Gone] },
+        &points,
+    );
+}
+
+#[test]
+fn a_purge_of_a_revision_that_is_killed_has_happened_or_not() {
+    let begin = Begin::Command(|id| words(&["rm", "--purge", "--revision", "1", id]));
+    let points = [&PUT[..], &["local.delete.unlinked", "local.delete.synced"]].concat();
+    let name = "purge of a revision";
+    assert_kills(&Operation { name, begin, replaced: true, outcomes: &[Outcome::Before] }, &points);
 }
 
 #[test]
 fn a_rebuild_that_is_killed_is_finished_or_asked_for_again() {
     let begin = Begin::Command(|_| words(&["rebuild"]));
     let points = [&PUT[..], &OF_A_REBUILD].concat();
-    assert_kills(&Operation { name: "rebuild", begin, outcomes: &[Outcome::Before] }, &points);
+    assert_kills(&Operation { name: "rebuild", begin, replaced: false, outcomes: &[Outcome::Before] }, &points);
 }

@@ -185,6 +185,16 @@ pub enum Purpose {
     Change,
     /// A purge: only ever finished forward.
     Purge,
+    /// A purge of one old revision: only ever finished forward.
+    PurgeRevision(u64),
+}
+
+impl Purpose {
+    /// The one revision that is to be purged.
+    #[must_use]
+    pub fn revision(self) -> Option<u64> {
+        if let Self::PurgeRevision(revision) = self { Some(revision) } else { None }
+    }
 }
 
 /// A write-ahead note of an upload to a store that does not stage: by it whoever comes after a crash finishes the upload or undoes
@@ -372,8 +382,11 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// `Busy` where one is open; `Tombstoned`; `NotFound` where there is no such row.
     async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim>;
 
-    /// Makes a `Change` claim a `Purge` claim, durably.
-    async fn harden(&self, claim: u64) -> Result<()>;
+    /// Makes a `Change` claim a purge's, durably. One that is the same purge's already stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` where it is not open; `Busy` where it is another purge's.
+    async fn harden(&self, claim: u64, purge: Purpose) -> Result<()>;
 
     /// Makes a dead node's claim another node's, so that exactly one settles it. Answers the claim as it is now.
     ///

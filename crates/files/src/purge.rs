@@ -1,20 +1,22 @@
-//! Purge: a file is gone for ever.
+//! Purge: a file, or one old revision of it, is gone for ever.
 //!
-//! 0. A `Purge` claim, durable: from here on it is only ever finished forward.
+//! 0. A claim of this purge, durable: from here on it is only ever finished forward.
 //! 1. A tombstone on every store that takes it, at least one (**the commit point**): whatever still lies there is garbage.
 //! 2. The rows go.
-//! 3. Overlays, then attributes and bytes of every revision, the newest last; then the claim closes.
+//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes.
 
 use crate::{
     Attributes, Caller, Error, FileId, Files, Result, StoreId, Tombstone,
     create::{carried, nothing_happened},
-    files::Node,
+    files::{File, Node, Place},
     layout,
     ledger::{Claim, Entry, Purpose},
+    rebuild::buried,
+    truth::Reading,
 };
-use futures_util::TryStreamExt;
+use futures_util::{TryFutureExt, TryStreamExt};
 use larder_storage_core::{ErrorKind, Key, ListOptions, PutOptions};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 impl Files {
     /// Purges a file, from the trash or not. When this returns it is never readable again: not after a crash, not after a rebuild.
@@ -23,35 +25,62 @@ impl Files {
     /// `NotFound`, `PreconditionFailed`, `Busy`; `StoreUnavailable` where no store takes the tombstone now: it is purged as soon
     /// as one does.
     pub async fn purge(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
-        self.0.begin_change().await?;
-        if !self.0.places.iter().any(|place| place.mode.creates()) {
-            return Err(Error::ReadOnly("no store takes a tombstone".into()));
-        }
+        self.begin_purge().await?;
         self.check_version(caller, id, if_version).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
-            let claim = files.claim_purge(&caller, id, if_version).await?;
-            let result = files.0.purge_claimed(&claim, Attempt::First).await;
-            if result.is_err() {
-                files.0.settle_claim_later(claim);
-            }
-            result
+            let claim = match if_version {
+                None => files.0.claim(id, Purpose::Purge).await?,
+                Some(_) => {
+                    let holds = files.check_version(&caller, id, if_version).map_ok(drop);
+                    files.claim_if(id, Purpose::Purge, holds).await?
+                }
+            };
+            files.0.purge_first(claim).await
         })
         .await
     }
 
-    /// Step 0. A condition is checked under a claim that can still be dropped; only then it is made one that can't.
-    async fn claim_purge(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<Claim> {
-        if if_version.is_none() {
-            return self.0.claim(id, Purpose::Purge).await;
+    /// Purges one old revision of a file, in the trash or not. When this returns it is never readable again; the file, its version
+    /// and its other revisions stay as they are.
+    ///
+    /// # Errors
+    /// `Conflict` of the newest revision, `NotFound` of the file or of the revision; else as [`Files::purge`].
+    pub async fn purge_revision(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        revision: u64,
+        if_version: Option<u64>,
+    ) -> Result<()> {
+        self.begin_purge().await?;
+        self.check_is_old(caller, id, revision, if_version).await?;
+        let (files, caller) = (self.clone(), caller.clone());
+        self.complete(async move {
+            let is_old = files.check_is_old(&caller, id, revision, if_version);
+            let claim = files.claim_if(id, Purpose::PurgeRevision(revision), is_old).await?;
+            files.0.purge_first(claim).await
+        })
+        .await
+    }
+
+    async fn begin_purge(&self) -> Result<()> {
+        self.0.begin_change().await?;
+        if self.0.places.iter().any(|place| place.mode.creates()) {
+            return Ok(());
         }
+        Err(Error::ReadOnly("no store takes a tombstone".into()))
+    }
+
+    /// Step 0. A condition is checked under a claim that can still be dropped; only then it is made one that can't.
+    async fn claim_if(&self, id: FileId, purge: Purpose, holds: impl Future<Output = Result<()>>) -> Result<Claim> {
         let claim = self.0.claim(id, Purpose::Change).await?;
-        if let Err(error) = self.check_version(caller, id, if_version).await {
+        if let Err(error) = holds.await {
             self.0.release(&claim).await;
             return Err(error);
         }
-        match self.0.ledger.harden(claim.id).await {
-            Ok(()) => Ok(Claim { purpose: Purpose::Purge, ..claim }),
+        match self.0.ledger.harden(claim.id, purge).await {
+            Ok(()) => Ok(Claim { purpose: purge, ..claim }),
             Err(error) => {
                 self.settle_hardened_later(claim);
                 Err(error.into())
@@ -73,12 +102,23 @@ impl Files {
         });
     }
 
-    async fn check_version(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
-        let version = self.describe(caller, id).await?.attributes.version;
+    async fn check_version(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<File> {
+        let file = self.describe(caller, id).await?;
+        let version = file.attributes.version;
         match if_version {
             Some(wanted) if wanted != version => Err(Error::PreconditionFailed { version }),
-            _ => Ok(()),
+            _ => Ok(file),
         }
+    }
+
+    /// Whether the file has this revision and a newer one.
+    async fn check_is_old(&self, caller: &Caller, id: FileId, revision: u64, if_version: Option<u64>) -> Result<()> {
+        if self.check_version(caller, id, if_version).await?.attributes.revision == revision {
+            let why = "the newest revision can't be removed: replace the content first, or purge the whole file";
+            return Err(Error::Conflict(why.into()));
+        }
+        let known = self.0.ledger.revision(id, revision).await?;
+        known.map(drop).ok_or(Error::NotFound("revision"))
     }
 }
 
@@ -95,9 +135,18 @@ impl Node {
         self.purge_claimed(claim, Attempt::Again).await
     }
 
+    /// Carries out a purge claimed just now; one that fails is finished later.
+    async fn purge_first(self: &Arc<Self>, claim: Claim) -> Result<()> {
+        let result = self.purge_claimed(&claim, Attempt::First).await;
+        if result.is_err() {
+            self.settle_claim_later(claim);
+        }
+        result
+    }
+
     /// Steps 1 to 3.
     async fn purge_claimed(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<()> {
-        let tombstone = match self.ledger.tombstone(claim.file, None).await? {
+        let tombstone = match self.ledger.tombstone(claim.file, claim.purpose.revision()).await? {
             Some(tombstone) => tombstone,
             None => self.bury(claim, attempt).await?,
         };
@@ -110,7 +159,7 @@ impl Node {
     async fn bury(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<Tombstone> {
         let earlier = match attempt {
             Attempt::First => None,
-            Attempt::Again => self.tombstone_on_stores(claim.file).await?,
+            Attempt::Again => self.tombstone_on_stores(claim).await?,
         };
         let tombstone = match earlier {
             Some(tombstone) => tombstone,
@@ -125,21 +174,42 @@ impl Node {
         let Some(file) = self.ledger.file(claim.file).await? else {
             return Err(Error::internal("a purge was claimed of a file without a row"));
         };
-        let revisions = self.ledger.revisions(claim.file).await?;
+        let (revision, mut covered) = (claim.purpose.revision(), self.ledger.revisions(claim.file).await?);
+        covered.retain(|row| revision.is_none_or(|number| row.revision == number));
+        if revision.is_some() && covered.is_empty() {
+            return Err(Error::internal("a purge was claimed of a revision without a row"));
+        }
+        let mut keys = self.overlays_covered(claim.file, revision).await;
+        keys.extend(covered.into_iter().map(|row| row.key));
         let purged_at = self.environment.clock.now();
+        // The request that made the file is told by what stays of it.
+        let made_by = file.attributes.created_by_key.as_ref().filter(|_| revision.is_none());
         Ok(Tombstone {
             larder: 1,
             id: claim.file,
-            revision: None,
+            revision,
             bucket_id: file.attributes.bucket_id,
             owner_id: file.attributes.owner_id,
             epoch: self.epoch,
             version: claim.version,
             purged_at,
-            keys: revisions.iter().map(|revision| revision.key.to_string()).collect(),
+            keys: keys.iter().map(ToString::to_string).collect(),
             stores: self.known_stores().await?,
-            created_by_key: carried(file.attributes.created_by_key.as_ref(), purged_at).into_iter().collect(),
+            created_by_key: carried(made_by, purged_at).into_iter().collect(),
         })
+    }
+
+    /// The overlays that a purge covers, each once, on the stores that answer. Its tombstone names them: an attempt to delete one
+    /// may die when it is gone for every listing, but not durably.
+    async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Vec<Key> {
+        let mut keys = BTreeSet::new();
+        for place in self.places.iter().filter(|place| place.mode.changes()) {
+            match place.overlays_covered(id, revision).await {
+                Ok(overlays) => keys.extend(overlays),
+                Err(error) => tracing::warn!(store = %place.name, %error, "overlays can't be listed now"),
+            }
+        }
+        keys.into_iter().collect()
     }
 
     /// Every store that this installation knows, attached or not.
@@ -148,12 +218,13 @@ impl Node {
         Ok(identity.map(|identity| identity.stores.iter().map(|store| store.id).collect()).unwrap_or_default())
     }
 
-    /// A tombstone of this file that an earlier attempt made durable.
-    async fn tombstone_on_stores(&self, id: FileId) -> Result<Option<Tombstone>> {
+    /// This purge's tombstone, where an earlier attempt made it durable.
+    async fn tombstone_on_stores(&self, claim: &Claim) -> Result<Option<Tombstone>> {
+        let wanted = Some((claim.file, claim.purpose.revision()));
         for place in &self.places {
             let mut objects = place.store.list(ListOptions::below(layout::tombstones()));
             while let Some(listed) = objects.try_next().await? {
-                if !listed.object.key.as_str().ends_with(&format!("/{id}")) {
+                if buried(&listed.object.key) != wanted {
                     continue;
                 }
                 let bytes =
@@ -192,31 +263,33 @@ impl Node {
     /// Step 3 on every store that permits it.
     pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
         for place in self.places.iter().filter(|place| place.mode.changes()) {
-            if tombstone.revision.is_none() {
-                self.clear_overlays(place, tombstone.id).await?;
+            for key in place.overlays_covered(tombstone.id, tombstone.revision).await? {
+                place.store.delete(&key).await?;
             }
             for key in &tombstone.keys {
                 let key = Key::new(key).map_err(Error::internal)?;
-                let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
-                place.store.delete(&sidecar).await?;
+                if !layout::overlays().contains(&key) {
+                    let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+                    place.store.delete(&sidecar).await?;
+                }
                 place.store.delete(&key).await?;
             }
         }
         Ok(())
     }
+}
 
-    async fn clear_overlays(&self, place: &crate::files::Place, id: FileId) -> Result<()> {
-        let mut objects = place.store.list(ListOptions::below(layout::overlays()));
-        let mut found = Vec::new();
-        while let Some(listed) = objects.try_next().await? {
-            if layout::parse_overlay(&listed.object.key).is_some_and(|(of, ..)| of == id) {
-                found.push(listed.object.key);
+impl Place {
+    /// The overlays of a file that a purge covers: of one revision only those that describe it.
+    async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Result<Vec<Key>> {
+        let mut covered = self.overlays_of(id).await?;
+        if let Some(revision) = revision {
+            for key in std::mem::take(&mut covered) {
+                if matches!(self.attributes_at(&key).await?, Reading::Valid(found) if found.revision == revision) {
+                    covered.push(key);
+                }
             }
         }
-        drop(objects);
-        for key in found {
-            place.store.delete(&key).await?;
-        }
-        Ok(())
+        Ok(covered)
     }
 }

@@ -52,21 +52,25 @@ impl Files {
         &self,
         caller: &Caller,
         file: &File,
-        revision: Option<u64>,
+        number: Option<u64>,
         range: Option<ByteRange>,
     ) -> Result<Content> {
         let attributes = &file.attributes;
         if attributes.deleted_at.is_some() || !caller.sees(attributes.owner_id) {
             return Err(Error::NotFound("file"));
         }
-        let revision = match revision {
+        let revision = match number {
             Some(number) if number != attributes.revision => {
                 let found = self.0.ledger.revision(attributes.id, number).await?;
                 found.ok_or(Error::NotFound("revision"))?
             }
             _ => newest(file),
         };
-        self.0.open(revision, range).await
+        match self.0.open(revision, range).await {
+            // Replaced since it was described, and then purged: whoever asks again gets what is newest now.
+            Err(Error::NotFound("revision")) if number.is_none() => Err(Error::Busy),
+            opened => opened,
+        }
     }
 }
 
@@ -178,6 +182,7 @@ impl Node {
         // Purged or moved while we read: then the row says so by now.
         match self.ledger.revision(revision.file, revision.revision).await? {
             Some(row) if row.key == revision.key => {}
+            _ if self.ledger.file(revision.file).await?.is_some() => return Err(Error::NotFound("revision")),
             _ => return Err(Error::NotFound("file")),
         }
         self.doubt(index, revision).await;

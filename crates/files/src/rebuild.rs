@@ -56,7 +56,7 @@ pub async fn rebuild(
     let installation = Installation::read(&parts, older.as_deref()).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
-    let mut scan = installation.scan(&parts, settings.batch_max, epoch, report).await?;
+    let mut scan = installation.scan(&parts, settings.batch_max, epoch, Run::Real, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
         let above = next_epoch(scan.highest_epoch, &parts.environment);
@@ -74,7 +74,14 @@ pub async fn rebuild(
 pub async fn rehearse_rebuild(parts: Parts, report: &mut (dyn FnMut(Finding) + Send)) -> Result<Rebuilt> {
     let installation = Installation::read(&parts, None).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
-    Ok(installation.scan(&parts, Settings::default().batch_max, epoch, report).await?.rebuilt)
+    Ok(installation.scan(&parts, Settings::default().batch_max, epoch, Run::Rehearsal, report).await?.rebuilt)
+}
+
+/// Whether the stores may be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Rehearsal,
+    Real,
 }
 
 /// What the markers say together.
@@ -138,11 +145,18 @@ impl Installation {
     }
 
     /// Takes everything into `parts.ledger`, `group` entries in a transaction.
-    async fn scan<'a>(&'a self, parts: &'a Parts, group: usize, epoch: u64, report: Report<'a>) -> Result<Scan<'a>> {
+    async fn scan<'a>(
+        &'a self,
+        parts: &'a Parts,
+        group: usize,
+        epoch: u64,
+        run: Run,
+        report: Report<'a>,
+    ) -> Result<Scan<'a>> {
         self.initialise(&*parts.ledger, epoch).await?;
         let rebuilt = Rebuilt { epoch, ..Rebuilt::default() };
         let group = group.max(1);
-        let mut scan = Scan { places: &self.places, parts, group, report, rebuilt, highest_epoch: 0 };
+        let mut scan = Scan { places: &self.places, parts, group, run, report, rebuilt, highest_epoch: 0 };
         scan.tombstones().await?;
         scan.sealed::<Bucket>(&layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
         scan.sealed::<User>(&layout::accounts(), |user| Entry::User(Box::new(user))).await?;
@@ -166,6 +180,7 @@ struct Scan<'a> {
     places: &'a [Place],
     parts: &'a Parts,
     group: usize,
+    run: Run,
     report: Report<'a>,
     rebuilt: Rebuilt,
     highest_epoch: u64,
@@ -208,15 +223,22 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Sealed records below `folder`; the highest of each wins in the ledger.
+    /// Sealed records below `folder`; the highest of each wins in the ledger. One that a dead process had only made visible is
+    /// made durable: who may log in is no cache that a later look would mend.
     async fn sealed<T: Sealed + Send>(&mut self, folder: &Prefix, entry: impl Fn(T) -> Entry + Send) -> Result<()> {
         for place in self.places {
             let mut read = objects(place, folder.clone(), RECORD_BYTES_MAX, |_| true);
             while let Some(object) = read.next().await {
                 let (key, bytes) = object.map_err(failed)?;
-                let record = bytes.and_then(|bytes| sealed::unseal::<T>(&self.parts.secrets, &key, &bytes));
+                let bytes = bytes.unwrap_or_default();
+                let record = sealed::unseal::<T>(&self.parts.secrets, &key, &bytes);
                 match record.filter(|record| record.key() == key) {
-                    Some(record) => drop(self.record(vec![(key, entry(record))]).await?),
+                    Some(record) => {
+                        if self.run == Run::Real {
+                            place.make_durable(&key, &bytes).await.map_err(failed)?;
+                        }
+                        self.record(vec![(key, entry(record))]).await?;
+                    }
                     None => {
                         self.report(FindingKind::AttributesBroken, &key, None, "a sealed record that can't be opened")
                     }

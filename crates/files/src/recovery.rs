@@ -309,7 +309,7 @@ impl Node {
 
     async fn settle_claim_of_settled(self: &Arc<Self>, claim: &Claim) -> Result<()> {
         match claim.purpose {
-            Purpose::Purge => self.carry_out_purge(claim).await,
+            Purpose::Purge | Purpose::PurgeRevision(_) => self.carry_out_purge(claim).await,
             Purpose::Change => self.settle_change(claim).await,
         }
     }

@@ -23,7 +23,7 @@ pub struct Tombstone {
     pub version: u64,
     /// When.
     pub purged_at: Timestamp,
-    /// Keys of all bytes that it covers.
+    /// Keys of all bytes that it covers, whose attributes lie beside them, and of overlays.
     pub keys: Vec<String>,
     /// Every store known then, with or without a copy.
     pub stores: Vec<StoreId>,

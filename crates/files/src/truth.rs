@@ -126,7 +126,7 @@ impl Place {
     }
 
     /// The keys of a file's overlays. Costs a listing of all of the store's: few, where its attributes can be replaced.
-    async fn overlays_of(&self, id: FileId) -> core::Result<Vec<Key>> {
+    pub(crate) async fn overlays_of(&self, id: FileId) -> core::Result<Vec<Key>> {
         let of_this = |key: &Key| layout::parse_overlay(key).is_some_and(|(found, _, _)| found == id);
         let listed = self.store.list(ListOptions::below(layout::overlays()));
         listed.map_ok(|listed| listed.object.key).try_filter(|key| std::future::ready(of_this(key))).try_collect().await

@@ -181,7 +181,8 @@ pub(crate) fn claim_row(claim: &Claim) -> claims::Model {
     claims::Model {
         id: int(claim.id),
         file_id: claim.file.0,
-        purge: claim.purpose == Purpose::Purge,
+        purge: claim.purpose != Purpose::Change,
+        purge_revision: claim.purpose.revision().map(int),
         node: claim.node.to_string(),
         version: int(claim.version),
         revision: int(claim.revision),
@@ -193,7 +194,11 @@ pub(crate) fn claim(row: claims::Model) -> Result<Claim, DbErr> {
     Ok(Claim {
         id: row.id.cast_unsigned(),
         file: FileId(row.file_id),
-        purpose: if row.purge { Purpose::Purge } else { Purpose::Change },
+        purpose: match (row.purge, row.purge_revision) {
+            (false, _) => Purpose::Change,
+            (true, None) => Purpose::Purge,
+            (true, Some(revision)) => Purpose::PurgeRevision(revision.cast_unsigned()),
+        },
         node: node(&row.node)?,
         version: row.version.cast_unsigned(),
         revision: row.revision.cast_unsigned(),

@@ -136,7 +136,7 @@ pub(crate) mod given {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Open claims.
+/// Open claims; `purge_revision` is the one revision that is purged, where it is not the whole file.
 pub(crate) mod claims {
     use sea_orm::entity::prelude::*;
 
@@ -148,6 +148,7 @@ pub(crate) mod claims {
         #[sea_orm(unique)]
         pub file_id: Uuid,
         pub purge: bool,
+        pub purge_revision: Option<i64>,
         pub node: String,
         pub version: i64,
         pub revision: i64,

@@ -11,7 +11,7 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First), Box::new(Intents)]
+        vec![Box::new(First), Box::new(Intents), Box::new(PurgeOfARevision)]
     }
 }
 
@@ -68,6 +68,24 @@ impl MigrationTrait for Intents {
         counter.default(0);
         let mut meta = Table::alter();
         manager.alter_table(meta.table("meta").add_column(counter).to_owned()).await
+    }
+}
+
+/// Which revision a claim's purge is of.
+struct PurgeOfARevision;
+
+impl MigrationName for PurgeOfARevision {
+    fn name(&self) -> &str {
+        "m0003_purge_of_a_revision"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for PurgeOfARevision {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut claims = Table::alter();
+        manager.alter_table(claims.table("claims").add_column(big_integer_null("purge_revision")).to_owned()).await
     }
 }
 

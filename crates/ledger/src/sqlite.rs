@@ -210,8 +210,8 @@ impl Ledger for SqliteLedger {
         }
     }
 
-    async fn harden(&self, claim: u64) -> Result<()> {
-        self.done(Call::Harden(claim)).await
+    async fn harden(&self, claim: u64, purge: Purpose) -> Result<()> {
+        self.done(Call::Harden { claim, purge }).await
     }
 
     async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {

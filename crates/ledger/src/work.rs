@@ -30,7 +30,7 @@ pub(crate) enum Call {
     Initialise(Identity),
     RaiseMark,
     Claim { file: FileId, purpose: Purpose, node: NodeId, now: Timestamp },
-    Harden(u64),
+    Harden { claim: u64, purge: Purpose },
     TakeOver { claim: u64, from: NodeId, to: NodeId },
     OpenIntent { node: NodeId, upload: Upload },
     RenewIntent { hold: Hold, upload: Upload },
@@ -68,7 +68,7 @@ impl Call {
             Self::OpenIntent { .. } | Self::FenceIntent { .. } => Answer::Intent(Box::new(Err(error.echo()))),
             Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
             Self::Reserve { .. } => Answer::Reservation(Err(error.echo())),
-            Self::Initialise(_) | Self::Harden(_) | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
+            Self::Initialise(_) | Self::Harden { .. } | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
                 Answer::Done(Err(error.echo()))
             }
             Self::RenewIntent { .. } | Self::FailIntent(_) | Self::CloseIntent(_) => Answer::Done(Err(error.echo())),
@@ -190,7 +190,7 @@ impl Needs {
             match call {
                 Call::Initialise(_) | Call::RaiseMark => {}
                 Call::Claim { file, .. } => _ = needs.files.insert(*file),
-                Call::Harden(claim) | Call::TakeOver { claim, .. } => _ = needs.claims.insert(*claim),
+                Call::Harden { claim, .. } | Call::TakeOver { claim, .. } => _ = needs.claims.insert(*claim),
                 Call::OpenIntent { .. } => {}
                 Call::RenewIntent { hold, upload } => needs.intent(hold.intent, upload),
                 Call::FenceIntent { seen: hold, .. } | Call::FailIntent(hold) | Call::CloseIntent(hold) => {
@@ -406,7 +406,7 @@ impl Work {
             Call::Initialise(_) => unreachable!("answered above"),
             Call::RaiseMark => Answer::Mark(self.raise_mark()),
             Call::Claim { file, purpose, node, now } => Answer::Claim(self.claim(*file, *purpose, node, *now)),
-            Call::Harden(claim) => Answer::Done(self.harden(*claim)),
+            Call::Harden { claim, purge } => Answer::Done(self.harden(*claim, *purge)),
             Call::TakeOver { claim, from, to } => Answer::Claim(self.take_over(*claim, from, to)),
             Call::OpenIntent { node, upload } => Answer::Intent(Box::new(Ok(self.open_intent(node, upload)))),
             Call::RenewIntent { hold, upload } => Answer::Done(self.renew_intent(*hold, upload)),
@@ -474,7 +474,7 @@ impl Work {
         }
         let given = self.given.get(&file).copied().unwrap_or_default().and(head.given);
         let given = Given { version: given.version + 1, revision: given.revision + 1 };
-        Wide::check(&[given.version, given.revision])?;
+        Wide::check(&[given.version, given.revision, purpose.revision().unwrap_or(0)])?;
         self.given.set(file, given);
         self.last.claims += 1;
         self.meta_changed = true;
@@ -485,9 +485,13 @@ impl Work {
         Ok(claim)
     }
 
-    fn harden(&mut self, claim: u64) -> Result<()> {
+    fn harden(&mut self, claim: u64, purge: Purpose) -> Result<()> {
+        Wide::check(purge.revision().as_slice())?;
         let known = self.claims.get(&claim).ok_or(LedgerError::NotFound)?;
-        let hardened = Claim { purpose: Purpose::Purge, ..known.clone() };
+        if ![Purpose::Change, purge].contains(&known.purpose) {
+            return Err(LedgerError::Busy);
+        }
+        let hardened = Claim { purpose: purge, ..known.clone() };
         self.claims.set(claim, hardened);
         Ok(())
     }

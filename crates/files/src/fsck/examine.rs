@@ -363,8 +363,13 @@ impl Check<'_> {
             // A store that takes no changes keeps what was purged, and nobody can read it.
             let kept = !self.node.places[place].mode.changes();
             let trouble =
-                Trouble::new(FindingKind::OrphanAttributes, Some(key), id, "the file was purged", Mend::Delete(pair));
+                Trouble::new(FindingKind::OrphanAttributes, Some(key), id, "it was purged", Mend::Delete(pair));
             return Ok(if kept { vec![] } else { vec![trouble] });
+        }
+        if self.node.ledger.tombstone(found.id, Some(found.revision)).await?.is_some() {
+            let detail = format!("revision {} was purged, and lay under another key", found.revision);
+            let mend = Mend::Quarantine(pair);
+            return Ok(vec![Trouble::new(FindingKind::OrphanAttributes, Some(key), id, detail, mend)]);
         }
         let row = self.node.ledger.file(found.id).await?;
         let rank = found.rank();

@@ -192,9 +192,13 @@ impl Ledger for MemoryLedger {
         self.change(steps!("claim"), |state| state.claim(file, purpose, node, now)).await
     }
 
-    async fn harden(&self, claim: u64) -> Result<()> {
+    async fn harden(&self, claim: u64, purge: Purpose) -> Result<()> {
         self.change(steps!("harden"), |state| {
-            state.claims.get_mut(&claim).ok_or(LedgerError::NotFound)?.purpose = Purpose::Purge;
+            let open = state.claims.get_mut(&claim).ok_or(LedgerError::NotFound)?;
+            if ![Purpose::Change, purge].contains(&open.purpose) {
+                return Err(LedgerError::Busy);
+            }
+            open.purpose = purge;
             Ok(())
         })
         .await

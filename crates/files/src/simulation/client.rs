@@ -42,17 +42,19 @@ enum Wish {
     Remove,
     Restore,
     Purge,
+    PurgeRevision,
     Read,
     List,
 }
 
-const WISHES: [(Wish, u64); 8] = [
+const WISHES: [(Wish, u64); 9] = [
     (Wish::Create, 25),
-    (Wish::Replace, 12),
+    (Wish::Replace, 14),
     (Wish::Update, 18),
     (Wish::Remove, 7),
     (Wish::Restore, 7),
     (Wish::Purge, 8),
+    (Wish::PurgeRevision, 8),
     (Wish::Read, 18),
     (Wish::List, 5),
 ];
@@ -100,6 +102,7 @@ impl Client {
                 .await
             }
             Wish::Purge => self.purge(id).await,
+            Wish::PurgeRevision => self.purge_revision(id).await,
             Wish::Read => self.read(id).await,
             Wish::List => self.list().await,
         }
@@ -226,6 +229,33 @@ impl Client {
         Ok(())
     }
 
+    /// Mostly an old one; now and then the newest, which is refused.
+    async fn purge_revision(&mut self, id: FileId) -> Verdict {
+        let newest = lock(&self.oracle).newest_revision(id);
+        let revision = 1 + self.random.below(newest);
+        let version = self.condition(id);
+        lock(&self.oracle).purges_revision(id, revision);
+        let answer = self
+            .call(format!("purge revision {revision} of {id}"), move |files| {
+                async move { files.purge_revision(&Caller::local(), id, revision, version).await }.boxed()
+            })
+            .await;
+        match answer {
+            Some(Ok(())) => lock(&self.oracle).purged_revision(id, revision),
+            Some(Err(error)) => {
+                if is_refusal(&error) {
+                    lock(&self.oracle).kept_revision(id, revision);
+                }
+                if let Error::NotFound("revision") = error {
+                    return lock(&self.oracle).absent_revision(id, revision);
+                }
+                self.refused(id, &error, false)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     async fn read(&mut self, id: FileId) -> Verdict {
         let floor = lock(&self.oracle).floor(id);
         let old = self.random.chance(150);
@@ -238,12 +268,13 @@ impl Client {
         match answer {
             None => Ok(()),
             Some(Err(error)) => self.refused(id, &error, false),
-            Some(Ok(Read { file, content })) => {
-                lock(&self.oracle).seen(floor, &file)?;
-                match content {
-                    Ok((content, Some(bytes))) => lock(&self.oracle).read(&file, &content, &bytes),
-                    Ok((_, None)) => Ok(()),
-                    Err(error) => self.refused(id, &error, true),
+            Some(Ok(Read { file, old, content })) => {
+                lock(&self.oracle).seen(floor.as_ref(), &file)?;
+                match (content, old) {
+                    (Ok((content, Some(bytes))), _) => lock(&self.oracle).read(floor.as_ref(), &file, &content, &bytes),
+                    (Ok((_, None)), _) => Ok(()),
+                    (Err(Error::NotFound("revision")), Some(old)) => lock(&self.oracle).absent_revision(id, old),
+                    (Err(error), _) => self.refused(id, &error, true),
                 }
             }
         }
@@ -365,6 +396,8 @@ fn in_blocks(body: Vec<u8>) -> Body {
 /// A record, and what came of reading its content; no bytes where the stream broke off.
 pub(super) struct Read {
     file: File,
+    /// The revision that was asked for, where it was not the newest.
+    old: Option<u64>,
     content: Result<(crate::ledger::RevisionRow, Option<Vec<u8>>)>,
 }
 
@@ -379,7 +412,7 @@ async fn read(files: Files, id: FileId, old: bool) -> Result<Read> {
         Ok(content) => Ok(collect(content).await),
         Err(error) => Err(error),
     };
-    Ok(Read { file, content })
+    Ok(Read { file, old: revision, content })
 }
 
 /// The bytes, or `None` where they end in an error.

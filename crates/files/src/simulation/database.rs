@@ -131,8 +131,8 @@ impl Ledger for Watched {
         self.call("claim", self.claim_wrongly(file, purpose, node, now).boxed()).await
     }
 
-    async fn harden(&self, claim: u64) -> Result<()> {
-        self.call("harden", self.inner.harden(claim)).await
+    async fn harden(&self, claim: u64, purge: Purpose) -> Result<()> {
+        self.call("harden", self.inner.harden(claim, purge)).await
     }
 
     async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {

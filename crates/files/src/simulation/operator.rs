@@ -355,7 +355,7 @@ impl Operator {
         };
         match self.ask(node, "read", read).await? {
             (_, None) => Err(format!("I1: content breaks off when all has healed: {revision:?}")),
-            (row, Some(bytes)) => lock(&self.oracle).read(file, &row, &bytes),
+            (row, Some(bytes)) => lock(&self.oracle).read(None, file, &row, &bytes),
         }
     }
 
@@ -367,7 +367,7 @@ impl Operator {
             let files = node.files.clone();
             let describe = async move { Ok(files.describe(&Caller::local(), id).await) };
             match self.ask(node, "describe", describe).await? {
-                Ok(file) => lock(&self.oracle).seen(floor, &file)?,
+                Ok(file) => lock(&self.oracle).seen(floor.as_ref(), &file)?,
                 Err(crate::Error::Gone | crate::Error::NotFound(_)) => lock(&self.oracle).absent(id, false)?,
                 Err(error) => return Err(format!("I4: cannot describe {id} when all has healed: {error:?}")),
             }

@@ -48,6 +48,15 @@ struct Known {
     open: BTreeMap<u64, Change>,
     was_removed: bool,
     purge: Purge,
+    purged_revisions: BTreeMap<u64, PurgedRevision>,
+}
+
+/// An old revision that somebody has tried to purge.
+#[derive(Clone, Copy, Debug, Default)]
+struct PurgedRevision {
+    /// How many may have been the one that did it.
+    asked: u64,
+    acknowledged: bool,
 }
 
 /// A create that was asked for, perhaps several times under one key.
@@ -61,10 +70,11 @@ struct Creation {
 }
 
 /// What is known of a file when a read begins: the read may not be older.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Floor {
     rank: (u64, u64),
     purged: bool,
+    purged_revisions: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -196,13 +206,52 @@ impl Oracle {
         }
     }
 
+    /// The highest number of a revision that anybody was told of.
+    pub(super) fn newest_revision(&self, id: FileId) -> u64 {
+        self.files.get(&id).map_or(1, |known| known.head.revision)
+    }
+
+    pub(super) fn purges_revision(&mut self, id: FileId, revision: u64) {
+        if let Some(known) = self.files.get_mut(&id) {
+            known.purged_revisions.entry(revision).or_default().asked += 1;
+        }
+    }
+
+    pub(super) fn purged_revision(&mut self, id: FileId, revision: u64) {
+        if let Some(known) = self.files.get_mut(&id) {
+            known.purged_revisions.entry(revision).or_default().acknowledged = true;
+        }
+    }
+
+    /// A purge of a revision was refused for certain.
+    pub(super) fn kept_revision(&mut self, id: FileId, revision: u64) {
+        if let Some(known) = self.files.get_mut(&id) {
+            known.purged_revisions.entry(revision).or_default().asked -= 1;
+        }
+    }
+
+    /// An answer says that there is no such revision: then it was never acknowledged, or somebody has purged it.
+    pub(super) fn absent_revision(&self, id: FileId, revision: u64) -> Verdict {
+        match self.files.get(&id) {
+            Some(known) if known.purge == Purge::Never && known.misses(revision) => Err(format!(
+                "I1, I9: revision {revision} of {id} is answered as absent, but nobody purged it: {known:?}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn floor(&self, id: FileId) -> Option<Floor> {
         let known = self.files.get(&id)?;
-        Some(Floor { rank: rank(&known.head), purged: known.purge == Purge::Acknowledged })
+        let purged_revisions = known.purged_revisions.iter().filter(|(_, purged)| purged.acknowledged);
+        Some(Floor {
+            rank: rank(&known.head),
+            purged: known.purge == Purge::Acknowledged,
+            purged_revisions: purged_revisions.map(|(number, _)| *number).collect(),
+        })
     }
 
     /// A record was read that must not be older than `floor`.
-    pub(super) fn seen(&mut self, floor: Option<Floor>, file: &File) -> Verdict {
+    pub(super) fn seen(&mut self, floor: Option<&Floor>, file: &File) -> Verdict {
         let attributes = &file.attributes;
         if let Some(floor) = floor {
             if floor.purged {
@@ -243,6 +292,7 @@ impl Oracle {
             open: BTreeMap::new(),
             was_removed: false,
             purge: Purge::Never,
+            purged_revisions: BTreeMap::new(),
         });
         let same_rank = known.answered.entry(rank(attributes)).or_insert_with(|| attributes.clone());
         if same_rank != attributes {
@@ -254,9 +304,12 @@ impl Oracle {
         Ok(())
     }
 
-    /// Content was read whole.
-    pub(super) fn read(&self, file: &File, revision: &RevisionRow, bytes: &[u8]) -> Verdict {
+    /// Content was read whole, by a read that began at `floor`.
+    pub(super) fn read(&self, floor: Option<&Floor>, file: &File, revision: &RevisionRow, bytes: &[u8]) -> Verdict {
         let attributes = &file.attributes;
+        if floor.is_some_and(|floor| floor.purged_revisions.contains(&revision.revision)) {
+            return Err(format!("I2: a revision was purged and is there again: {revision:?}"));
+        }
         if revision.revision == attributes.revision && revision.sha256 != attributes.sha256 {
             return Err(format!("I3: row and revision differ: {attributes:?} and {revision:?}"));
         }
@@ -323,6 +376,12 @@ impl Oracle {
 }
 
 impl Known {
+    /// Whether a revision was acknowledged and nobody has tried to purge it.
+    fn misses(&self, revision: u64) -> bool {
+        let asked = self.purged_revisions.get(&revision).map_or(0, |purged| purged.asked);
+        self.revisions.contains_key(&revision) && asked == 0
+    }
+
     fn settled(&self, file: &Attributes, revisions: &[RevisionRow]) -> Verdict {
         if rank(file) < rank(&self.head) {
             return Err(format!("I1: lost a change: {:?} was answered, {file:?} is there", self.head));
@@ -335,12 +394,16 @@ impl Known {
         }
         for (number, sha256) in &self.revisions {
             let there = revisions.iter().find(|row| row.revision == *number);
-            if there.is_none_or(|row| row.sha256 != *sha256) {
+            if there.map_or(self.misses(*number), |row| row.sha256 != *sha256) {
                 return Err(format!(
                     "I1: revision {number} ({sha256}) of {} is lost; there are {revisions:?}",
                     file.id
                 ));
             }
+        }
+        let purged = |row: &&RevisionRow| self.purged_revisions.get(&row.revision).is_some_and(|of| of.acknowledged);
+        if let Some(row) = revisions.iter().find(purged) {
+            return Err(format!("I2: a revision was purged and is there again: {row:?}"));
         }
         match revisions.last() {
             Some(last) if last.sha256 == file.sha256 && last.key == file.key => Ok(()),

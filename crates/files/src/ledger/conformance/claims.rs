@@ -136,8 +136,8 @@ pub(super) async fn numbers_outlive_a_forgotten_row(harness: Harness) -> Verdict
 pub(super) async fn a_hardened_claim_stays_a_purge(harness: Harness) -> Verdict {
     let harness = with_a_file(harness).await?;
     let claim = harness.claim(file(1)).await?;
-    harness.ledger.harden(claim.id).await?;
-    harness.ledger.harden(claim.id).await?;
+    harness.ledger.harden(claim.id, Purpose::Purge).await?;
+    harness.ledger.harden(claim.id, Purpose::Purge).await?;
     harness.ledger.unreserve_all(&node("n1")).await?;
     let harness = harness.reopened().await;
     let wanted = Claim { purpose: Purpose::Purge, ..claim };
@@ -145,11 +145,32 @@ pub(super) async fn a_hardened_claim_stays_a_purge(harness: Harness) -> Verdict 
     Ok(())
 }
 
+pub(super) async fn a_claim_that_is_a_revisions_purge_says_which_and_stays_it(harness: Harness) -> Verdict {
+    let harness = with_a_file(harness).await?;
+    let (claim, purge) = (harness.claim(file(1)).await?, Purpose::PurgeRevision(7));
+    harness.ledger.harden(claim.id, purge).await?;
+    harness.ledger.harden(claim.id, purge).await?;
+    for other in [Purpose::Purge, Purpose::PurgeRevision(8)] {
+        ensure_refused!(harness.ledger.harden(claim.id, other).await, LedgerError::Busy, "hardening it as {other:?}");
+    }
+    harness.put(&attributes(2, 1)).await?;
+    let other = harness.ledger.claim(file(2), Purpose::PurgeRevision(9), &node("n1"), at(1)).await?;
+    let taken = harness.ledger.take_over(claim.id, &claim.node, &node("n2")).await?;
+    let harness = harness.reopened().await;
+    ensure_eq!(taken, Claim { purpose: purge, node: node("n2"), ..claim }, "the claim, taken over");
+    ensure_eq!(harness.ledger.claims().await?, vec![taken, other], "the claims, opened again");
+    Ok(())
+}
+
 pub(super) async fn what_is_not_claimed_is_not_hardened(harness: Harness) -> Verdict {
     let harness = with_a_file(harness).await?;
     let claim = harness.claim(file(1)).await?;
     harness.release(claim.id).await?;
-    ensure_refused!(harness.ledger.harden(claim.id).await, LedgerError::NotFound, "hardening a closed claim");
+    ensure_refused!(
+        harness.ledger.harden(claim.id, Purpose::Purge).await,
+        LedgerError::NotFound,
+        "hardening a closed claim"
+    );
     Ok(())
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn a_handle_is_fenced_once_another_raised_the_epoch(harness: Ha
     ensure_refused!(ledger.raise_mark().await, LedgerError::Fenced(_), "raise_mark");
     let again = ledger.claim(file(1), Purpose::Change, &me, at(2)).await;
     ensure_refused!(again, LedgerError::Fenced(_), "claim");
-    ensure_refused!(ledger.harden(claim.id).await, LedgerError::Fenced(_), "harden");
+    ensure_refused!(ledger.harden(claim.id, Purpose::Purge).await, LedgerError::Fenced(_), "harden");
     ensure_refused!(harness.put(&attributes(1, 2)).await, LedgerError::Fenced(_), "record");
     ensure_refused!(ledger.reserve(key, &me, at(0)).await, LedgerError::Fenced(_), "reserve");
     ensure_refused!(ledger.unreserve(key, &me).await, LedgerError::Fenced(_), "unreserve");

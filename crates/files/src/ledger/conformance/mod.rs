@@ -63,6 +63,7 @@ macro_rules! __with_ledger_laws {
                 numbers_outlive_a_reopening
                 numbers_outlive_a_forgotten_row
                 a_hardened_claim_stays_a_purge
+                a_claim_that_is_a_revisions_purge_says_which_and_stays_it
                 what_is_not_claimed_is_not_hardened
                 a_dead_nodes_claim_is_taken_over_once
                 what_is_not_claimed_is_not_taken_over

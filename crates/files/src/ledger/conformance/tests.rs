@@ -26,6 +26,7 @@ enum Flaw {
     GivesBusyFilesOut,
     GivesVersionsAgain,
     ForgetsToHarden,
+    ForgetsWhichRevision,
     TakesOverTwice,
     ForgetsToClose,
     ForgetsIntents,
@@ -55,6 +56,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::GivesVersionsAgain, "versions_and_revisions_rise_even_after_a_release_without_a_record"),
     (Flaw::TakesOverTwice, "a_dead_nodes_claim_is_taken_over_once"),
     (Flaw::ForgetsToHarden, "a_hardened_claim_stays_a_purge"),
+    (Flaw::ForgetsWhichRevision, "a_claim_that_is_a_revisions_purge_says_which_and_stays_it"),
     (Flaw::ForgetsToClose, "a_record_closes_its_claim"),
     (Flaw::ForgetsIntents, "an_intent_says_what_was_told_and_is_found"),
     (Flaw::IgnoresFences, "a_record_of_who_was_fenced_leaves_no_trace"),
@@ -143,8 +145,9 @@ impl Ledger for Wrong {
         Ok(claim)
     }
 
-    async fn harden(&self, claim: u64) -> Result<()> {
-        if self.is(Flaw::ForgetsToHarden) { Ok(()) } else { self.right().harden(claim).await }
+    async fn harden(&self, claim: u64, purge: Purpose) -> Result<()> {
+        let purge = if self.is(Flaw::ForgetsWhichRevision) { Purpose::Purge } else { purge };
+        if self.is(Flaw::ForgetsToHarden) { Ok(()) } else { self.right().harden(claim, purge).await }
     }
 
     async fn take_over(&self, claim: u64, from: &NodeId, to: &NodeId) -> Result<Claim> {
