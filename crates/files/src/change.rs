@@ -7,6 +7,10 @@
 //! 4. Answer.
 //!
 //! A crash after 2 leaves the claim, by which the next start finds the new attributes and records them.
+//!
+//! On a store that does not stage the request of step 2 may take effect after its sender has died. It needs no intent: its claim says
+//! what it is of, and is settled only once that request's time is over. It overwrites exactly the attributes that were read
+//! (`If-Match`), and where it can't it is an overlay, which nothing overwrites: so one that comes later still changes nothing newer.
 
 use crate::{
     Attributes, Caller, Error, FileId, Files, Patch, Result,
@@ -16,9 +20,10 @@ use crate::{
     ledger::{Claim, Entry, Purpose, Recorded},
     marker::not_before,
 };
-use larder_storage_core::{Error as StoreError, ErrorKind, PutOptions, StoreExt};
+use bytes::Bytes;
+use larder_storage_core::{Body, ETag, Error as StoreError, ErrorKind, GetOptions, Key, Op, PutMode, PutOptions};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What a change does to the attributes; it may find that there is nothing to do.
 type Apply = Box<dyn FnOnce(&mut Attributes) -> Result<bool> + Send>;
@@ -123,7 +128,7 @@ impl Node {
             Ok(()) => {}
             Err(error @ Error::Fenced(_)) => return Err(error),
             Err(error @ Error::Indeterminate(_)) => {
-                self.settle_claim_later(claim);
+                self.settle_claim_later(claim, self.late_for());
                 return Err(error);
             }
             Err(error) => {
@@ -136,7 +141,7 @@ impl Node {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
             Ok(_) => Ok(file),
             Err(error) => {
-                self.settle_claim_later(claim);
+                self.settle_claim_later(claim, Duration::ZERO);
                 Err(error)
             }
         }
@@ -163,7 +168,8 @@ impl Node {
         let key = layout::overlay(attributes.id, attributes.epoch, attributes.version);
         let mut refused = Error::ReadOnly("no store takes attributes".into());
         for place in self.places.iter().filter(|place| place.mode.creates()) {
-            match place.store.put(&key, attributes.to_bytes().into(), PutOptions::create()).await {
+            let put = place.store.put(&key, attributes.to_bytes().into(), PutOptions::create());
+            match self.soon(place, &key, put).await {
                 Ok(_) => return Ok(()),
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     return Err(self.outranked(format!("the store `{}` has an overlay of this rank", place.name)));
@@ -178,19 +184,37 @@ impl Node {
     /// Replaces the sidecar, having looked that what lies there is older: else this database is an older copy.
     async fn replace_sidecar(&self, place: &Place, attributes: &Attributes) -> Result<(), Refused> {
         let sidecar = attributes.sidecar();
-        match place.store.get_bytes(&sidecar, Attributes::BYTES_MAX as u64).await {
-            Ok(bytes) => {
+        let mut mode = PutMode::Replace;
+        match self.sidecar_there(place, &sidecar).await {
+            Ok((bytes, etag)) => {
+                if place.store.staging().is_none() {
+                    mode = PutMode::ReplaceIf(etag);
+                }
                 if let Ok(found) = Attributes::from_bytes(&bytes)
                     && (found.epoch, found.version) >= (attributes.epoch, attributes.version)
                 {
                     return Err(Refused::Outranked(format!("a store has version {} of {}", found.version, found.id)));
                 }
             }
-            Err(error) if error.is_not_found() => place.confirm().await?,
+            Err(error) if error.is_not_found() => {
+                place.confirm().await?;
+                if place.store.staging().is_none() {
+                    mode = PutMode::Create;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
-        place.store.put(&sidecar, attributes.to_bytes().into(), PutOptions::replace()).await?;
+        let put = place.store.put(&sidecar, attributes.to_bytes().into(), PutOptions { mode, ..PutOptions::replace() });
+        self.soon(place, &sidecar, put).await?;
         Ok(())
+    }
+
+    async fn sidecar_there(&self, place: &Place, sidecar: &Key) -> Result<(Bytes, ETag), StoreError> {
+        let object = place.store.get(sidecar, GetOptions::default()).await?;
+        let etag = object.meta.etag.clone();
+        let body = Body::once(object.body, Some(object.meta.size)).collect(Attributes::BYTES_MAX).await;
+        let failed = |cause| StoreError::new(Op::Get, sidecar, &place.store, ErrorKind::Unavailable).because(cause);
+        Ok((body.map_err(failed)?, etag))
     }
 
     /// A version that was given to us lies on a store already: whoever gave it is an older copy of the database.
@@ -199,11 +223,17 @@ impl Node {
         Error::Fenced(why)
     }
 
-    pub(crate) fn settle_claim_later(self: &Arc<Self>, claim: Claim) {
+    /// Settles a claim of this node in the background, once `late` has passed, in which its request may still take effect.
+    pub(crate) fn settle_claim_later(self: &Arc<Self>, claim: Claim, late: Duration) {
         let node = self.clone();
+        let over = self.environment.clock.elapsed() + late;
         self.settle_until_done(move || {
             let (node, claim) = (node.clone(), claim.clone());
-            async move { node.settle_claim(&claim).await }
+            async move {
+                let clock = &node.environment.clock;
+                clock.sleep(over.saturating_sub(clock.elapsed())).await;
+                node.settle_claim(&claim).await
+            }
         });
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Commit {
 #[derive(Debug)]
 pub(crate) enum CommitError {
     /// The pair was not published: nothing happened.
-    Unpublished(larder_storage_core::Error),
+    Unpublished(Error),
     /// It may have been published, or was published and may not have been recorded: to be settled.
     Unsettled(Error),
 }
@@ -109,7 +109,7 @@ fn unpublished(error: larder_storage_core::Error) -> CommitError {
         Kind::Indeterminate | Kind::Timeout | Kind::Unavailable => {
             CommitError::Unsettled(Error::Indeterminate(error.into()))
         }
-        _ => CommitError::Unpublished(error),
+        _ => CommitError::Unpublished(error.into()),
     }
 }
 

@@ -9,7 +9,7 @@
 //! 6. Discard.
 //!
 //! A crash before 3 leaves nothing but staged parts, one after 3 a file that the next start records. Where a store does not stage,
-//! step 1 puts the bytes under their key and step 3 puts the attributes.
+//! the steps are those of `intents`.
 
 use crate::{
     Attributes, Bucket, Caller, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received, Result,
@@ -17,8 +17,9 @@ use crate::{
     committer::{Commit, CommitError},
     content_type,
     files::{Created, File, Node},
+    intents::{Lease, SMALL, WHOLE},
     layout,
-    ledger::{CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation},
+    ledger::{CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation, Upload},
     marker::not_before,
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -46,7 +47,8 @@ pub(crate) struct Discard {
     node: Arc<Node>,
     place: usize,
     op: OpId,
-    key: Key,
+    /// Where the store does not stage, of bytes that were put.
+    lease: Option<Arc<Lease>>,
     reservation: Option<Sha256>,
     armed: bool,
 }
@@ -62,13 +64,10 @@ impl Drop for Discard {
         if !self.armed {
             return;
         }
-        let (node, place, op, key) = (self.node.clone(), self.place, self.op.clone(), self.key.clone());
-        let reservation = self.reservation;
+        let (node, place, op) = (self.node.clone(), self.place, self.op.clone());
+        let (lease, reservation) = (self.lease.take(), self.reservation);
         self.node.environment.spawn.spawn(Box::pin(async move {
-            node.discard(place, &op, &key).await;
-            if let Some(reservation) = reservation {
-                node.unreserve(reservation).await;
-            }
+            node.discard(place, &op, lease.as_deref(), reservation).await;
         }));
     }
 }
@@ -97,6 +96,8 @@ struct Revision {
     small: Option<bytes::Bytes>,
     closes: Option<crate::ledger::Claim>,
     reservation: Option<Sha256>,
+    /// Where the store does not stage, once something was to be put there.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Files {
@@ -243,8 +244,8 @@ impl Files {
         let op = OpId::from_random(node.environment.random());
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_ref().filter(|reserved| reserved.done.is_none()).map(|reserved| reserved.key);
-        let guard = Discard { node: node.clone(), place, op: op.clone(), key: key.clone(), reservation, armed: true };
-        let Arrived { staged, head, small } = node.write_bytes(place, &op, &key, bucket.policy.max_bytes, body).await?;
+        let mut guard = Discard { node: node.clone(), place, op: op.clone(), lease: None, reservation, armed: true };
+        let Arrived { staged, head, small } = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await?;
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
         Ok(Received {
@@ -302,8 +303,8 @@ impl Received {
     fn into_revision(mut self, attributes: Attributes, closes: Option<crate::ledger::Claim>) -> Revision {
         // From here on the revision's own steps decide what becomes of the staged parts.
         self.guard.armed = false;
-        let reservation = self.guard.reservation;
-        Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation }
+        let (reservation, lease) = (self.guard.reservation, self.guard.lease.take());
+        Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation, lease }
     }
 }
 
@@ -325,30 +326,36 @@ impl Node {
     }
 
     /// Streams bytes to where they wait for their attributes.
-    async fn write_bytes(&self, place: usize, op: &OpId, key: &Key, max: u64, body: Body) -> Result<Arrived> {
+    async fn write_bytes(self: &Arc<Self>, guard: &mut Discard, key: &Key, max: u64, body: Body) -> Result<Arrived> {
         if body.size().is_some_and(|size| size > max) {
             return Err(Error::TooLarge { max });
         }
         let (head, body) = content_type::peek(body).await.map_err(Error::Body)?;
-        let store = &self.places[place].store;
-        if let Some(bytes) = body.as_bytes().filter(|bytes| bytes.len() <= SMALL_MAX && store.staging().is_some()) {
+        let store = &self.places[guard.place].store;
+        if let Some(bytes) = body.as_bytes().filter(|bytes| bytes.len() <= SMALL_MAX) {
             let staged = Staged { size: bytes.len() as u64, digests: Digests::of(bytes) };
             return Ok(Arrived { staged, head, small: Some(bytes.clone()) });
         }
         let (body, over) = bounded(body, max).await?;
         let result = match store.staging() {
-            Some(staging) => staging.stage(op, Part::Bytes, body).await,
-            None => {
-                let (body, digests) = hashing(body).await?;
-                let written = store.put(key, body, PutOptions::create()).await;
-                written.map(|written| Staged { size: written.size, digests: take_digests(&digests) })
-            }
+            Some(staging) => staging.stage(&guard.op, Part::Bytes, body).await.map_err(Error::from),
+            None => self.put_bytes(guard, key, body).await,
         };
         match result {
             Ok(staged) => Ok(Arrived { staged, head, small: None }),
             Err(_) if over.load(Ordering::Relaxed) => Err(Error::TooLarge { max }),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
+    }
+
+    /// The same where the store does not stage: they lie under their key at once, with an intent that says so.
+    async fn put_bytes(self: &Arc<Self>, guard: &mut Discard, key: &Key, body: Body) -> Result<Staged> {
+        let upload = self.upload(guard.place, key, WHOLE, guard.reservation);
+        let lease = guard.lease.insert(Arc::new(self.lease(upload).await?)).clone();
+        let (body, digests) = hashing(self.keeping(&lease, body).await?).await?;
+        let put = self.places[guard.place].store.put(key, body, PutOptions::create());
+        let written = self.send(&lease, WHOLE, put).await?;
+        Ok(Staged { size: written.size, digests: take_digests(&digests) })
     }
 
     fn new_attributes(&self, received: &Received, new: NewFile, fingerprint: Option<Sha256>) -> Attributes {
@@ -390,24 +397,25 @@ impl Node {
     }
 
     /// Steps 2 to 6.
-    async fn publish(self: &Arc<Self>, revision: Revision) -> Result<File> {
+    async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
         let copies = vec![self.copy_verified(revision.place)];
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
         let record =
             Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id), settles: None };
-        match self.place_and_record(&revision, record).await {
+        match self.place_and_record(&mut revision, record).await {
             Ok(Recorded::Tombstoned) => {
                 // Purged by a node that took this one for dead. What was published is garbage by its tombstone.
                 self.settle_later(revision);
                 Err(Error::Gone)
             }
+            Ok(_) if revision.lease.is_some() => Ok(File { attributes: revision.attributes, copies }),
             Ok(_) => {
                 let node = self.clone();
                 let (place, op) = (revision.place, revision.op);
                 self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
                 Ok(File { attributes: revision.attributes, copies })
             }
-            Err(CommitError::Unpublished(error)) => Err(self.abandon(revision, error.into()).await),
+            Err(CommitError::Unpublished(error)) => Err(self.abandon(revision, error).await),
             Err(CommitError::Unsettled(error)) => {
                 self.settle_later(revision);
                 Err(error)
@@ -416,7 +424,11 @@ impl Node {
     }
 
     /// Steps 2 to 4: staged and published together with others; or, where a store does not stage, put beside the bytes at once.
-    async fn place_and_record(self: &Arc<Self>, revision: &Revision, record: Record) -> Result<Recorded, CommitError> {
+    async fn place_and_record(
+        self: &Arc<Self>,
+        revision: &mut Revision,
+        record: Record,
+    ) -> Result<Recorded, CommitError> {
         let bytes = revision.attributes.to_bytes();
         let store = &self.places[revision.place].store;
         let pair = revision.pair();
@@ -426,26 +438,60 @@ impl Node {
                     Some(content) => staging.stage_pair(&revision.op, content.clone(), bytes.into()).await,
                     None => staging.stage(&revision.op, Part::Attributes, bytes.into()).await.map(drop),
                 };
-                staged.map_err(CommitError::Unpublished)?;
+                staged.map_err(|error| CommitError::Unpublished(error.into()))?;
                 self.commit(Commit { place: revision.place, pair, record }).await
             }
             None => {
-                let put = store.put(&pair.attributes, bytes.into(), PutOptions::create()).await;
-                put.map_err(|error| match nothing_happened(error.kind()) {
-                    true => CommitError::Unpublished(error),
-                    false => CommitError::Unsettled(Error::Indeterminate(error.into())),
-                })?;
-                self.record(record.entry, record.closes).await.map_err(CommitError::Unsettled)
+                let lease = self.put_pair(revision).await?;
+                let record = Record { settles: Some(lease.hold()), ..record };
+                self.record_one(record).await.map_err(CommitError::Unsettled)
+            }
+        }
+    }
+
+    /// Puts content that is not there yet, then the attributes: steps 1 to 4 of `intents`.
+    async fn put_pair(self: &Arc<Self>, revision: &mut Revision) -> Result<Arc<Lease>, CommitError> {
+        let lease = self.lease_of(revision).await.map_err(CommitError::Unpublished)?;
+        let (store, attributes) = (&self.places[revision.place].store, &revision.attributes);
+        if let Some(content) = revision.small.take() {
+            let put = store.put(&attributes.key, content.into(), PutOptions::create());
+            self.send(&lease, SMALL, put).await.map_err(CommitError::Unpublished)?;
+        }
+        let sidecar = attributes.sidecar();
+        let put = store.put(&sidecar, attributes.to_bytes().into(), PutOptions::create());
+        match self.send(&lease, SMALL, put).await {
+            Ok(_) => Ok(lease),
+            Err(error) if lease.is_unsure() => Err(CommitError::Unsettled(Error::Indeterminate(Box::new(error)))),
+            Err(error) => Err(CommitError::Unpublished(error)),
+        }
+    }
+
+    /// The intent, which from here on says what the upload is of.
+    async fn lease_of(self: &Arc<Self>, revision: &mut Revision) -> Result<Arc<Lease>> {
+        let attributes = &revision.attributes;
+        let known = |upload: Upload| Upload {
+            revision: Some((attributes.id, attributes.revision)),
+            claim: revision.closes.as_ref().map(|claim| claim.id),
+            ..upload
+        };
+        match &revision.lease {
+            Some(lease) => {
+                // The bytes are answered: what is yet to be sent is small.
+                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.reservation);
+                self.renew(lease, known(upload)).await?;
+                Ok(lease.clone())
+            }
+            None => {
+                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.reservation);
+                let lease = Arc::new(self.lease(known(upload)).await?);
+                Ok(revision.lease.insert(lease).clone())
             }
         }
     }
 
     /// Undoes what can't have been published, and answers `error`.
     async fn abandon(self: &Arc<Self>, revision: Revision, error: Error) -> Error {
-        self.discard(revision.place, &revision.op, &revision.attributes.key).await;
-        if let Some(reservation) = revision.reservation {
-            self.unreserve(reservation).await;
-        }
+        self.discard(revision.place, &revision.op, revision.lease.as_deref(), revision.reservation).await;
         if let Some(claim) = &revision.closes {
             self.release(claim).await;
         }
@@ -454,6 +500,9 @@ impl Node {
 
     /// Settles an operation of this node whose outcome is unknown, by the rules of recovery.
     fn settle_later(self: &Arc<Self>, revision: Revision) {
+        if let Some(lease) = &revision.lease {
+            return self.find_out_later(lease);
+        }
         let (node, revision) = (self.clone(), Arc::new(revision));
         self.settle_until_done(move || {
             let (node, revision) = (node.clone(), revision.clone());
@@ -468,21 +517,20 @@ impl Node {
         });
     }
 
-    fn stages(&self, place: usize) -> bool {
-        self.places[place].store.staging().is_some()
-    }
-
     pub(crate) fn copy_verified(&self, place: usize) -> CopyRow {
         let verified_at = Some(self.environment.clock.now());
         CopyRow { store: self.places[place].id, state: CopyState::Verified, verified_at }
     }
 
-    /// Forgets what was received and never published.
-    async fn discard(&self, place: usize, op: &OpId, key: &Key) {
-        if self.stages(place) {
-            self.discard_staged(place, op).await;
-        } else if let Err(error) = self.places[place].store.delete(key).await {
-            tracing::warn!(%error, "content that no file wants could not be deleted; fsck finds it");
+    /// Forgets what was received and never published, and with it its idempotency key.
+    async fn discard(self: &Arc<Self>, place: usize, op: &OpId, lease: Option<&Lease>, reservation: Option<Sha256>) {
+        if let Some(lease) = lease {
+            // The intent has the key: once it has failed, the key may be a repeat's.
+            return self.give_up(lease).await;
+        }
+        self.discard_staged(place, op).await;
+        if let Some(reservation) = reservation {
+            self.unreserve(reservation).await;
         }
     }
 

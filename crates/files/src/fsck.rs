@@ -1,6 +1,6 @@
 //! `fsck`: bytes, attributes and rows held against each other, online.
 //!
-//! 1. What dead nodes left: staged parts, claims, reservations.
+//! 1. What dead nodes left: staged parts, intents, claims, reservations.
 //! 2. From the rows to the stores: every file's attributes and bytes.
 //! 3. Tombstones and sealed records, both ways.
 //! 4. From the stores to the rows: every object.
@@ -21,7 +21,7 @@ use crate::{
     Bucket, Error, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary, Recovered, Result, Tombstone, User,
     files::Node,
     layout,
-    ledger::{Claim, CopyRow, Entry, FileRow, RevisionRow},
+    ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
     rebuild::{bare_tombstone, buried},
     sealed::{Sealed, unseal},
 };
@@ -55,6 +55,7 @@ impl Files {
         let check = Check { node: &self.0, options, lacking: Mutex::default(), verified: Mutex::new(0) };
         let mut run = Run { check: &check, report, summary: FsckSummary::default(), suspects: vec![] };
         run.settle_leftovers().await?;
+        run.intents().await?;
         run.claims().await?;
         run.files().await?;
         run.tombstones().await?;
@@ -119,6 +120,8 @@ enum Mend {
     Bury(Box<Tombstone>),
     /// A dead node's claim is settled.
     Settle(Box<Claim>),
+    /// A dead node's upload is taken up.
+    TakeUp(Box<Intent>),
     /// A dead node's reservations are given up.
     Unreserve(larder_storage_core::NodeId),
     /// One after the other.
@@ -150,6 +153,26 @@ impl Run<'_> {
                 let detail = format!("{waiting} uploads of dead nodes on `{store}` can't be settled now");
                 self.tell(Trouble::new(FindingKind::Temporary, None, None, detail, Mend::Nothing), false);
             }
+        }
+        Ok(())
+    }
+
+    /// Uploads to stores that do not stage, which broke off and are not at their end yet.
+    async fn intents(&mut self) -> Result<()> {
+        let node = self.check.node;
+        for intent in node.ledger.intents().await? {
+            let alive = node.is_alive(&intent.node).await?;
+            if alive && intent.state == IntentState::Pending {
+                continue;
+            }
+            let id = intent.upload.revision.map(|(file, _)| file);
+            let (key, whose) = (intent.upload.key.clone(), if alive { "is settled by" } else { "was left by" });
+            let detail = format!(
+                "an upload that broke off {whose} node {}, its lease ends {}",
+                intent.node, intent.upload.until
+            );
+            let mend = if alive { Mend::Nothing } else { Mend::TakeUp(Box::new(intent)) };
+            self.conclude(Trouble::new(FindingKind::IntentOpen, Some(&key), id, detail, mend)).await?;
         }
         Ok(())
     }
@@ -391,6 +414,13 @@ impl Check<'_> {
     /// Bytes that were read and hashed.
     fn verified(&self) -> u64 {
         *self.verified.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Whether an upload of these bytes is under way, or broke off and is yet to be settled: what lies there is its business.
+    async fn is_being_uploaded(&self, place: usize, bytes: &Key) -> Result<bool> {
+        let store = self.node.places[place].id;
+        let of_this = |intent: &Intent| intent.upload.store == store && intent.upload.key == *bytes;
+        Ok(self.node.ledger.intents().await?.iter().any(of_this))
     }
 
     async fn is_claimed(&self, id: FileId) -> Result<bool> {

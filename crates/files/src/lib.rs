@@ -19,6 +19,7 @@ mod error;
 mod files;
 mod fsck;
 mod ids;
+mod intents;
 mod layout;
 pub mod ledger;
 mod list;

@@ -21,7 +21,7 @@ const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// Operations whose outcome is not yet known.
-    unsettled: usize,
+    pub(crate) unsettled: usize,
     /// Leftovers of dead nodes that this one has taken over and could not settle yet.
     pub(crate) leftovers: usize,
     fenced: Option<String>,
@@ -220,7 +220,12 @@ impl Node {
 
     /// Records an entry and closes a claim, with nothing to publish.
     pub(crate) async fn record(self: &Arc<Self>, entry: Option<Entry>, closes: Option<u64>) -> Result<Recorded> {
-        let mut results = self.ledger.record(vec![Record { entry, closes, settles: None }]).await;
+        self.record_one(Record { entry, closes, settles: None }).await
+    }
+
+    /// Records one member, with nothing to publish.
+    pub(crate) async fn record_one(self: &Arc<Self>, record: Record) -> Result<Recorded> {
+        let mut results = self.ledger.record(vec![record]).await;
         let result = results.pop().expect("one result for each record").map_err(unrecorded);
         if let Err(error) = &result {
             self.heed(error);
@@ -256,20 +261,28 @@ impl Node {
         self.state().unsettled += 1;
         let node = self.clone();
         self.environment.spawn.spawn(Box::pin(async move {
-            let mut pause = SETTLE_PAUSE_MIN;
-            loop {
-                match attempt().await {
-                    Ok(()) => break,
-                    Err(Error::Fenced(why)) => {
-                        node.state().fence(why);
-                        break;
-                    }
-                    Err(error) => tracing::warn!(%error, "an operation is not settled yet"),
-                }
-                node.environment.clock.sleep(pause).await;
-                pause = (pause * 2).min(SETTLE_PAUSE_MAX);
-            }
+            node.until_done(attempt).await;
             node.state().unsettled -= 1;
         }));
+    }
+
+    /// Repeats `attempt` until it succeeds; `None` where the node must stop first.
+    pub(crate) async fn until_done<T, F>(&self, attempt: impl Fn() -> F + Send) -> Option<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let mut pause = SETTLE_PAUSE_MIN;
+        loop {
+            match attempt().await {
+                Ok(done) => return Some(done),
+                Err(Error::Fenced(why)) => {
+                    self.state().fence(why);
+                    return None;
+                }
+                Err(error) => tracing::warn!(%error, "an operation is not settled yet"),
+            }
+            self.environment.clock.sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+        }
     }
 }

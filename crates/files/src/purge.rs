@@ -139,7 +139,7 @@ impl Node {
     async fn purge_first(self: &Arc<Self>, claim: Claim) -> Result<()> {
         let result = self.purge_claimed(&claim, Attempt::First).await;
         if result.is_err() {
-            self.settle_claim_later(claim);
+            self.settle_claim_later(claim, std::time::Duration::ZERO);
         }
         result
     }

@@ -3,7 +3,7 @@
 //!
 //! 1. The stores are checked against each other: one installation, the right secrets, every known store there.
 //! 2. The epoch is raised, in the older ledger and in every marker: whoever still writes by the older one is outranked
-//!    or stops.
+//!    or stops. Where a store does not stage, ten minutes pass: the longest deadline of a request that was sent before.
 //! 3. Tombstones, then users and buckets, then attributes beside bytes and as overlays, then the tombstones again: a
 //!    purge that was under way meanwhile wins.
 //!
@@ -14,6 +14,7 @@ use crate::{
     Attributes, Bucket, BucketId, FileId, Finding, FindingKind, Ledger, Parts, Rebuilt, Settings, StartError, StoreId,
     Timestamp, Tombstone, User, UserId,
     files::{Mount, Place},
+    intents::WHOLE,
     layout,
     ledger::{CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Record, Recorded},
     marker::{FORMAT, Marker, next_epoch, read_mark},
@@ -53,9 +54,10 @@ pub async fn rebuild(
     older: Option<Arc<dyn Ledger>>,
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
-    let installation = Installation::read(&parts, older.as_deref()).await?;
+    let mut installation = Installation::read(&parts, older.as_deref()).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
+    installation.wait_for_requests(&parts).await?;
     let mut scan = installation.scan(&parts, settings.batch_max, epoch, Run::Real, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
@@ -134,6 +136,19 @@ impl Installation {
                 }
                 Err(error) => return Err(failed(error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Where a store does not stage, waits until nothing that was sent before the epoch was raised can still take effect; a mark
+    /// may be among it.
+    async fn wait_for_requests(&mut self, parts: &Parts) -> Result<()> {
+        if self.places.iter().all(|place| place.store.staging().is_some()) {
+            return Ok(());
+        }
+        parts.environment.clock.sleep(WHOLE).await;
+        for place in &self.places {
+            self.mark = self.mark.max(read_mark(&*place.store).await.map_err(failed)?);
         }
         Ok(())
     }

@@ -5,9 +5,11 @@
 //! 1. **Leftovers** of each store. Attributes at their key with this id and revision: the commit point was reached, so
 //!    the pair is finished and indexed. Else the leftover's own bytes are withdrawn. A tombstone beats both. Then it is
 //!    discarded.
-//! 2. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim
-//!    ends. A purge is carried out to its end.
-//! 3. **Reservations** of the dead are given up, once nothing of step 1 may still settle them.
+//! 2. **Intents** of the dead, on stores that do not stage, are taken over and settled in the background (`intents`).
+//! 3. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim
+//!    ends; where a store does not stage, only once a lease has passed in which its request could still take effect. One that an
+//!    intent names ends with that. A purge is carried out to its end.
+//! 4. **Reservations** of the dead are given up, once nothing of steps 1 and 2 may still settle them.
 //!
 //! What can't be settled now, because a store is away, waits: it is counted and logged, and never stops a start.
 
@@ -18,7 +20,7 @@ use crate::{
     truth::{Found, Reading},
 };
 use larder_storage_core::{self as core, Body, Key, Leftover, OpId, Pair, PutOptions};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
 /// What became of a leftover.
@@ -40,9 +42,11 @@ impl Node {
         for place in 0..self.places.len() {
             self.settle_leftovers(place, &mut recovered).await;
         }
-        let leftovers_wait = recovered.waiting > 0;
+        let (uploads, all_in_hand) = self.take_up_intents().await?;
+        let keys_are_free = recovered.waiting == 0 && all_in_hand;
+        recovered.waiting += uploads;
         self.settle_claims(&mut recovered).await?;
-        if !leftovers_wait {
+        if keys_are_free {
             self.give_up_reservations().await?;
         }
         Ok(recovered)
@@ -214,7 +218,7 @@ impl Node {
     }
 
     /// The copy on `place`, unless the ledger knows more of it than a look at its size tells.
-    async fn copy_not_known(&self, place: usize, attributes: &Attributes) -> Result<Vec<CopyRow>> {
+    pub(crate) async fn copy_not_known(&self, place: usize, attributes: &Attributes) -> Result<Vec<CopyRow>> {
         let known = self.ledger.revision(attributes.id, attributes.revision).await?;
         let here = |copy: &CopyRow| copy.store == self.places[place].id && copy.state == CopyState::Verified;
         if known.is_some_and(|row| row.key == attributes.key && row.copies.iter().any(here)) {
@@ -294,15 +298,23 @@ impl Node {
         if recovered.waiting > 0 || self.state().leftovers > 0 {
             return Err(Error::StoreUnavailable(None));
         }
+        if self.awaits_upload(claim).await? {
+            return Err(Error::Busy);
+        }
         // Of several that find it, one settles it: another's reading of the stores would be old by the time it acts.
         let claim = match self.ledger.take_over(claim.id, &claim.node, &self.node).await {
             Ok(claim) => claim,
             Err(LedgerError::NotFound | LedgerError::Busy) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let late = self.late_for();
+        if claim.purpose == Purpose::Change && !late.is_zero() {
+            self.settle_claim_later(claim, late);
+            return Err(Error::Busy);
+        }
         let settled = self.settle_claim_of_settled(&claim).await;
         if settled.is_err() {
-            self.settle_claim_later(claim);
+            self.settle_claim_later(claim, Duration::ZERO);
         }
         settled
     }
@@ -360,7 +372,7 @@ impl Node {
         Ok(())
     }
 
-    async fn record_group(&self, record: Record) -> Result<Recorded> {
+    pub(crate) async fn record_group(&self, record: Record) -> Result<Recorded> {
         let mut results = self.ledger.record(vec![record]).await;
         Ok(results.pop().expect("one result for each record")?)
     }
@@ -371,6 +383,8 @@ impl Place {
     /// only once it can't be.
     pub(crate) async fn make_durable(&self, key: &Key, seen: &[u8]) -> core::Result<()> {
         match self.mode {
+            // What is visible there is durable.
+            _ if self.store.staging().is_none() => Ok(()),
             StoreMode::Edit => self.store.put(key, seen.to_vec().into(), PutOptions::replace()).await.map(drop),
             StoreMode::Rw => self.store.sync().await,
             StoreMode::Ro | StoreMode::Ar => Ok(()),

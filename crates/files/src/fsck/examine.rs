@@ -311,7 +311,9 @@ impl Check<'_> {
         {
             return Ok(vec![]);
         }
-        if at.store.staging().is_none() && !self.is_abandoned(place, key).await? {
+        if at.store.staging().is_none()
+            && (self.is_being_uploaded(place, key).await? || !self.is_abandoned(place, key).await?)
+        {
             return Ok(vec![]);
         }
         let detail = format!("bytes without attributes in `{}` of `{}`", parsed.bucket, parsed.owner);
@@ -385,6 +387,9 @@ impl Check<'_> {
             _ => None,
         };
         if let Some(detail) = news {
+            if !is_overlay && self.is_being_uploaded(place, &found.key).await? {
+                return Ok(vec![]);
+            }
             let copies = self.node.places[place].copy_of(found).await?.into_iter().collect();
             let mend = Mend::Record(vec![Entry::Attributes { attributes: Box::new(found.clone()), copies }]);
             return Ok(vec![Trouble::new(FindingKind::RowDiffers, Some(key), id, detail, mend)]);
@@ -424,7 +429,8 @@ impl Check<'_> {
     }
 
     /// Whether bytes have waited for their attributes for longer than any upload lets them, by the store's own clock:
-    /// against an object written there just now. Nobody can be asked instead: who made them may live, and stand still.
+    /// against an object written there just now. Nobody can be asked instead: who made them may live, and stand still; and a
+    /// database that was lost took the intents with it.
     pub(super) async fn is_abandoned(&self, place: usize, key: &Key) -> Result<bool> {
         let store = &self.node.places[place].store;
         let random = larder_storage_core::OpId::from_random(self.node.environment.random());

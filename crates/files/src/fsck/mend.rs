@@ -23,6 +23,10 @@ impl Check<'_> {
             Mend::Copy { place, revision, bad, from } => self.renew_copy(place, &revision, bad, from).await,
             Mend::Bury(tombstone) => self.bury(&tombstone).await,
             Mend::Settle(claim) => self.node.settle_claim(&claim).await.map(|()| "settled".into()),
+            Mend::TakeUp(intent) => Ok(match self.node.take_up(&intent).await {
+                true => "taken up: it is settled once nothing of it can turn up any more".into(),
+                false => "it can't be taken up now".into(),
+            }),
             Mend::Both(both) => {
                 let [first, second] = *both;
                 let (first, second) = (Box::pin(self.mend(first)).await?, Box::pin(self.mend(second)).await?);

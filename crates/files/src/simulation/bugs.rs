@@ -1,7 +1,7 @@
 //! [`Bug`]: what a wrong store or ledger does, so that the checker can be checked. Nothing of it is in the product: each is a
 //! wrapper around a right store or ledger.
 
-use super::{executor::lock, world::World};
+use super::{database::open_withheld, executor::lock, world::World};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -35,6 +35,14 @@ pub enum Bug {
     UpdateNotDurable,
     /// Requests of dead nodes take effect after recovery has looked.
     WrittenLate,
+    /// The ledger answers intents and keeps none.
+    IntentForgotten,
+    /// An intent is opened only once the first request of its upload has its answer.
+    IntentTooLate,
+    /// Who takes an upload up does not wait until its lease is over.
+    LeaseIgnored,
+    /// An upload that was undone is not looked at a second time.
+    SecondLookSkipped,
     /// A claim is given though another is open.
     ClaimShared,
     /// A claim gives the version that the file has.
@@ -51,7 +59,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -60,6 +68,10 @@ impl Bug {
         Self::DeleteNotDurable,
         Self::UpdateNotDurable,
         Self::WrittenLate,
+        Self::IntentForgotten,
+        Self::IntentTooLate,
+        Self::LeaseIgnored,
+        Self::SecondLookSkipped,
         Self::ClaimShared,
         Self::VersionReused,
         Self::AnswersBeforeCommit,
@@ -89,7 +101,9 @@ pub(super) struct Wrong {
 impl Wrong {
     pub(super) fn new(inner: MemoryStore, world: Arc<World>) -> Self {
         inner.disk().lie_about_sync(world.bites(Bug::LostFsync));
-        inner.disk().requests_may_be_late(world.bites(Bug::WrittenLate));
+        if world.bites(Bug::WrittenLate) {
+            inner.disk().requests_may_be_late(true);
+        }
         Self { inner, world, held: Mutex::default() }
     }
 
@@ -154,7 +168,11 @@ impl Store for Wrong {
         if !text.starts_with(".larder") && bites(Bug::AttributesFirst) {
             return self.put_swapped(key, body, options).await;
         }
-        self.inner.put(key, body, options).await
+        let written = self.inner.put(key, body, options).await;
+        if self.world.bites(Bug::IntentTooLate) {
+            open_withheld(&self.world, key);
+        }
+        written
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {

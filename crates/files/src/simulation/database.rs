@@ -10,8 +10,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
-use larder_storage_core::NodeId;
-use std::{fmt, sync::Arc};
+use larder_storage_core::{Key, NodeId};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// A database that any number of nodes can open.
 pub trait Database: Send + Sync {
@@ -86,6 +86,23 @@ impl Watched {
         self.world.bites(bug)
     }
 
+    /// The intent as it is opened, or one that is held back.
+    async fn open_wrongly(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
+        let intent = self.inner.open_intent(node, upload).await?;
+        if self.bug(Bug::IntentForgotten) || self.bug(Bug::IntentTooLate) {
+            self.inner.close_intent(intent.hold()).await?;
+            self.world.state().withheld.insert(intent.id, (node.clone(), upload.clone()));
+        }
+        Ok(intent)
+    }
+
+    /// What a hold means to the right ledger; `None` of an intent that is held back.
+    fn real(&self, hold: Hold) -> Option<Hold> {
+        let state = self.world.state();
+        let withheld = state.withheld.contains_key(&hold.intent);
+        state.opened_late.get(&hold.intent).copied().or_else(|| (!withheld).then_some(hold))
+    }
+
     /// The claim as it is given, or as a wrong ledger gives it.
     async fn claim_wrongly(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
         let mut claim = self.inner.claim(file, purpose, node, now).await;
@@ -148,10 +165,11 @@ impl Ledger for Watched {
     }
 
     async fn open_intent(&self, node: &NodeId, upload: &Upload) -> Result<Intent> {
-        self.call("open_intent", self.inner.open_intent(node, upload)).await
+        self.call("open_intent", self.open_wrongly(node, upload).boxed()).await
     }
 
     async fn renew_intent(&self, hold: Hold, upload: &Upload) -> Result<()> {
+        let Some(hold) = self.real(hold) else { return Ok(()) };
         self.call("renew_intent", self.inner.renew_intent(hold, upload)).await
     }
 
@@ -160,7 +178,12 @@ impl Ledger for Watched {
     }
 
     async fn fail_intent(&self, hold: Hold) -> Result<()> {
-        self.call("fail_intent", self.inner.fail_intent(hold)).await
+        let Some(hold) = self.real(hold) else { return Ok(()) };
+        let fail = async {
+            self.inner.fail_intent(hold).await?;
+            if self.bug(Bug::SecondLookSkipped) { self.inner.close_intent(hold).await } else { Ok(()) }
+        };
+        self.call("fail_intent", fail.boxed()).await
     }
 
     async fn close_intent(&self, hold: Hold) -> Result<()> {
@@ -168,7 +191,11 @@ impl Ledger for Watched {
     }
 
     async fn intents(&self) -> Result<Vec<Intent>> {
-        self.call("intents", self.inner.intents()).await
+        let mut intents = self.call("intents", self.inner.intents()).await?;
+        if self.bug(Bug::LeaseIgnored) {
+            intents.iter_mut().for_each(|intent| intent.upload.lease = Duration::ZERO);
+        }
+        Ok(intents)
     }
 
     async fn record(&self, records: Vec<Record>) -> Vec<Result<Recorded>> {
@@ -176,6 +203,8 @@ impl Ledger for Watched {
         if self.bug(Bug::AnswersBeforeCommit) {
             return (0..members).map(|_| Ok(Recorded::Taken)).collect();
         }
+        let real = |record: Record| Record { settles: record.settles.and_then(|hold| self.real(hold)), ..record };
+        let records = records.into_iter().map(real).collect();
         self.group("record", self.inner.record(records), members).await
     }
 
@@ -239,11 +268,49 @@ impl Ledger for Watched {
     }
 }
 
-/// The open claims, and the nodes that hold anything, past every fault.
-pub(super) fn held(database: &Arc<dyn Database>) -> Result<(Vec<Claim>, Vec<NodeId>)> {
+/// Opens an intent that was held back, now that a request of its upload has its answer.
+pub(super) fn open_withheld(world: &World, key: &Key) {
+    let of_this = |(_, (_, upload)): &(&u64, &(NodeId, Upload))| upload.key == *key;
+    let found = world.state().withheld.iter().find(of_this).map(|(id, held)| (*id, held.clone()));
+    let Some((id, (node, upload))) = found.filter(|(id, _)| !world.state().opened_late.contains_key(id)) else {
+        return;
+    };
+    let database = world.state().database.clone();
+    let (ledger, mut opened) = (database.open(), None);
+    database.complete(
+        async {
+            opened = Some(
+                async {
+                    ledger.identity().await?;
+                    ledger.open_intent(&node, &upload).await
+                }
+                .await,
+            )
+        }
+        .boxed(),
+    );
+    if let Some(Ok(intent)) = opened {
+        world.state().opened_late.insert(id, intent.hold());
+    }
+}
+
+/// What is under way, as the ledger has it.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) claims: Vec<Claim>,
+    pub(super) intents: Vec<Intent>,
+    pub(super) nodes: Vec<NodeId>,
+}
+
+/// The open claims and intents, and the nodes that hold anything, past every fault.
+pub(super) fn held(database: &Arc<dyn Database>) -> Result<Left> {
     let ledger = database.open();
     let mut found = None;
-    let ask = async { found = Some(async { Ok((ledger.claims().await?, ledger.nodes().await?)) }.await) };
+    let left = async {
+        let (claims, intents) = (ledger.claims().await?, ledger.intents().await?);
+        Ok(Left { claims, intents, nodes: ledger.nodes().await? })
+    };
+    let ask = async { found = Some(left.await) };
     database.complete(ask.boxed());
     found.expect("it was run to its end")
 }

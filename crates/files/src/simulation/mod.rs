@@ -71,6 +71,22 @@ const DISK: Shelf = Shelf { name: "disk", staging: true, mode: StoreMode::Edit }
 const SECOND: Shelf = Shelf { name: "second", staging: true, mode: StoreMode::Edit };
 const CLOUD: Shelf = Shelf { name: "cloud", staging: false, mode: StoreMode::Edit };
 
+/// Of stores that don't stage.
+const FAULTS_OF_REQUESTS: &[Fault] = &[
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Outage,
+    Fault::Partition,
+    Fault::Error,
+    Fault::Full,
+    Fault::Stall,
+    Fault::Jump,
+    Fault::HangUp,
+    Fault::DatabaseLost,
+    Fault::DatabaseOlder,
+    Fault::Late,
+];
+
 const EVERY_FAULT: &[Fault] = &[
     Fault::Crash,
     Fault::PowerCut,
@@ -96,9 +112,9 @@ impl Profile {
     /// One node over two disks.
     pub const MIRROR: Self = Self { name: "mirror", stores: &[DISK, SECOND], ..Self::DISK };
     /// One node over a store that doesn't stage.
-    pub const CLOUD: Self = Self { name: "cloud", stores: &[CLOUD], ..Self::DISK };
+    pub const CLOUD: Self = Self { name: "cloud", stores: &[CLOUD], faults: FAULTS_OF_REQUESTS, ..Self::DISK };
     /// Two nodes over a disk and a store that doesn't stage.
-    pub const MIXED: Self = Self { name: "mixed", stores: &[DISK, CLOUD], nodes: 2, ..Self::DISK };
+    pub const MIXED: Self = Self { name: "mixed", stores: &[DISK, CLOUD], nodes: 2, ..Self::CLOUD };
     /// The profiles that seeds are spread over.
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
 
@@ -209,6 +225,11 @@ fn people(world: &Arc<World>, oracle: &Arc<Mutex<oracle::Oracle>>, fresh: Fresh)
             of.state().clients -= 1;
         };
         world.executor.spawn(Process::WORLD, life.boxed());
+    }
+    let of = world.clone();
+    let carry = async move { of.carry_late().await };
+    if world.profile.faults.contains(&Fault::Late) {
+        world.executor.spawn(Process::WORLD, carry.boxed());
     }
     let operator = Operator { world: world.clone(), oracle: oracle.clone(), fresh };
     let of = world.clone();

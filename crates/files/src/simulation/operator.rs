@@ -4,7 +4,7 @@
 use super::{
     bugs::{Bug, Wrong},
     client::{ask_within, collect, list_all},
-    database::{Database, Watched, held},
+    database::{Database, Left, Watched, held},
     executor::{Process, lock},
     oracle::{Oracle, Verdict},
     world::{Fault, Slot, World},
@@ -23,6 +23,10 @@ use std::{
 
 /// By then whatever a lost database left is an orphan's for sure: longer than any upload may take.
 const ORPHAN_AFTER: Duration = Duration::from_secs(25 * 60 * 60);
+
+/// By then an upload to a store that doesn't stage is at its end, whatever befell it: its lease of half an hour, and the last look
+/// five minutes later, with the pauses between.
+const SETTLED_AFTER: Duration = Duration::from_secs(45 * 60);
 
 /// How long anything may take once everything has healed.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -50,9 +54,6 @@ impl Operator {
             self.mend().await?;
             let pause = self.world.state().random.below(5_000);
             self.world.executor.sleep(Duration::from_millis(pause)).await;
-            if self.world.is_late() {
-                self.world.deliver_late(300);
-            }
         }
         self.world.heal();
         self.mend().await?;
@@ -246,13 +247,15 @@ impl Operator {
     async fn judge(&self) -> Verdict {
         let first = self.started().await?;
         self.inspect_files(&first).await?;
-        let unstaged = self.world.profile.stores.iter().any(|shelf| !shelf.staging);
-        if unstaged || self.world.state().was_rebuilt {
+        if self.world.profile.stores.iter().any(|shelf| !shelf.staging) {
+            self.world.executor.sleep(SETTLED_AFTER).await;
+        }
+        if self.world.state().was_rebuilt {
             self.clean_up(&first).await?;
         }
         self.inspect(&first).await?;
         if self.world.profile.bug == Some(Bug::WrittenLate) {
-            self.world.deliver_late(1000);
+            self.world.deliver_late(|_| 1000);
             self.inspect(&first).await?;
         }
         let dump = self.dump(&first).await?;
@@ -389,7 +392,7 @@ impl Operator {
         }
     }
 
-    /// What a dead node left on a store that doesn't stage, or under a database that was lost, is `fsck`'s to find.
+    /// What a dead node left under a database that was lost is `fsck`'s to find.
     async fn clean_up(&self, node: &Started) -> Verdict {
         // It moves no bytes that an upload may still want.
         self.world.executor.sleep(ORPHAN_AFTER).await;
@@ -408,8 +411,8 @@ impl Operator {
     fn nothing_left(&self, now: &Everything) -> Verdict {
         let database = self.world.state().database.clone();
         match held(&database) {
-            Ok((claims, nodes)) if claims.is_empty() && nodes.is_empty() => {}
-            held => return Err(format!("I4: claims and the nodes that hold something are left: {held:?}")),
+            Ok(Left { claims, intents, nodes }) if claims.is_empty() && intents.is_empty() && nodes.is_empty() => {}
+            held => return Err(format!("I4: something is left in the ledger: {held:?}")),
         }
         let revisions = now.values().flat_map(|(_, revisions)| revisions);
         let accounted: BTreeSet<String> =

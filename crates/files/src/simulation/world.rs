@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Clock, Entropy, Environment, Files, Spawn, StoreMode, Timestamp,
-    ledger::{LedgerError, Result as LedgerResult},
+    ledger::{Hold, LedgerError, Result as LedgerResult, Upload},
 };
 use futures_util::future::{self, BoxFuture, FutureExt};
 use larder_storage_core::{ErrorKind, MemoryDisk, MemoryOptions, NodeId, Steps};
@@ -42,7 +42,7 @@ pub enum Fault {
     Jump,
     /// Clients hang up on requests under way.
     HangUp,
-    /// A dead node's requests take effect after it: on stores without staging.
+    /// Requests whose sender died, or gave them up, take effect after that: on stores without staging.
     Late,
     /// The database is deleted.
     DatabaseLost,
@@ -98,6 +98,9 @@ pub(super) struct State {
     pub(super) disaster: Option<Fault>,
     /// Whether a database was lost, and with it the notes of what was under way.
     pub(super) was_rebuilt: bool,
+    /// Intents that a wrong ledger answered and holds back, by the number that it answered; and those it opened after all.
+    pub(super) withheld: BTreeMap<u64, (NodeId, Upload)>,
+    pub(super) opened_late: BTreeMap<u64, Hold>,
     pub(super) clients: usize,
     pub(super) violation: Option<String>,
     /// Whether the operator has judged.
@@ -142,6 +145,7 @@ impl World {
         let mut random = Random::new(seed);
         let executor = Executor::new(random.fork());
         let state = State::new(random, &profile, database);
+        let late = state.enabled.contains(&Fault::Late);
         Arc::new_cyclic(|world: &Weak<Self>| {
             let disk = |(at, shelf): (usize, &super::Shelf)| {
                 let base = if shelf.staging { MemoryOptions::with_staging() } else { MemoryOptions::without_staging() };
@@ -151,6 +155,7 @@ impl World {
                 MemoryDisk::new(MemoryOptions { steps: Some(steps), clock: Some(Arc::new(clock)), ..base })
             };
             let disks: Vec<_> = profile.stores.iter().enumerate().map(disk).collect();
+            disks.iter().for_each(|disk| disk.requests_may_be_late(late));
             Self { disks, executor, state: Mutex::new(state), profile }
         })
     }
@@ -181,7 +186,7 @@ impl World {
         self.profile.bug == Some(bug) && self.state().random.chance(bug.often())
     }
 
-    /// From now on nothing fails any more; requests on their way arrive.
+    /// From now on nothing fails any more; requests that are on their way still arrive late.
     pub(super) fn heal(&self) {
         {
             let mut state = self.state();
@@ -189,15 +194,38 @@ impl World {
             state.weather.clear();
         }
         self.note(format_args!("healed"));
-        if self.profile.bug != Some(Bug::WrittenLate) {
-            self.deliver_late(1000);
+    }
+
+    /// The network. Most requests that were given up arrive within 24 s: sooner than any lease is over. A few that carry bytes take
+    /// up to 328 s: longer than the last look at an upload waits, and sooner than the shortest lease before that allows.
+    pub(super) async fn carry_late(&self) {
+        if self.profile.bug == Some(Bug::WrittenLate) {
+            return;
+        }
+        for round in 1_u64.. {
+            self.executor.sleep(Duration::from_secs(8)).await;
+            let (soon, late) = match (round % 41, round % 3) {
+                (0, _) => (1000, 1000),
+                (_, 0) => (1000, 100),
+                _ => (500, 50),
+            };
+            self.deliver_late(|key| {
+                let slow = !key.starts_with(".larder/") && !key.ends_with(".attr.json");
+                if slow { late } else { soon }
+            });
         }
     }
 
-    /// Lets requests of the dead arrive, each with a chance of `of` in 1,000.
-    pub(super) fn deliver_late(&self, of: u64) {
+    /// Lets requests that were given up arrive, each with a chance in 1,000.
+    pub(super) fn deliver_late(&self, chance: impl Fn(&str) -> u64) {
         for disk in &self.disks {
-            disk.deliver_late(&mut || self.state().random.chance(of));
+            disk.deliver_late(&mut |key| {
+                let arrives = self.state().random.chance(chance(key.as_str()));
+                if arrives {
+                    self.note(format_args!("LATE {key}"));
+                }
+                arrives
+            });
         }
     }
 
@@ -370,10 +398,6 @@ impl World {
         !state.calm && state.enabled.contains(&Fault::HangUp) && state.random.chance(40)
     }
 
-    pub(super) fn is_late(&self) -> bool {
-        self.state().enabled.contains(&Fault::Late)
-    }
-
     /// Whether anything fails right now.
     pub(super) fn is_disturbed(&self) -> bool {
         !self.state().calm
@@ -412,6 +436,8 @@ impl State {
             claimed_since_backup: false,
             disaster: None,
             was_rebuilt: false,
+            withheld: BTreeMap::new(),
+            opened_late: BTreeMap::new(),
             clients: 0,
             violation: None,
             judged: false,

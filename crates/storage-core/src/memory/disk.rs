@@ -146,16 +146,17 @@ impl MemoryDisk {
         self.lock().late.len()
     }
 
-    /// Lets each waiting request that `pick` says yes to take effect now, conditions and all, in the order they were sent. The
+    /// Lets each waiting request that `pick` says yes to, by its key, take effect now, conditions and all, in the order they were sent. The
     /// others wait on. Answers how many were delivered.
-    pub fn deliver_late(&self, pick: &mut dyn FnMut() -> bool) -> usize {
+    pub fn deliver_late(&self, pick: &mut dyn FnMut(&Key) -> bool) -> usize {
         let mut state = self.lock();
-        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut state.late).into_iter().partition(|_| pick());
+        let (now, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.late).into_iter().partition(|late| pick(&late.key));
         state.late = later;
         let count = now.len();
-        for Effect(effect) in now {
+        for late in now {
             // Nobody is left to hear the answer.
-            let _ = effect(&mut state);
+            let _ = (late.effect)(&mut state);
         }
         count
     }
@@ -296,12 +297,15 @@ pub(super) struct Upload {
 }
 
 /// A change as it is when nothing can stop it any more; answers what it has written, if it writes.
-pub(super) struct Effect(Box<dyn FnOnce(&mut State) -> Answer + Send>);
+pub(super) struct Effect {
+    key: Key,
+    effect: Box<dyn FnOnce(&mut State) -> Answer + Send>,
+}
 pub(super) type Answer = Result<Option<Arc<Blob>>, ErrorKind>;
 
 impl fmt::Debug for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Effect")
+        f.debug_struct("Effect").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -312,15 +316,19 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn send(disk: &'a MemoryDisk, effect: impl FnOnce(&mut State) -> Answer + Send + 'static) -> Self {
-        Self { disk, effect: Some(Effect(Box::new(effect))) }
+    pub(super) fn send(
+        disk: &'a MemoryDisk,
+        key: &Key,
+        effect: impl FnOnce(&mut State) -> Answer + Send + 'static,
+    ) -> Self {
+        Self { disk, effect: Some(Effect { key: key.clone(), effect: Box::new(effect) }) }
     }
 
     pub(super) fn perform(mut self, node: &NodeId) -> Answer {
         let mut state = self.disk.lock();
         state.living(node)?;
         match self.effect.take() {
-            Some(Effect(effect)) => effect(&mut state),
+            Some(request) => (request.effect)(&mut state),
             None => Ok(None),
         }
     }

@@ -19,7 +19,7 @@ impl MemoryStore {
         key: &Key,
         effect: impl FnOnce(&mut State) -> Answer + Send + 'static,
     ) -> Result<Option<std::sync::Arc<super::disk::Blob>>> {
-        let request = Request::send(&self.disk, effect);
+        let request = Request::send(&self.disk, key, effect);
         self.step(Op::Multipart, step, key.as_str()).await?;
         request.perform(&self.node).map_err(|kind| self.error(Op::Multipart, key, kind))
     }

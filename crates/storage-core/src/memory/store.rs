@@ -156,7 +156,7 @@ impl MemoryStore {
         effect: impl FnOnce(&mut State) -> Answer + Send + 'static,
     ) -> Result<Option<Arc<Blob>>> {
         self.step(phases.op, phases.written, key.as_str()).await?;
-        let request = Request::send(&self.disk, effect);
+        let request = Request::send(&self.disk, key, effect);
         self.step(phases.op, phases.visible, key.as_str()).await?;
         let written = request.perform(&self.node).map_err(|kind| self.error(phases.op, key, kind))?;
         if durable == Durable::Now && self.disk.options().staging {

@@ -159,7 +159,7 @@ async fn a_request_that_was_sent_takes_effect_late_by_its_conditions() {
     }
     disk.kill(&node("n1"));
     assert_eq!((disk.objects().len(), disk.late_requests()), (0, 2));
-    assert_eq!(disk.deliver_late(&mut || true), 2);
+    assert_eq!(disk.deliver_late(&mut |_| true), 2);
     assert_eq!(disk.objects(), [(key("a"), "first".into())]);
 }
 
