@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Users as they were at most [`Callers::FRESH`] ago: a deletion or a new password takes effect within that time.
 #[derive(Default)]
@@ -68,6 +69,26 @@ impl Bodies {
     }
 }
 
+/// Room for small content that is held whole while its answer is sent.
+pub(crate) struct Held(Arc<Semaphore>);
+
+impl Held {
+    /// Room is given out in units of so many bytes.
+    const UNIT: usize = 1 << 10;
+    /// A megabyte always has room when nothing else is held.
+    const BYTES_MIN: usize = 1 << 20;
+
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.max(Self::BYTES_MIN) / Self::UNIT)))
+    }
+
+    /// Room for `bytes`, at most a megabyte, until what this answers is dropped; `None` where there was none within `wait`.
+    pub(crate) async fn room(&self, bytes: usize, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(Self::UNIT)).expect("small content");
+        tokio::time::timeout(wait, self.0.clone().acquire_many_owned(units)).await.ok()?.ok()
+    }
+}
+
 /// An upload under way; it ends when this is dropped.
 pub(crate) struct Upload {
     counts: InFlight,
@@ -102,5 +123,18 @@ mod tests {
         assert!(in_flight.begin(user, 2).is_some());
         drop(second);
         assert!(in_flight.0.lock().unwrap().is_empty(), "who has none under way is forgotten");
+    }
+
+    #[tokio::test]
+    async fn there_is_no_more_room_than_was_given() {
+        let (held, wait) = (Held::new(2 << 20), Duration::ZERO);
+        let first = held.room(1 << 20, wait).await.unwrap();
+        let second = held.room((1 << 20) - 100, wait).await.unwrap();
+        assert!(held.room(2000, wait).await.is_none(), "all of it is held");
+        drop(first);
+        assert!(held.room(1 << 20, wait).await.is_some());
+        drop(second);
+        let least = Held::new(0);
+        assert!(least.room(1 << 20, wait).await.is_some(), "a megabyte always has room");
     }
 }

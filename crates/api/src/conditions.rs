@@ -30,6 +30,15 @@ impl Wants {
             if_range: ask.list(header::IF_RANGE),
         }
     }
+
+    /// The hashes of which content must still have one when a change of it takes place; `None` where the request sets no condition.
+    pub(crate) fn may_change(&self, judged: &Attributes) -> Option<Vec<Sha256>> {
+        match (&self.if_match, &self.if_none_match, &self.if_unmodified_since) {
+            (None, None, None) => None,
+            (Some(list), None, _) => digests(list),
+            _ => Some(vec![judged.sha256]),
+        }
+    }
 }
 
 /// What content is compared by.

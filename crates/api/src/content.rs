@@ -30,10 +30,13 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Up to this many bytes are read before the answer begins.
 const SMALL_BYTES: u64 = 1 << 20;
+/// From so many on, small content needs room while it is held.
+const HELD_BYTES_MIN: u64 = 64 << 10;
 
 /// `GET`, `HEAD /files/{id}/content`.
 pub(crate) async fn get(ask: Ask) -> Answer {
@@ -95,7 +98,34 @@ enum Reply {
 
 enum Opened {
     Bytes(Bytes),
+    /// Small content, but large enough that those who read slowly could fill the memory with it.
+    Held(Bytes, OwnedSemaphorePermit),
     Stream(ByteStream, u64),
+}
+
+/// How much of the content is opened.
+enum Extent {
+    /// All of it, so many bytes, which are checked by their hash.
+    Whole(u64),
+    Part(Range<u64>),
+}
+
+impl Opened {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) | Self::Held(bytes, _) => bytes.len() as u64,
+            Self::Stream(_, size) => *size,
+        }
+    }
+
+    fn into_stream(self) -> ByteStream {
+        match self {
+            Self::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            // Its room is given up when the stream is dropped.
+            Self::Held(bytes, room) => stream::iter([Ok(bytes)]).inspect(move |_| _ = &room).boxed(),
+            Self::Stream(stream, _) => stream,
+        }
+    }
 }
 
 /// Runs beside `Files`, all in one go.
@@ -111,9 +141,11 @@ async fn find(api: Data<Api>, caller: Caller, request: Wanted) -> Result<Found, 
         Verdict::Proceed if request.head => Reply::Head,
         Verdict::Proceed => match ranged(&api, &request, &selected) {
             Selection::Nothing => return Err(nothing(selected.size)),
-            Selection::Whole => Reply::Whole(open(&api, &caller, &file, request.revision, None).await?),
+            Selection::Whole => {
+                Reply::Whole(open(&api, &caller, &file, request.revision, Extent::Whole(selected.size)).await?)
+            }
             Selection::One(range) => {
-                let opened = open(&api, &caller, &file, request.revision, Some(range.clone())).await?;
+                let opened = open(&api, &caller, &file, request.revision, Extent::Part(range.clone())).await?;
                 Reply::Part(range, opened)
             }
             Selection::Several(ranges) => {
@@ -143,8 +175,7 @@ async fn select(api: &Api, caller: &Caller, file: &File, revision: Option<u64>) 
             validators: Validators::of(newest),
         });
     };
-    let rows = api.files.revisions(caller, newest.id).await?;
-    let row = rows.into_iter().find(|row| row.revision == number).ok_or_else(|| Problem::not_found("revision"))?;
+    let row = api.files.revision(caller, newest.id, number).await?;
     let validators = Validators::of_revision(&row);
     Ok(Selected { size: row.size, sha256: row.sha256, content_type: row.content_type, name, validators })
 }
@@ -164,19 +195,33 @@ async fn open(
     caller: &Caller,
     file: &File,
     revision: Option<u64>,
-    range: Option<Range<u64>>,
+    extent: Extent,
 ) -> Result<Opened, Problem> {
-    let range = range.map(|range| ByteRange::Between { first: range.start, last: range.end - 1 });
+    let (expected, range) = match extent {
+        Extent::Whole(size) => (size, None),
+        Extent::Part(Range { start, end }) => (end - start, Some(ByteRange::Between { first: start, last: end - 1 })),
+    };
+    let room = match expected {
+        HELD_BYTES_MIN..=SMALL_BYTES => {
+            let busy = || Problem::new(Code::Busy, "too much is being sent at this moment").retry_after(1);
+            Some(api.held.room(expected as usize, api.limits.held_wait).await.ok_or_else(busy)?)
+        }
+        _ => None,
+    };
     let content = api.files.open(caller, file, revision, range).await?;
     let size = content.range.end - content.range.start;
     if size > SMALL_BYTES {
         return Ok(Opened::Stream(content.body, size));
     }
     let blocks: Vec<Bytes> = content.body.try_collect().await.map_err(broken_off)?;
-    Ok(Opened::Bytes(match <[Bytes; 1]>::try_from(blocks) {
+    let bytes = match <[Bytes; 1]>::try_from(blocks) {
         Ok([block]) => block,
         Err(blocks) => blocks.concat().into(),
-    }))
+    };
+    Ok(match room {
+        Some(room) => Opened::Held(bytes, room),
+        None => Opened::Bytes(bytes),
+    })
 }
 
 /// Content that can't be had to its end, seen before the answer began.
@@ -228,7 +273,9 @@ fn content_range(range: &Range<u64>, size: u64) -> String {
 fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpResponse {
     match opened {
         Opened::Bytes(bytes) => head.body(bytes),
-        Opened::Stream(stream, size) => {
+        opened => {
+            let size = opened.size();
+            let stream = opened.into_stream();
             let reader = Reader::new(ask.request.conn_data().cloned(), &ask.api.limits);
             let (api, bodies) = (ask.api.clone(), ask.api.outgoing.begin());
             head.body(Streamed { stream, size, rest: Bytes::new(), reader, bodies, api })
@@ -267,11 +314,8 @@ impl Parts {
         let parts = stream::iter(std::mem::take(&mut self.heads)).then(move |(head, range)| {
             let (api, caller, file) = (api.clone(), caller.clone(), file.clone());
             async move {
-                let opened = open(&api, &caller, &file, revision, Some(range)).await;
-                let body = match opened.map_err(|problem| io::Error::other(problem.to_string()))? {
-                    Opened::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
-                    Opened::Stream(stream, _) => stream,
-                };
+                let opened = open(&api, &caller, &file, revision, Extent::Part(range)).await;
+                let body = opened.map_err(|problem| io::Error::other(problem.to_string()))?.into_stream();
                 Ok::<_, larder_files::BodyError>(stream::iter([Ok(head)]).chain(body))
             }
         });

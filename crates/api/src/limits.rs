@@ -20,6 +20,13 @@ pub struct Limits {
     /// Bytes in the blocks of all bodies under way, in each direction: their share shrinks as they become many, down to 64 KiB.
     /// Default 4 MiB.
     pub blocks_bytes_max: usize,
+    /// Bytes of small content (64 KiB to 1 MiB, which is read whole before its answer begins) that all answers together may hold;
+    /// who comes later waits for `held_wait`, then gets 503. Default 64 MiB, at least 1 MiB.
+    pub held_bytes_max: usize,
+    /// How long content waits for room in `held_bytes_max`. Default 5 s.
+    pub held_wait: Duration,
+    /// Connections at a time; more wait to be accepted. Default 8,192.
+    pub connections_max: usize,
     /// How long a body may stand still before its request is 408, and a reader before its connection is cut. Default 30 s.
     pub body_idle: Duration,
     /// Bytes a second that a body must bring on average once `body_grace` has passed. Default 1,024.
@@ -65,6 +72,9 @@ impl Default for Limits {
             small_body_bytes: 1 << 20,
             block_bytes: 256 << 10,
             blocks_bytes_max: 4 << 20,
+            held_bytes_max: 64 << 20,
+            held_wait: Duration::from_secs(5),
+            connections_max: 8192,
             body_idle: Duration::from_secs(30),
             body_rate_min: 1024,
             body_grace: Duration::from_secs(30),

@@ -42,7 +42,6 @@ fn filters(query: &Query) -> Result<ListFiles, Problem> {
     if query.get("sort").is_some_and(|sort| sort != "created_at") {
         return Err(Problem::invalid("sort", "only `created_at` is offered yet"));
     }
-    let limit = query.number("limit", 1, 1000)?.unwrap_or(100);
     Ok(ListFiles {
         bucket: query.owned("bucket"),
         owner: query.owned("owner"),
@@ -52,7 +51,7 @@ fn filters(query: &Query) -> Result<ListFiles, Problem> {
         tag: query.owned("tag"),
         deleted: query.flag("deleted")?,
         after: query.get("cursor").map(place).transpose()?,
-        limit: usize::try_from(limit).expect("at most 1,000"),
+        limit: limit(query)?,
     })
 }
 
@@ -64,7 +63,7 @@ fn cursor(after: FileId) -> String {
 fn place(cursor: &str) -> Result<FileId, Problem> {
     let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
     let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-    id.map(FileId).ok_or_else(|| Problem::invalid("cursor", "is none that this server gave"))
+    id.map(FileId).ok_or_else(no_cursor)
 }
 
 /// `GET /files/{id}`: also of a file in the trash.
@@ -81,13 +80,36 @@ fn shown(ask: &Ask, caller: &Caller, file: &File) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::ETAG, record.etag.clone())).json(record)
 }
 
-/// `GET /files/{id}/revisions`.
+/// `GET /files/{id}/revisions`: oldest first.
 pub(crate) async fn revisions(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
-    ask.query(&[])?;
+    let query = ask.query(&["limit", "cursor"])?;
+    let limit = limit(&query)?;
+    let after = query.get("cursor").map(revision_at).transpose()?.unwrap_or(0);
     let (api, by, id) = (ask.api.clone(), caller.clone(), ask.file_id()?);
-    let rows = ask.api.run(async move { Ok(api.files.revisions(&by, id).await?) }).await?;
-    Ok(Items::all(rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect()))
+    let mut rows = ask.api.run(async move { Ok(api.files.revisions(&by, id).await?) }).await?;
+    rows.retain(|row| row.revision > after);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor =
+        rows.last().filter(|_| more).map(|row| data_encoding::BASE64URL_NOPAD.encode(&row.revision.to_be_bytes()));
+    let items = rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect();
+    Ok(HttpResponse::Ok().json(Items { items, next_cursor }))
+}
+
+fn revision_at(cursor: &str) -> Result<u64, Problem> {
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
+    let number = bytes.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    number.ok_or_else(no_cursor)
+}
+
+fn limit(query: &Query) -> Result<usize, Problem> {
+    let limit = query.number("limit", 1, 1000)?.unwrap_or(100);
+    Ok(usize::try_from(limit).expect("at most 1,000"))
+}
+
+fn no_cursor() -> Problem {
+    Problem::invalid("cursor", "is none that this server gave")
 }
 
 /// `PATCH /files/{id}`: a merge patch of name, tags and metadata.

@@ -2,7 +2,7 @@
 
 use crate::{
     Limits,
-    callers::{Bodies, Callers, InFlight},
+    callers::{Bodies, Callers, Held, InFlight},
     deadline::Connection,
     envelope,
     password::Verifier,
@@ -15,11 +15,10 @@ use actix_web::{App, HttpServer, dev, dev::Extensions, middleware::from_fn, rt::
 use larder_files::{Error, Files};
 use std::{
     any::Any,
-    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -59,6 +58,7 @@ pub(crate) struct Api {
     pub(crate) in_flight: InFlight,
     pub(crate) incoming: Bodies,
     pub(crate) outgoing: Bodies,
+    pub(crate) held: Held,
     pub(crate) draining: AtomicBool,
 }
 
@@ -72,6 +72,7 @@ impl Api {
             in_flight: InFlight::default(),
             incoming: Bodies::default(),
             outgoing: Bodies::default(),
+            held: Held::new(limits.held_bytes_max),
             draining: AtomicBool::new(false),
             files,
             runtime,
@@ -93,23 +94,17 @@ impl Api {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         let mut work = Box::pin(work);
-        // What needs no wait is answered at once. What does wait is polled again where it goes on, so no wake is lost.
-        if let Poll::Ready(done) = self.poll_here(work.as_mut(), &mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(done) = self.poll_here(work.as_mut()) {
             return done;
         }
         self.spawn(work).await.unwrap_or_else(|error| Err(Error::internal(error).into()))
     }
 
-    /// Does `work` on the worker's own thread, without two changes of thread: for what soon waits for a task that `Files` runs by
-    /// itself. Where nobody waits for the answer any more, such a task goes on to its end and anything else is dropped.
-    pub(crate) async fn here<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|context| self.poll_here(work.as_mut(), context)).await
-    }
-
-    fn poll_here<T>(&self, work: Pin<&mut impl Future<Output = T>>, context: &mut Context<'_>) -> Poll<T> {
+    /// Polls once on the worker's own thread: what needs no wait is answered without two changes of thread. What does wait is
+    /// polled again where it goes on, so no wake is lost.
+    fn poll_here<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
         let _runtime = self.runtime.enter();
-        work.poll(context)
+        work.poll(&mut Context::from_waker(Waker::noop()))
     }
 }
 
@@ -154,6 +149,7 @@ impl Server {
         let patience = limits.body_idle;
         let server = HttpServer::new(app)
             .workers(workers)
+            .max_connections(limits.connections_max.div_ceil(workers))
             .keep_alive(limits.keep_alive)
             .client_request_timeout(limits.head_timeout)
             .client_disconnect_timeout(limits.linger.max(Limits::LINGER_MIN))

@@ -24,7 +24,7 @@ enum Who {
 #[derive(Clone)]
 pub(crate) struct Attempt {
     at: Duration,
-    who: [Who; 2],
+    who: Vec<Who>,
 }
 
 impl Throttle {
@@ -38,7 +38,11 @@ impl Throttle {
     /// Lets an attempt in at `now` (time since some fixed instant), or says how long to wait.
     pub(crate) fn begin(&self, account: &str, address: IpAddr, now: Duration) -> Result<Attempt, Duration> {
         let account: String = account.chars().take(64).collect();
-        let who = [Who::Account(account), Who::Address(network(address))];
+        let mut who = vec![Who::Account(account)];
+        // Of this machine is a proxy, behind which everybody is: one of them must not lock the others out.
+        if !address.to_canonical().is_loopback() {
+            who.push(Who::Address(network(address)));
+        }
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         if attempts.len() > Self::REMEMBERED_MAX {
             attempts.retain(|_, times| times.back().is_some_and(|last| now.saturating_sub(*last) < Self::WINDOW));
@@ -87,7 +91,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -110,6 +114,16 @@ mod tests {
             throttle.succeeded(&attempt);
         }
         assert!(throttle.attempts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_of_this_machine_is_not_held_up_by_another() {
+        let throttle = Throttle::new(2, 1);
+        for proxy in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let proxy = proxy.parse().unwrap();
+            assert!(throttle.begin(&format!("a-{proxy}"), proxy, at(0)).is_ok());
+            assert!(throttle.begin(&format!("b-{proxy}"), proxy, at(0)).is_ok());
+        }
     }
 
     #[test]

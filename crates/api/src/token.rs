@@ -5,7 +5,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use larder_files::{Timestamp, User, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Makes and reads access tokens: HS256, and nothing else, whatever a token says of itself.
 pub(crate) struct Tokens {
@@ -13,9 +17,32 @@ pub(crate) struct Tokens {
     verifies: DecodingKey,
     validation: Validation,
     lifetime: Duration,
+    verified: Verified,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What good tokens said, by their hash: a client sends the same one again and again, and a signature with its JSON costs more than
+/// looking up a small file. Its times are compared each time.
+#[derive(Default)]
+struct Verified(Mutex<HashMap<[u8; 32], Claims>>);
+
+impl Verified {
+    /// Beyond this the memory is emptied: it is refilled in no time, and never grows with the number of tokens.
+    const REMEMBERED_MAX: usize = 4096;
+
+    fn get(&self, hash: &[u8; 32]) -> Option<Claims> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+    }
+
+    fn insert(&self, hash: [u8; 32], claims: Claims) {
+        let mut verified = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= Self::REMEMBERED_MAX {
+            verified.clear();
+        }
+        verified.insert(hash, claims);
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 struct Claims {
     iss: String,
     aud: String,
@@ -56,7 +83,7 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let (signs, verifies) = (EncodingKey::from_secret(key), DecodingKey::from_secret(key));
-        Self { signs, verifies, validation, lifetime }
+        Self { signs, verifies, validation, lifetime, verified: Verified::default() }
     }
 
     /// A token for `user`, and for how many seconds it lasts.
@@ -79,10 +106,16 @@ impl Tokens {
 
     /// Reads a token; one answer for whatever is wrong with it, but for its age.
     pub(crate) fn read(&self, token: &str, now: Timestamp) -> Result<Subject, Problem> {
-        let refused = || Problem::unauthenticated("the access token is not valid");
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.verifies, &self.validation).map_err(|_| refused())?;
-        let (claims, seconds) = (decoded.claims, now.as_millis().div_euclid(1000));
-        if decoded.header.typ.as_deref() != Some(TYPE) || claims.nbf > seconds {
+        let (hash, seconds) = (Sha256::digest(token).into(), now.as_millis().div_euclid(1000));
+        let claims = match self.verified.get(&hash) {
+            Some(claims) => claims,
+            None => {
+                let claims = self.verify(token).ok_or_else(refused)?;
+                self.verified.insert(hash, claims.clone());
+                claims
+            }
+        };
+        if claims.nbf > seconds {
             return Err(refused());
         }
         if claims.exp <= seconds {
@@ -91,10 +124,55 @@ impl Tokens {
         let id = UserId::parse(&claims.sub).ok_or_else(refused)?;
         Ok(Subject { id, credential: claims.cred })
     }
+
+    /// What a token of ours says, whenever it is good.
+    fn verify(&self, token: &str) -> Option<Claims> {
+        let decoded = jsonwebtoken::decode::<Claims>(token, &self.verifies, &self.validation).ok()?;
+        (decoded.header.typ.as_deref() == Some(TYPE)).then_some(decoded.claims)
+    }
+}
+
+fn refused() -> Problem {
+    Problem::unauthenticated("the access token is not valid")
 }
 
 /// A short fingerprint of the password's hash: says whether it changed, and nothing else.
 fn credential(user: &User) -> String {
     let hash = Sha256::digest(user.password_hash.as_deref().unwrap_or_default());
     data_encoding::BASE64URL_NOPAD.encode(&hash[..12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_remembered_ends_when_its_time_does() {
+        let tokens = Tokens::new(&[7; 32], Duration::from_secs(60));
+        let id = UserId(uuid::Uuid::from_u128(7));
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: id.to_string(),
+            iat: 1000,
+            nbf: 1000,
+            exp: 1060,
+            cred: "x".into(),
+        };
+        let header = Header { typ: Some(TYPE.into()), ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &claims, &tokens.signs).unwrap();
+        let read = |seconds: i64| tokens.read(&token, Timestamp::from_millis(seconds * 1000)).map(|subject| subject.id);
+        assert_eq!(read(1000).unwrap(), id);
+        assert_eq!(tokens.verified.0.lock().unwrap().len(), 1);
+        assert_eq!(read(1059).unwrap(), id);
+        assert!(read(1060).is_err(), "too late");
+        assert!(read(999).is_err(), "too early");
+    }
+
+    #[test]
+    fn what_is_no_token_of_ours_is_not_remembered() {
+        let tokens = Tokens::new(&[7; 32], Duration::from_secs(60));
+        assert!(tokens.read("a.b.c", Timestamp::from_millis(0)).is_err());
+        assert!(tokens.verified.0.lock().unwrap().is_empty());
+    }
 }

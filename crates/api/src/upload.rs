@@ -79,7 +79,8 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
     }
     conditions::changes(&wants, &Validators::of(&file.attributes))?;
     let max = ask.api.files.bucket(file.attributes.bucket.as_str())?.policy.max_bytes;
-    let if_match = wants.if_match.as_deref().and_then(conditions::digests);
+    // Asked again under the file's claim: what was judged now may be replaced while the body comes.
+    let if_match = wants.may_change(&file.attributes);
 
     let (api, by) = (ask.api.clone(), caller.clone());
     let file: File = transfer(&ask, max, slot, move |body| async move {
@@ -160,8 +161,14 @@ where
     let limits = &ask.api.limits;
     if let Some(size) = size.filter(|size| *size <= limits.small_body_bytes as u64) {
         let bytes = ask.body.collect(size as usize).await?;
-        let _slot = slot;
-        return ask.api.here(work(Body::from(bytes))).await;
+        let work = work(Body::from(bytes));
+        return ask
+            .api
+            .run(async move {
+                let _slot = slot;
+                work.await
+            })
+            .await;
     }
     let (pipe, stream) = pipe();
     let work = work(Body::once(stream, size));

@@ -251,3 +251,42 @@ fn new_content_is_a_new_revision_and_the_old_one_stays() {
     let numbers: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["revision"].as_u64()).collect();
     assert_eq!(numbers, [Some(1), Some(2), Some(3), Some(4)]);
 }
+
+#[test]
+fn revisions_come_in_pages() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"1");
+    let url = record["url"].as_str().unwrap();
+    for content in ["2", "3"] {
+        assert_eq!(larder.ada(&format!("PUT {url}")).body(content).send().status, 200);
+    }
+    let list = format!("GET /api/v1/files/{}/revisions", record["id"].as_str().unwrap());
+    let page = |query: &str| larder.ada(&format!("{list}?{query}")).send().json();
+    let numbers = |page: &serde_json::Value| -> Vec<u64> {
+        page["items"].as_array().unwrap().iter().map(|item| item["revision"].as_u64().unwrap()).collect()
+    };
+    let first = page("limit=2");
+    assert_eq!(numbers(&first), [1, 2]);
+    let rest = page(&format!("limit=2&cursor={}", first["next_cursor"].as_str().unwrap()));
+    assert_eq!((numbers(&rest), rest["next_cursor"].is_null()), (vec![3], true));
+    assert!(page("limit=3")["next_cursor"].is_null(), "nothing is behind the last");
+    for wrong in ["limit=0", "limit=1001", "cursor=x"] {
+        assert_eq!(larder.ada(&format!("{list}?{wrong}")).send().status, 422, "{wrong}");
+    }
+}
+
+#[test]
+fn a_date_that_held_when_new_content_began_to_come_must_hold_when_it_has_come() {
+    let larder = Larder::start();
+    let record = larder.put("a.txt", b"first");
+    let url = record["url"].as_str().unwrap();
+    let modified = larder.ada(&format!("HEAD {url}")).send().header("last-modified").unwrap().to_owned();
+    let slow = larder.ada(&format!("PUT {url}")).header("If-Unmodified-Since", &modified).body("slow").bytes();
+    let (begun, rest) = slow.split_at(slow.len() - 2);
+    let mut connection = larder.connect();
+    connection.write_all(begun).unwrap();
+    assert_eq!(larder.ada(&format!("PUT {url}")).body("quick").send().status, 200);
+    connection.write_all(rest).unwrap();
+    assert_eq!(common::read_answer(connection).status, 412);
+    assert_eq!(larder.ada(&format!("GET {url}")).send().text(), "quick");
+}

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
     time::{Duration, Instant},
@@ -375,16 +376,25 @@ fn whatever_was_acknowledged_survives_every_kill() {
     let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
     let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 20), number("LARDER_CRASH_CLIENTS", 16) as usize);
     println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={rounds} LARDER_CRASH_CLIENTS={clients}");
+    let mut random = Random(seed);
+    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
+        one_installation(first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+    }
+}
+
+/// How often one installation is killed before the next one begins: it is checked whole after each round, so it must not grow for ever.
+const ROUNDS_OF_ONE: u64 = 40;
+
+fn one_installation(rounds: RangeInclusive<u64>, clients: usize, random: &mut Random) {
     let users = clients.min(4);
     let larder = Larder::new();
     larder.user("root", true);
     (0..users).for_each(|user| larder.user(&format!("user{user}"), false));
-    let mut random = Random(seed);
-    let mut oracles: Vec<Oracle> = (0..clients).map(|number| Oracle::new(number, users, seed)).collect();
-    for round in 1..=rounds {
+    let mut oracles: Vec<Oracle> = (0..clients).map(|number| Oracle::new(number, users, random.next())).collect();
+    for round in rounds {
         let began = Instant::now();
         let mut people = People::log_in(&larder, users);
-        oracles = hammer(oracles, &people, &mut random);
+        oracles = hammer(oracles, &people, random);
         people.server.kill();
         let recovered = check(&larder, &mut oracles, &mut people.clients);
         let (acknowledged, files): (u64, usize) =

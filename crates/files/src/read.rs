@@ -44,6 +44,15 @@ impl Files {
         Ok(self.0.ledger.revisions(id).await?)
     }
 
+    /// One revision of a file.
+    ///
+    /// # Errors
+    /// As [`Files::describe`]; `NotFound` of the revision.
+    pub async fn revision(&self, caller: &Caller, id: FileId, revision: u64) -> Result<RevisionRow> {
+        self.describe(caller, id).await?;
+        self.0.ledger.revision(id, revision).await?.ok_or(Error::NotFound("revision"))
+    }
+
     /// Opens content of a file as [`Files::describe`] gave it: the revision that was the newest then, or the one named.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Rows {
     generation: Option<Generation>,
-    by_id: HashMap<FileId, FileRow>,
+    by_id: HashMap<FileId, Option<FileRow>>,
 }
 
 impl RowCache {
@@ -57,22 +57,23 @@ impl RowCache {
         (first == second && first[IS_INIT] != 0).then(|| first.try_into().expect("half of two headers"))
     }
 
-    /// A row that was read in the present state.
-    pub(crate) fn get(&self, id: FileId) -> Option<FileRow> {
+    /// What was read in the present state: a row, or that there is none. (Were only rows kept, the time of an answer would tell
+    /// whether another's file is there.)
+    pub(crate) fn get(&self, id: FileId) -> Option<Option<FileRow>> {
         let now = self.generation()?;
         let rows = self.rows();
         if rows.generation == Some(now) { rows.by_id.get(&id).cloned() } else { None }
     }
 
-    /// Keeps a row that was read after the state was `before`, if it is still that.
-    pub(crate) fn put(&self, before: Option<Generation>, row: &FileRow) {
+    /// Keeps what was read after the state was `before`, if it is still that.
+    pub(crate) fn put(&self, before: Option<Generation>, id: FileId, row: Option<FileRow>) {
         let Some(now) = self.generation().filter(|now| Some(*now) == before) else { return };
         let mut rows = self.rows();
         if rows.generation != Some(now) || rows.by_id.len() >= ROWS_MAX {
             rows.by_id.clear();
             rows.generation = Some(now);
         }
-        rows.by_id.insert(row.attributes.id, row.clone());
+        rows.by_id.insert(id, row);
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {

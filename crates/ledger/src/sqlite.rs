@@ -63,7 +63,8 @@ impl SqliteLedger {
         };
         let readers = open::readers(&place, READERS);
         let orm = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone());
-        let writer = Writer::start(place.clone(), pool, epoch);
+        let writer = Writer::start(place.clone(), pool, epoch)
+            .map_err(|error| OpenError::Io { path: place.path.clone(), source: error.into() })?;
         let cache = RowCache::open(&place.path);
         Ok(Self { place, writer, readers, orm, cache })
     }
@@ -297,17 +298,19 @@ impl Ledger for SqliteLedger {
         });
         let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
         if let Some(row) = self.cache.get(id) {
-            return Ok(Some(row));
+            return Ok(row);
         }
         let before = self.cache.generation();
         let query = sqlx::query(SQL.as_str()).bind(&id.0.as_bytes()[..]);
-        let Some(row) = query.fetch_optional(&self.readers).await.map_err(failed)? else {
-            return Ok(None);
+        let row = match query.fetch_optional(&self.readers).await.map_err(failed)? {
+            Some(row) => {
+                let attributes: &str = row.try_get(0).map_err(failed)?;
+                Some(file_row(attributes, row.try_get(1).map_err(failed)?).map_err(ledger_error)?)
+            }
+            None => None,
         };
-        let attributes: &str = row.try_get(0).map_err(failed)?;
-        let row = file_row(attributes, row.try_get(1).map_err(failed)?).map_err(ledger_error)?;
-        self.cache.put(before, &row);
-        Ok(Some(row))
+        self.cache.put(before, id, row.clone());
+        Ok(row)
     }
 
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {

@@ -16,13 +16,15 @@ use larder_files::{
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
     IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect,
-    sea_query::{OnConflict, SimpleExpr},
+    sea_query::{OnConflict, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many keys one query asks for, and how many rows one statement writes: well below SQLite's 32,766 variables.
 const KEYS_MAX: usize = 8_000;
 const ROWS_MAX: usize = 500;
+/// How many files one query over five tables asks for.
+const FILES_MAX: usize = 1_000;
 
 /// A call that changes something.
 #[derive(Clone, Debug)]
@@ -165,6 +167,8 @@ pub(crate) struct Work {
     reservations: Rows<Sha256, Reservation>,
     users: Rows<UserId, User>,
     buckets: Rows<BucketId, Bucket>,
+    /// Those of the files that some table had rows of.
+    known_files: BTreeSet<FileId>,
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
     dropped_files: BTreeSet<FileId>,
     dropped_copies: BTreeSet<(FileId, u64)>,
@@ -245,8 +249,10 @@ impl Work {
         let (identity, last) = load_meta(db).await?;
         let intents = load_intents(db, &needs).await?;
         intents.rows.iter().for_each(|(id, intent)| needs.intent(*id, &intent.upload));
+        needs.files = known_files(db, needs.files).await?;
         Ok(Self {
             identity,
+            known_files: needs.files.clone(),
             last,
             meta_changed: false,
             heads: load_heads(db, &needs).await?,
@@ -289,10 +295,44 @@ async fn load_by<E: EntityTrait>(
 ) -> Result<Vec<E::Model>, DbErr> {
     let mut rows = Vec::new();
     for part in keys.chunks(KEYS_MAX) {
-        let condition = Condition::all().add(column.is_in(part.iter().cloned())).add_option(and.clone());
+        let condition = Condition::all().add(column.is_in(padded(part))).add_option(and.clone());
         rows.extend(E::find().filter(condition).all(db).await?);
     }
     Ok(rows)
+}
+
+/// `keys`, the last one repeated up to a power of two: with a text for each length, few would be found among the prepared statements.
+fn padded(keys: &[sea_orm::Value]) -> Vec<sea_orm::Value> {
+    let mut padded = keys.to_vec();
+    if let Some(last) = keys.last() {
+        padded.resize(keys.len().next_power_of_two(), last.clone());
+    }
+    padded
+}
+
+/// Those of `files` that any table has rows of. Most that a busy group names are new: this asks once what would be asked of each.
+async fn known_files(db: &DatabaseTransaction, files: BTreeSet<FileId>) -> Result<BTreeSet<FileId>, DbErr> {
+    let mut known = BTreeSet::new();
+    for part in keys(&files, |id| id.0.into()).chunks(FILES_MAX) {
+        let part = padded(part);
+        let mut query = having(files::Entity, files::Column::Id, &part);
+        for other in [
+            having(given::Entity, given::Column::FileId, &part),
+            having(revisions::Entity, revisions::Column::FileId, &part),
+            having(tombstones::Entity, tombstones::Column::FileId, &part),
+            having(claims::Entity, claims::Column::FileId, &part),
+        ] {
+            query.union(UnionType::All, other);
+        }
+        for row in db.query_all(&query).await? {
+            known.insert(FileId(row.try_get_by_index(0)?));
+        }
+    }
+    Ok(known)
+}
+
+fn having(table: impl EntityTrait, column: impl ColumnTrait, keys: &[sea_orm::Value]) -> SelectStatement {
+    Query::select().column(column).from(table.table_ref()).and_where(column.is_in(keys.iter().cloned())).take()
 }
 
 async fn load_heads(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<FileId, Head>, DbErr> {
@@ -750,7 +790,7 @@ impl Work {
         writes.remove::<files::Entity>(files::Column::Id, files.clone()).await?;
         writes.remove::<revisions::Entity>(revisions::Column::FileId, files.clone()).await?;
         writes.remove::<copies::Entity>(copies::Column::FileId, files).await?;
-        let rewritten = keys(&self.heads.changed, |id| id.0.into());
+        let rewritten = keys(self.heads.changed.intersection(&self.known_files), |id| id.0.into());
         writes.remove::<tags::Entity>(tags::Column::FileId, rewritten).await?;
         for (file, revision) in self.revisions.removed().copied().collect::<Vec<_>>() {
             let one = (file.0, revision.cast_signed());

@@ -56,15 +56,20 @@ impl Epoch {
 }
 
 impl Writer {
-    /// Starts the writer, on the runtime of the caller.
-    pub(crate) fn start(place: Place, pool: SqlitePool, epoch: Option<u64>) -> Self {
+    /// Starts the writer, on a thread of its own: a transaction is a dozen questions to SQLite's thread, each waiting for the one before,
+    /// and on a shared runtime each answer would wait behind whatever else runs there.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub(crate) fn start(place: Place, pool: SqlitePool, epoch: Option<u64>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let epoch = Epoch(Arc::new(Mutex::new(epoch)));
         let (end, ended) = watch::channel(());
         let closing = Arc::new(Notify::new());
         let task = Task { place, pool: Some(pool), epoch: epoch.clone(), waiting, closing: closing.clone(), _end: end };
-        tokio::spawn(task.run());
-        Self { jobs, epoch, closing, ended }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("larder-ledger".into()).spawn(move || runtime.block_on(task.run()))?;
+        Ok(Self { jobs, epoch, closing, ended })
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {

@@ -280,3 +280,18 @@ async fn two_processes_write_beside_each_other() {
     child.wait().unwrap();
     assert_eq!(theirs, 40);
 }
+
+#[tokio::test]
+async fn what_was_absent_is_found_once_another_handle_has_put_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("larder.db");
+    made(&path).await;
+    let (here, there) =
+        (SqliteLedger::open(&path, CREATE).await.unwrap(), SqliteLedger::open(&path, CREATE).await.unwrap());
+    let file = FileId(Uuid::from_u128(7));
+    // Asked twice: the second time the absence is remembered.
+    assert!(here.file(file).await.unwrap().is_none());
+    assert!(here.file(file).await.unwrap().is_none());
+    put(&there, 7, 1).await.unwrap();
+    assert!(here.file(file).await.unwrap().is_some());
+}
