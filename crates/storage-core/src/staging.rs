@@ -138,7 +138,8 @@ pub trait Staging: Send + Sync {
     async fn leftovers(&self) -> Result<Vec<Leftover>>;
 
     /// Completes a leftover whose attributes are published: links the bytes again if a power cut lost them, and makes both
-    /// durable. Safe to repeat. Where something else lies at the bytes' key it stays.
+    /// durable. Safe to repeat. Where something else lies at the bytes' key it stays. What lies there is made durable though nothing
+    /// is staged for it; both keys may be one.
     ///
     /// # Errors
     /// As [`Staging::publish`]; `NotFound` where the leftover's bytes are gone and none lie at the key.

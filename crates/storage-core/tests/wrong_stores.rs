@@ -7,11 +7,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use larder_storage_core::{
     Body, ByteRange, ETag, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, MemoryDisk,
-    MemoryOptions, MemoryStore, Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, Prefix, PutMode,
-    PutOptions, Result, Staged, Staging, Store, StoreExt, Written,
+    MemoryOptions, MemoryStore, Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, PartNumber, Prefix,
+    PutMode, PutOptions, Result, Staged, Staging, Store, StoreExt, UploadId, UploadedPart, Written,
     conformance::{Harness, prove},
 };
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 /// What a store gets wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +52,22 @@ enum Fault {
     WithdrawTakesAnything,
     StagedDigestsAreOfNothing,
     EverybodyIsAlive,
+    LeftoversLoseOne,
+    LeftoversAreOfTheLiving,
+    LeftoversAreGivenTwice,
+    LeftoversForgetWhoseTheyWere,
+    FinishBringsNoBytesBack,
+    FinishWantsSomethingStaged,
+    UploadsLoseTheirLastPart,
+    OpenUploadsAreSeen,
+    TheFirstPartOfANumberStays,
+    PartsAreUntold,
+    BrokenPartsAreKept,
+    EndedUploadsAreEmpty,
+    AnyPartWillDo,
+    UploadsOverwrite,
+    UploadsNeverReplace,
+    AbortDoesNothing,
 }
 
 /// Which law each of them breaks.
@@ -86,47 +105,84 @@ const BROKEN: &[(Fault, &str)] = &[
     (Fault::WithdrawTakesAnything, "withdraw_takes_only_its_own"),
     (Fault::StagedDigestsAreOfNothing, "a_staged_part_has_the_right_digests"),
     (Fault::EverybodyIsAlive, "a_node_knows_itself_alive_and_no_stranger"),
+    (Fault::LeftoversLoseOne, "what_the_dead_left_is_found_once"),
+    (Fault::LeftoversAreOfTheLiving, "the_living_leave_nothing_over"),
+    (Fault::LeftoversAreGivenTwice, "what_the_dead_left_is_found_once"),
+    (Fault::LeftoversForgetWhoseTheyWere, "what_the_dead_left_is_found_once"),
+    (Fault::FinishBringsNoBytesBack, "a_leftover_can_be_finished"),
+    (Fault::FinishWantsSomethingStaged, "what_lies_at_its_key_is_finished_though_nothing_is_staged"),
+    (Fault::WithdrawTakesAnything, "a_leftover_can_be_withdrawn_and_discarded"),
+];
+
+/// The same of stores that take uploads in parts.
+const BROKEN_IN_PARTS: &[(Fault, &str)] = &[
+    (Fault::UploadsLoseTheirLastPart, "parts_are_joined_by_their_numbers"),
+    (Fault::OpenUploadsAreSeen, "an_open_upload_is_not_seen"),
+    (Fault::TheFirstPartOfANumberStays, "a_later_part_takes_the_place_of_an_earlier"),
+    (Fault::PartsAreUntold, "the_parts_of_an_upload_are_told"),
+    (Fault::BrokenPartsAreKept, "a_part_that_breaks_off_is_no_part"),
+    (Fault::EndedUploadsAreEmpty, "an_unknown_upload_is_not_found"),
+    (Fault::AnyPartWillDo, "an_upload_of_another_part_is_refused"),
+    (Fault::UploadsOverwrite, "an_upload_completes_only_where_nothing_is"),
+    (Fault::UploadsNeverReplace, "an_upload_replaces_when_told_to"),
+    (Fault::AbortDoesNothing, "an_aborted_upload_is_gone"),
 ];
 
 #[test]
 fn each_wrong_store_breaks_its_law() {
+    let all = BROKEN.iter().map(|broken| (broken, false)).chain(BROKEN_IN_PARTS.iter().map(|broken| (broken, true)));
     let unnoticed: Vec<_> =
-        BROKEN.iter().filter(|(fault, law)| prove(law, || async { wrong(*fault) }).is_ok()).collect();
+        all.filter(|((fault, law), parts)| prove(law, || async { wrong(Some(*fault), *parts) }).is_ok()).collect();
     assert!(unnoticed.is_empty(), "faults whose laws did not notice: {unnoticed:?}");
 }
 
 #[test]
 fn a_store_without_a_fault_breaks_none_of_these_laws() {
     for (_, law) in BROKEN {
-        prove(law, || async { Harness::new(memory(false)).staging().nested_keys(0) }).unwrap();
+        prove(law, || async { wrong(None, false) }).unwrap();
+    }
+    for (_, law) in BROKEN_IN_PARTS {
+        prove(law, || async { wrong(None, true) }).unwrap();
     }
 }
 
 #[test]
 fn an_unknown_law_is_broken_by_every_store() {
-    assert!(prove("no_such_law", || async { Harness::new(memory(false)) }).is_err());
+    assert!(prove("no_such_law", || async { wrong(None, false) }).is_err());
 }
 
-fn wrong(fault: Fault) -> Harness {
-    let store = Wrong { inner: memory(fault == Fault::HasMultipartUndeclared), fault };
-    Harness::new(store).staging().nested_keys(0)
-}
-
-fn memory(multipart: bool) -> MemoryStore {
+/// A store whose process can die, with this fault in every process.
+fn wrong(fault: Option<Fault>, parts: bool) -> Harness {
+    let multipart = parts || fault == Some(Fault::HasMultipartUndeclared);
     let disk = MemoryDisk::new(MemoryOptions { multipart, ..MemoryOptions::with_staging() });
-    MemoryStore::open(&disk, "right", NodeId::from_random([1; 16]))
+    let node = |number| NodeId::from_random([number; 16]);
+    let open = move |disk: &MemoryDisk, number| {
+        let inner = MemoryStore::open(disk, "right", node(number));
+        Wrong { inner, fault, staged: Mutex::default(), left: Mutex::default() }
+    };
+    let harness = Harness::new(open(&disk, 1)).staging().nested_keys(0).successor(move |store| {
+        drop(store);
+        disk.kill(&node(1));
+        let next: Arc<dyn Store> = Arc::new(open(&disk, 2));
+        async { next }
+    });
+    if parts { harness.multipart() } else { harness }
 }
 
 /// A right store, and the one thing that is wrong with it.
 #[derive(Debug)]
 struct Wrong {
     inner: MemoryStore,
-    fault: Fault,
+    fault: Option<Fault>,
+    /// What this process has staged.
+    staged: Mutex<Vec<OpId>>,
+    /// The leftovers that were given out.
+    left: Mutex<Vec<Leftover>>,
 }
 
 impl Wrong {
     fn is(&self, fault: Fault) -> bool {
-        self.fault == fault
+        self.fault == Some(fault)
     }
 
     fn key(&self, key: &Key) -> Key {
@@ -150,8 +206,8 @@ impl Wrong {
 
     fn error(&self, error: Error) -> Error {
         match self.fault {
-            Fault::ErrorsNameNoKey => Error::new(error.op(), "it", self, error.kind().clone()),
-            Fault::OutagesForAbsences if error.is_not_found() => {
+            Some(Fault::ErrorsNameNoKey) => Error::new(error.op(), "it", self, error.kind().clone()),
+            Some(Fault::OutagesForAbsences) if error.is_not_found() => {
                 Error::new(error.op(), "it", self, ErrorKind::Unavailable)
             }
             _ => error,
@@ -160,8 +216,8 @@ impl Wrong {
 
     fn mode(&self, mode: PutMode) -> PutMode {
         match (self.fault, &mode) {
-            (Fault::CreateOverwrites, PutMode::Create) => PutMode::Replace,
-            (Fault::ReplaceIfIgnoresTheCondition, PutMode::ReplaceIf(_)) => PutMode::Replace,
+            (Some(Fault::CreateOverwrites), PutMode::Create) => PutMode::Replace,
+            (Some(Fault::ReplaceIfIgnoresTheCondition), PutMode::ReplaceIf(_)) => PutMode::Replace,
             _ => mode,
         }
     }
@@ -246,10 +302,10 @@ impl Store for Wrong {
         let key = &self.key(key);
         options.mode = self.mode(options.mode);
         let written = match (self.fault, &options.mode) {
-            (Fault::CreateLooksFirstThenWrites, PutMode::Create) => self.look_then_write(key, body).await,
-            (Fault::ReplaceWritesInPlace, PutMode::Replace) => self.write_in_place(key, body).await,
-            (Fault::BrokenBodiesArePublished, PutMode::Create) => self.write_what_came(key, body, |_| true).await,
-            (Fault::ShortBodiesArePublished, PutMode::Create) => {
+            (Some(Fault::CreateLooksFirstThenWrites), PutMode::Create) => self.look_then_write(key, body).await,
+            (Some(Fault::ReplaceWritesInPlace), PutMode::Replace) => self.write_in_place(key, body).await,
+            (Some(Fault::BrokenBodiesArePublished), PutMode::Create) => self.write_what_came(key, body, |_| true).await,
+            (Some(Fault::ShortBodiesArePublished), PutMode::Create) => {
                 self.write_what_came(key, body, |error| error.contains("were announced")).await
             }
             _ => self.inner.put(key, body, options).await,
@@ -260,8 +316,8 @@ impl Store for Wrong {
     async fn get(&self, key: &Key, mut options: GetOptions) -> Result<Object> {
         let key = &self.key(key);
         match (self.fault, &mut options.range) {
-            (Fault::IfMatchIsIgnored, _) => options.if_match = None,
-            (Fault::RangesLackTheirLastByte, Some(ByteRange::Between { first, last })) => {
+            (Some(Fault::IfMatchIsIgnored), _) => options.if_match = None,
+            (Some(Fault::RangesLackTheirLastByte), Some(ByteRange::Between { first, last })) => {
                 *last = last.saturating_sub(1).max(*first);
             }
             _ => {}
@@ -285,8 +341,8 @@ impl Store for Wrong {
     async fn delete(&self, key: &Key) -> Result<()> {
         let key = &self.key(key);
         match self.fault {
-            Fault::DeleteOfNothingFails => drop(self.inner.head(key).await?),
-            Fault::DeleteTakesTheFolder => self.delete_below(key).await?,
+            Some(Fault::DeleteOfNothingFails) => drop(self.inner.head(key).await?),
+            Some(Fault::DeleteTakesTheFolder) => self.delete_below(key).await?,
             _ => {}
         }
         self.inner.delete(key).await
@@ -294,8 +350,8 @@ impl Store for Wrong {
 
     fn list(&self, mut options: ListOptions) -> BoxStream<'_, Result<Listed>> {
         match self.fault {
-            Fault::ListingsStartAnew => options.after = None,
-            Fault::PrefixesAreOnlyLetters => {
+            Some(Fault::ListingsStartAnew) => options.after = None,
+            Some(Fault::PrefixesAreOnlyLetters) => {
                 let letters = options.prefix.as_str().trim_end_matches('/').to_owned();
                 let like = move |item: &Result<Listed>| {
                     let like = item.as_ref().is_ok_and(|item| item.object.key.as_str().starts_with(&letters));
@@ -303,11 +359,11 @@ impl Store for Wrong {
                 };
                 return self.inner.list(ListOptions { prefix: Prefix::all(), ..options }).filter(like).boxed();
             }
-            Fault::TheHiddenIsListed if options.prefix == Prefix::all() => {
+            Some(Fault::TheHiddenIsListed) if options.prefix == Prefix::all() => {
                 let hidden = self.inner.list(ListOptions::below(Prefix::new(".larder").unwrap()));
                 return self.inner.list(options).chain(hidden).boxed();
             }
-            Fault::ListingsForgetTheLast => {
+            Some(Fault::ListingsForgetTheLast) => {
                 let all = self.inner.list(options).collect::<Vec<_>>();
                 let but_the_last = |mut items: Vec<_>| {
                     items.pop();
@@ -344,7 +400,7 @@ impl Store for Wrong {
     }
 
     fn multipart(&self) -> Option<&dyn Multipart> {
-        self.inner.multipart()
+        self.inner.multipart().map(|_| self as &dyn Multipart)
     }
 
     fn staging(&self) -> Option<&dyn Staging> {
@@ -364,6 +420,7 @@ impl Staging for Wrong {
 
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
         let mut staged = self.inner.stage(op, part, body).await?;
+        self.staged.lock().unwrap().push(op.clone());
         if self.is(Fault::StagedIsListed) {
             let key = Key::new(format!(".larder/staging/{op}-{part:?}")).unwrap();
             self.inner.put(&key, "staged".into(), PutOptions::replace()).await?;
@@ -379,10 +436,10 @@ impl Staging for Wrong {
         let refused = results.iter().any(Result::is_err);
         for (pair, result) in pairs.iter().zip(&mut results).filter(|_| refused) {
             match self.fault {
-                Fault::PublishLeavesBytesOfAConflict => {
+                Some(Fault::PublishLeavesBytesOfAConflict) => {
                     let _ = self.inner.put(&pair.bytes, "left".into(), PutOptions::create()).await;
                 }
-                Fault::PublishFailsTheWholeBatch => {
+                Some(Fault::PublishFailsTheWholeBatch) => {
                     let _ = self.inner.withdraw(&pair.op, &pair.bytes).await;
                     *result = Err(Error::new(Op::Publish, &pair.bytes, self, ErrorKind::AlreadyExists));
                 }
@@ -393,11 +450,34 @@ impl Staging for Wrong {
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        self.inner.leftovers().await
+        let mut found = self.inner.leftovers().await?;
+        match self.fault {
+            Some(Fault::LeftoversLoseOne) => drop(found.pop()),
+            Some(Fault::LeftoversAreOfTheLiving) => {
+                let own = |op: &OpId| Leftover { node: self.node(), op: op.clone(), bytes: None, attributes: None };
+                found.extend(self.staged.lock().unwrap().iter().map(own));
+            }
+            Some(Fault::LeftoversAreGivenTwice) => {
+                let mut left = self.left.lock().unwrap();
+                left.extend(found);
+                found = left.clone();
+            }
+            Some(Fault::LeftoversForgetWhoseTheyWere) => {
+                found.iter_mut().for_each(|leftover| leftover.node = self.inner.node());
+            }
+            _ => {}
+        }
+        Ok(found)
     }
 
     async fn finish(&self, pair: &Pair) -> Result<()> {
-        self.inner.finish(pair).await
+        match self.fault {
+            Some(Fault::FinishBringsNoBytesBack) => Ok(()),
+            Some(Fault::FinishWantsSomethingStaged) if !self.staged.lock().unwrap().contains(&pair.op) => {
+                Err(Error::new(Op::Publish, &pair.bytes, self, ErrorKind::NotFound))
+            }
+            _ => self.inner.finish(pair).await,
+        }
     }
 
     async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool> {
@@ -410,5 +490,60 @@ impl Staging for Wrong {
 
     async fn discard(&self, op: &OpId) -> Result<()> {
         self.inner.discard(op).await
+    }
+}
+
+impl Wrong {
+    fn parts_of(&self) -> &dyn Multipart {
+        self.inner.multipart().unwrap()
+    }
+}
+
+#[async_trait]
+impl Multipart for Wrong {
+    async fn begin(&self, key: &Key) -> Result<UploadId> {
+        self.parts_of().begin(key).await
+    }
+
+    async fn put_part(&self, key: &Key, upload: &UploadId, number: PartNumber, body: Body) -> Result<UploadedPart> {
+        let there = self.parts_of().parts(key, upload).await?.into_iter().find(|part| part.number == number);
+        match (self.fault, there) {
+            (Some(Fault::TheFirstPartOfANumberStays), Some(there)) => return Ok(there),
+            (Some(Fault::OpenUploadsAreSeen), _) => {
+                self.inner.put(key, "open".into(), PutOptions::replace()).await?;
+            }
+            (Some(Fault::BrokenPartsAreKept), _) => {
+                let blocks: Vec<_> = body.into_stream().await.unwrap().collect().await;
+                let came: Vec<Bytes> = blocks.into_iter().map_while(Result::ok).collect();
+                self.parts_of().put_part(key, upload, number, came.concat().into()).await?;
+                return Err(Error::new(Op::Multipart, key, self, ErrorKind::Body));
+            }
+            _ => {}
+        }
+        self.parts_of().put_part(key, upload, number, body).await
+    }
+
+    async fn parts(&self, key: &Key, upload: &UploadId) -> Result<Vec<UploadedPart>> {
+        match self.parts_of().parts(key, upload).await {
+            Ok(_) if self.is(Fault::PartsAreUntold) => Ok(vec![]),
+            Err(_) if self.is(Fault::EndedUploadsAreEmpty) => Ok(vec![]),
+            parts => parts,
+        }
+    }
+
+    async fn complete(&self, key: &Key, upload: &UploadId, parts: &[UploadedPart], mode: PutMode) -> Result<Written> {
+        let (mut parts, mut mode) = (parts.to_vec(), mode);
+        match self.fault {
+            Some(Fault::UploadsLoseTheirLastPart) => drop(parts.pop()),
+            Some(Fault::AnyPartWillDo) => parts = self.parts_of().parts(key, upload).await?,
+            Some(Fault::UploadsOverwrite) => mode = PutMode::Replace,
+            Some(Fault::UploadsNeverReplace) => mode = PutMode::Create,
+            _ => {}
+        }
+        self.parts_of().complete(key, upload, &parts, mode).await
+    }
+
+    async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
+        if self.is(Fault::AbortDoesNothing) { Ok(()) } else { self.parts_of().abort(key, upload).await }
     }
 }

@@ -185,6 +185,7 @@ macro_rules! __with_laws {
                 a_discard_leaves_what_is_published
                 finishing_is_safe_to_repeat
                 finishing_leaves_what_lies_at_the_key
+                what_lies_at_its_key_is_finished_though_nothing_is_staged
                 withdraw_takes_only_its_own
                 a_node_knows_itself_alive_and_no_stranger
                 the_living_leave_nothing_over

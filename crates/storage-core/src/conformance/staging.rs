@@ -229,6 +229,16 @@ pub(super) async fn finishing_leaves_what_lies_at_the_key(harness: Harness) -> V
     Ok(())
 }
 
+pub(super) async fn what_lies_at_its_key_is_finished_though_nothing_is_staged(harness: Harness) -> Verdict {
+    let Some(staging) = harness.store.staging() else { return Ok(()) };
+    let alone = |name: &str| Pair { op: op(1), bytes: key(name), attributes: key(name) };
+    fill(&*harness.store, &["a/b"]).await?;
+    staging.finish(&alone("a/b")).await?;
+    ensure_eq!(read(&*harness.store, &key("a/b")).await?, "a/b", "the object");
+    ensure_refused!(staging.finish(&alone("a/c")).await, ErrorKind::NotFound, "an object that is nowhere");
+    ensure_absent(&*harness.store, &key("a/c")).await
+}
+
 pub(super) async fn withdraw_takes_only_its_own(harness: Harness) -> Verdict {
     let Some(staging) = harness.store.staging() else { return Ok(()) };
     stage(staging, 1).await?;
