@@ -13,7 +13,7 @@
 
 use crate::{
     Attributes, Bucket, Caller, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received, Result,
-    Role, Sha256, Timestamp, canonical,
+    Role, Sha256, Timestamp, UserId, canonical,
     committer::{Commit, CommitError},
     content_type,
     files::{Created, File, Node},
@@ -24,7 +24,9 @@ use crate::{
 };
 use futures_util::{StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
-use larder_storage_core::{Body, Digests, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged};
+use larder_storage_core::{
+    Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged,
+};
 use serde_json::json;
 use std::{
     sync::{
@@ -49,7 +51,14 @@ pub(crate) struct Discard {
     op: OpId,
     /// Where the store does not stage, of bytes that were put.
     lease: Option<Arc<Lease>>,
-    reservation: Option<Sha256>,
+    reservation: Option<HeldKey>,
+    armed: bool,
+}
+
+/// An idempotency key that is this node's, given up when it is dropped before it became a file's.
+struct HeldKey {
+    node: Arc<Node>,
+    key: Sha256,
     armed: bool,
 }
 
@@ -65,10 +74,33 @@ impl Drop for Discard {
             return;
         }
         let (node, place, op) = (self.node.clone(), self.place, self.op.clone());
-        let (lease, reservation) = (self.lease.take(), self.reservation);
+        let (lease, reservation) = (self.lease.take(), self.reservation.take().map(HeldKey::keep));
         self.node.environment.spawn.spawn(Box::pin(async move {
             node.discard(place, &op, lease.as_deref(), reservation).await;
         }));
+    }
+}
+
+impl HeldKey {
+    /// From here on somebody else gives it up.
+    fn keep(mut self) -> Sha256 {
+        self.armed = false;
+        self.key
+    }
+}
+
+impl std::fmt::Debug for HeldKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HeldKey({})", self.key)
+    }
+}
+
+impl Drop for HeldKey {
+    fn drop(&mut self) {
+        if self.armed {
+            let (node, key) = (self.node.clone(), self.key);
+            self.node.environment.spawn.spawn(Box::pin(async move { node.unreserve(key).await }));
+        }
     }
 }
 
@@ -78,6 +110,7 @@ pub(crate) struct Reserved {
     key: Sha256,
     request: Sha256,
     done: Option<(Sha256, u16, FileId)>,
+    held: Option<HeldKey>,
 }
 
 /// Content that has arrived.
@@ -112,7 +145,7 @@ impl Files {
         let owner = self.owner(caller, receive.owner.as_ref()).await?;
         let place = self.0.place_for(&bucket)?;
         let reserved = match &receive.idempotency {
-            Some(key) => Some(self.0.reserve(caller, key).await?),
+            Some(key) => Some(self.reserve(caller, key.clone()).await?),
             None => None,
         };
         self.receive_for(place, bucket, owner, &receive.name_hint, body, reserved).await
@@ -218,6 +251,12 @@ impl Files {
         Ok(next)
     }
 
+    /// Reserves an idempotency key, to its end: a client that goes away meanwhile leaves it free.
+    async fn reserve(&self, caller: &Caller, key: IdempotencyKey) -> Result<Reserved> {
+        let (node, caller) = (self.0.clone(), caller.id);
+        self.complete(async move { node.reserve(caller, &key).await }).await
+    }
+
     async fn owner(&self, caller: &Caller, named: Option<&crate::UserName>) -> Result<Caller> {
         match named {
             None => Ok(caller.clone()),
@@ -237,13 +276,13 @@ impl Files {
         owner: Caller,
         name_hint: &str,
         body: Body,
-        idempotency: Option<Reserved>,
+        mut idempotency: Option<Reserved>,
     ) -> Result<Received> {
         let node = &self.0;
         let received_at = node.environment.clock.now();
         let op = OpId::from_random(node.environment.random());
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
-        let reservation = idempotency.as_ref().filter(|reserved| reserved.done.is_none()).map(|reserved| reserved.key);
+        let reservation = idempotency.as_mut().and_then(|reserved| reserved.held.take());
         let mut guard = Discard { node: node.clone(), place, op: op.clone(), lease: None, reservation, armed: true };
         let Arrived { staged, head, small } = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await?;
         let content_type = content_type::of(&head, name_hint).to_owned();
@@ -303,7 +342,7 @@ impl Received {
     fn into_revision(mut self, attributes: Attributes, closes: Option<crate::ledger::Claim>) -> Revision {
         // From here on the revision's own steps decide what becomes of the staged parts.
         self.guard.armed = false;
-        let (reservation, lease) = (self.guard.reservation, self.guard.lease.take());
+        let (reservation, lease) = (self.guard.reservation.take().map(HeldKey::keep), self.guard.lease.take());
         Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation, lease }
     }
 }
@@ -350,7 +389,7 @@ impl Node {
 
     /// The same where the store does not stage: they lie under their key at once, with an intent that says so.
     async fn put_bytes(self: &Arc<Self>, guard: &mut Discard, key: &Key, body: Body) -> Result<Staged> {
-        let upload = self.upload(guard.place, key, WHOLE, guard.reservation);
+        let upload = self.upload(guard.place, key, WHOLE, guard.reservation.as_ref().map(|held| held.key));
         let lease = guard.lease.insert(Arc::new(self.lease(upload).await?)).clone();
         let (body, digests) = hashing(self.keeping(&lease, body).await?).await?;
         let put = self.places[guard.place].store.put(key, body, PutOptions::create());
@@ -542,20 +581,23 @@ impl Node {
         }
     }
 
-    async fn reserve(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Reserved> {
+    async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
         if key.key.is_empty() || key.key.chars().count() > 128 {
             return Err(Error::invalid("Idempotency-Key", "an idempotency key has 1 to 128 characters"));
         }
         let request = key.request;
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.secrets.idempotency()).expect("any length will do");
-        mac.update(caller.id.0.as_bytes());
+        mac.update(caller.0.as_bytes());
         mac.update(key.key.as_bytes());
         let key = Sha256(mac.finalize().into_bytes().into());
         match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
-            Reservation::Made => Ok(Reserved { key, request, done: None }),
+            Reservation::Made => {
+                let held = Some(HeldKey { node: self.clone(), key, armed: true });
+                Ok(Reserved { key, request, done: None, held })
+            }
             Reservation::Running { .. } => Err(Error::Running),
             Reservation::Done { request: first, status, file, .. } => {
-                Ok(Reserved { key, request, done: Some((first, status, file)) })
+                Ok(Reserved { key, request, done: Some((first, status, file)), held: None })
             }
         }
     }
@@ -692,6 +734,14 @@ pub(crate) fn check_readable(attributes: &Attributes) -> Result<()> {
         return Ok(());
     }
     Attributes::from_bytes(&attributes.to_bytes()).map(drop).map_err(Error::internal)
+}
+
+/// Of two refusals the one to answer by: what may have happened is never hidden by what did not.
+pub(crate) fn the_less_certain(first: Option<StoreError>, then: StoreError) -> StoreError {
+    match first {
+        Some(first) if !nothing_happened(first.kind()) => first,
+        _ => then,
+    }
 }
 
 /// Whether nothing of the operation is on the store: an error that came before anything could happen.

@@ -142,7 +142,7 @@ impl Run<'_> {
         let node = self.check.node;
         for place in 0..node.places.len() {
             let mut recovered = Recovered::default();
-            node.settle_leftovers(place, &mut recovered).await;
+            node.settle_leftovers(place, &mut recovered).await?;
             let (settled, waiting) = (recovered.finished + recovered.undone, recovered.waiting);
             let store = &node.places[place].name;
             if settled > 0 {

@@ -139,7 +139,8 @@ impl Node {
         }
     }
 
-    /// Writes the mark where it is not higher yet, having seen that no rebuild has raised the epoch there.
+    /// Writes the mark where it is not higher yet, having seen that no rebuild has raised the epoch there. A mark that the ledger
+    /// does not know tells that it is an older copy.
     async fn write_mark_on(&self, place: &Place, mark: u64) -> Result<()> {
         let found = Marker::read(&*place.store).await?;
         if let Some(found) = found.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
@@ -148,10 +149,16 @@ impl Node {
                 place.name, found.epoch
             )));
         }
-        if marker::read_mark(&*place.store).await? < mark {
-            marker::write_mark(&*place.store, mark).await?;
+        let shown = marker::read_mark(&*place.store).await?;
+        if shown < mark {
+            return Ok(marker::write_mark(&*place.store, mark).await?);
         }
-        Ok(())
+        match self.ledger.identity().await? {
+            Some(now) if shown > now.mark => {
+                Err(Error::Fenced(format!("its mark is {}, the store `{}` has seen {shown}", now.mark, place.name)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the mark soon: once for all commits that come meanwhile.

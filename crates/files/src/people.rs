@@ -2,13 +2,13 @@
 
 use crate::{
     Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Result, Role, User, UserId, UserName,
-    create::nothing_happened,
+    create::{nothing_happened, the_less_certain},
     files::Node,
     layout,
     ledger::{Entry, Recorded},
     sealed::{Sealed, seal, unseal},
 };
-use larder_storage_core::{Error as StoreError, ErrorKind, Key, Prefix, PutOptions};
+use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -62,18 +62,14 @@ impl Files {
     async fn write_user(&self, user: User) -> Result<User> {
         let node = self.0.clone();
         self.complete(async move {
-            if let Err(error) = node.put_sealed(&user).await {
-                // The record of an attempt whose outcome nobody was told: it counts first.
-                node.index_sealed().await?;
-                return Err(error);
-            }
-            match node.record(Some(Entry::User(Box::new(user.clone()))), None).await {
+            match node.seal_and_record(&user).await {
                 Ok(Recorded::Taken) => Ok(user),
                 Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
+                Err(error @ Error::Fenced(_)) => Err(error),
                 Err(error) => {
-                    // Nobody was told that it exists, so it must not come back by a rebuild.
-                    if !matches!(error, Error::Indeterminate(_)) {
-                        node.delete_sealed(&user).await;
+                    if let Err(later) = node.settle_user(&user).await {
+                        tracing::warn!(user = %user.name, error = %later, "a change of a user must be settled first");
+                        node.settle_user_later(user);
                     }
                     Err(error)
                 }
@@ -133,11 +129,42 @@ impl Node {
         Ok(())
     }
 
+    async fn seal_and_record(self: &Arc<Self>, user: &User) -> Result<Recorded> {
+        self.put_sealed(user).await?;
+        self.record(Some(Entry::User(Box::new(user.clone()))), None).await
+    }
+
+    /// Finds out what became of a change whose caller was told of no success: the record that lies under its key counts, be it
+    /// this one or one that an earlier attempt left. One whose name is another's must not come back by a rebuild.
+    async fn settle_user(self: &Arc<Self>, user: &User) -> Result<()> {
+        let key = user.key();
+        for place in &self.places {
+            let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
+            let Some(found) = unseal::<User>(&self.secrets, &key, &bytes) else { continue };
+            place.make_durable(&key).await?;
+            return match self.record(Some(Entry::User(Box::new(found))), None).await {
+                Err(Error::Conflict(_)) => self.delete_sealed(user).await,
+                result => result.map(drop),
+            };
+        }
+        Ok(())
+    }
+
+    fn settle_user_later(self: &Arc<Self>, user: User) {
+        let (node, user) = (self.clone(), Arc::new(user));
+        self.settle_until_done(move || {
+            let (node, user) = (node.clone(), user.clone());
+            async move { node.settle_user(&user).await }
+        });
+    }
+
     async fn add_bucket(self: &Arc<Self>, bucket: &Bucket) -> Result<()> {
         self.put_sealed(bucket).await?;
         match self.record(Some(Entry::Bucket(Box::new(bucket.clone()))), None).await {
             Err(error @ Error::Conflict(_)) => {
-                self.delete_sealed(bucket).await;
+                if let Err(error) = self.delete_sealed(bucket).await {
+                    tracing::warn!(bucket = %bucket.name, %error, "the record of a bucket that was refused stays");
+                }
                 Err(error)
             }
             result => result.map(drop),
@@ -173,7 +200,7 @@ impl Node {
                 let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
                 match unseal(&self.secrets, &key, &bytes) {
                     Some(record) => {
-                        place.make_durable(&key, &bytes).await?;
+                        place.make_durable(&key).await?;
                         match self.record(Some(entry(record)), None).await {
                             Err(Error::Conflict(why)) => {
                                 tracing::warn!(%key, store = %place.name, %why, "a sealed record was refused once and stays so")
@@ -194,29 +221,28 @@ impl Node {
     async fn put_sealed(&self, record: &impl Sealed) -> Result<()> {
         let key = record.key();
         let bytes = seal(&self.secrets, &self.environment, &key, record);
-        let (mut durable, mut refused) = (0, None::<StoreError>);
+        let (mut durable, mut refused) = (0, None);
         for place in self.places.iter().filter(|place| place.mode.creates()) {
             match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
                 Ok(_) => durable += 1,
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     return Err(Error::Conflict("the record was changed by another at the same time".into()));
                 }
-                // An uncertain refusal is never hidden by a certain one.
-                Err(error) => refused = refused.filter(|first| !nothing_happened(first.kind())).or(Some(error)),
+                Err(error) => refused = Some(the_less_certain(refused, error)),
             }
         }
         match (durable, refused) {
-            (0, Some(error)) => Err(error.into()),
+            (0, Some(error)) if nothing_happened(error.kind()) => Err(error.into()),
+            (0, Some(error)) => Err(Error::Indeterminate(error.into())),
             (0, None) => Err(Error::ReadOnly("no store takes sealed records".into())),
             _ => Ok(()),
         }
     }
 
-    async fn delete_sealed(&self, record: &impl Sealed) {
+    async fn delete_sealed(&self, record: &impl Sealed) -> Result<()> {
         for place in self.places.iter().filter(|place| place.mode.changes()) {
-            if let Err(error) = place.store.delete(&record.key()).await {
-                tracing::warn!(%error, "the sealed record of a user that was refused could not be deleted");
-            }
+            place.store.delete(&record.key()).await?;
         }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::{
     Attributes, Caller, Error, FileId, Files, Result, StoreId, Tombstone,
-    create::{carried, nothing_happened},
+    create::{carried, nothing_happened, the_less_certain},
     files::{File, Node, Place},
     layout,
     ledger::{Claim, Entry, Purpose},
@@ -244,12 +244,12 @@ impl Node {
         for place in self.places.iter().filter(|place| place.mode.creates()) {
             let put = match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
                 // A tombstone's key and bytes are one: an earlier attempt's is this one's, once it is durable.
-                Err(error) if *error.kind() == ErrorKind::AlreadyExists => place.make_durable(&key, &bytes).await,
+                Err(error) if *error.kind() == ErrorKind::AlreadyExists => place.make_durable(&key).await,
                 put => put.map(drop),
             };
             match put {
                 Ok(()) => durable += 1,
-                Err(error) => refused = Some(error),
+                Err(error) => refused = Some(the_less_certain(refused, error)),
             }
         }
         match (durable, refused) {

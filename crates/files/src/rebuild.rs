@@ -250,7 +250,7 @@ impl Scan<'_> {
                 match record.filter(|record| record.key() == key) {
                     Some(record) => {
                         if self.run == Run::Real {
-                            place.make_durable(&key, &bytes).await.map_err(failed)?;
+                            place.make_durable(&key).await.map_err(failed)?;
                         }
                         self.record(vec![(key, entry(record))]).await?;
                     }

@@ -15,7 +15,7 @@
 
 use crate::{
     Attributes, Error, Recovered, Result, StoreId,
-    files::{Node, Place, StoreMode},
+    files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
     truth::{Found, Reading},
 };
@@ -32,38 +32,70 @@ enum Settled {
     Undone,
 }
 
+/// Whether something is left that does not heal by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    Broken,
+}
+
 impl Node {
     /// Settles what dead nodes left. Costs a listing of the staging spaces where they left nothing.
     ///
     /// # Errors
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
-        let mut recovered = Recovered::default();
+        let (mut recovered, mut broken) = (Recovered::default(), false);
         for place in 0..self.places.len() {
-            self.settle_leftovers(place, &mut recovered).await;
+            match self.settle_leftovers(place, &mut recovered).await {
+                Ok(left) => broken |= left == Left::Broken,
+                Err(error) => {
+                    warn!(store = %self.places[place].name, %error, "leftovers can't be looked for now");
+                    recovered.waiting += 1;
+                    self.look_for_leftovers_later(place);
+                }
+            }
         }
         let (uploads, all_in_hand) = self.take_up_intents().await?;
-        let keys_are_free = recovered.waiting == 0 && all_in_hand;
         recovered.waiting += uploads;
         self.settle_claims(&mut recovered).await?;
-        if keys_are_free {
-            self.give_up_reservations().await?;
+        // What is broken waits for `fsck`, and with it whose key it may still take.
+        if !broken
+            && all_in_hand
+            && let Err(error) = self.give_up_reservations().await
+        {
+            warn!(%error, "the idempotency keys of dead nodes must wait");
+            recovered.waiting += u64::from(!matches!(error, Error::Busy));
+            let node = self.clone();
+            self.settle_until_done(move || {
+                let node = node.clone();
+                async move { node.give_up_reservations().await }
+            });
         }
         Ok(recovered)
     }
 
-    /// Settles all that dead nodes have staged on one place.
-    pub(crate) async fn settle_leftovers(self: &Arc<Self>, place: usize, recovered: &mut Recovered) {
-        let Some(staging) = self.places[place].store.staging() else { return };
-        let leftovers = match staging.leftovers().await {
-            Ok(leftovers) => leftovers,
-            Err(error) => {
-                warn!(store = %self.places[place].name, %error, "leftovers can't be looked for now");
-                recovered.waiting += 1;
-                return;
+    fn look_for_leftovers_later(self: &Arc<Self>, place: usize) {
+        let node = self.clone();
+        self.state().leftovers += 1;
+        self.settle_until_done(move || {
+            let node = node.clone();
+            async move {
+                node.settle_leftovers(place, &mut Recovered::default()).await?;
+                node.state().leftovers -= 1;
+                Ok(())
             }
-        };
-        for leftover in leftovers {
+        });
+    }
+
+    /// Settles all that dead nodes have staged on one place.
+    ///
+    /// # Errors
+    /// The store's, where it can't say what they left.
+    pub(crate) async fn settle_leftovers(self: &Arc<Self>, place: usize, recovered: &mut Recovered) -> Result<Left> {
+        let mut left = Left::Nothing;
+        let Some(staging) = self.places[place].store.staging() else { return Ok(left) };
+        for leftover in staging.leftovers().await? {
             match self.settle_leftover(place, &leftover).await {
                 Ok(Settled::Finished) => recovered.finished += 1,
                 Ok(Settled::Undone) => recovered.undone += 1,
@@ -71,12 +103,14 @@ impl Node {
                     warn!(op = %leftover.op, store = %self.places[place].name, %error, "a leftover must wait");
                     recovered.waiting += 1;
                     // Broken attributes wait for `fsck`; anything else heals, and claims of the dead wait for it.
-                    if !matches!(error, Error::Fenced(_) | Error::Conflict(_)) {
-                        self.settle_leftover_later(place, leftover);
+                    match error {
+                        Error::Fenced(_) | Error::Conflict(_) => left = Left::Broken,
+                        _ => self.settle_leftover_later(place, leftover),
                     }
                 }
             }
         }
+        Ok(left)
     }
 
     /// A store gives each leftover to one node only, once: who took it tries until it is settled.
@@ -265,21 +299,43 @@ impl Node {
 
     async fn settle_claims(self: &Arc<Self>, recovered: &mut Recovered) -> Result<()> {
         for claim in self.ledger.claims().await? {
-            let settled = match self.is_alive(&claim.node).await {
-                Ok(true) => continue,
-                Ok(false) => self.settle_claim(&claim).await,
-                Err(error) => Err(error),
-            };
-            match settled {
-                Ok(()) => recovered.settled += 1,
+            match self.settle_if_dead(&claim).await {
+                Ok(true) => recovered.settled += 1,
+                Ok(false) => {}
                 Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 Err(error) => {
                     warn!(file = %claim.file, purpose = ?claim.purpose, %error, "an open claim must wait");
                     recovered.waiting += 1;
+                    // One that is busy ends with its upload, or once this node, which has it now, has waited long enough.
+                    if !matches!(error, Error::Busy) {
+                        self.settle_dead_later(claim);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    fn settle_dead_later(self: &Arc<Self>, claim: Claim) {
+        let node = self.clone();
+        self.settle_until_done(move || {
+            let (node, claim) = (node.clone(), claim.clone());
+            async move {
+                match node.settle_if_dead(&claim).await {
+                    Err(Error::Busy) => Ok(()),
+                    result => result.map(drop),
+                }
+            }
+        });
+    }
+
+    /// Settles a claim of a dead node; says whether it was one. Once this node has taken it over, it tries by itself until it is
+    /// settled, and to another attempt it is no longer the dead one's.
+    async fn settle_if_dead(self: &Arc<Self>, claim: &Claim) -> Result<bool> {
+        if self.is_alive(&claim.node).await? {
+            return Ok(false);
+        }
+        self.settle_claim(claim).await.map(|()| true)
     }
 
     /// Settles a claim none of whose calls can still take effect, and ends it: what a dead node had staged first, for a
@@ -293,7 +349,7 @@ impl Node {
         }
         let mut recovered = Recovered::default();
         for place in 0..self.places.len() {
-            self.settle_leftovers(place, &mut recovered).await;
+            self.settle_leftovers(place, &mut recovered).await?;
         }
         if recovered.waiting > 0 || self.state().leftovers > 0 {
             return Err(Error::StoreUnavailable(None));
@@ -332,8 +388,7 @@ impl Node {
         let news = truth.highest().filter(|found| Some(found.attributes.rank()) > known);
         let entry = match news {
             Some(found) => {
-                let bytes = found.attributes.to_bytes();
-                self.places[found.place].make_durable(&found.key, &bytes).await?;
+                self.places[found.place].make_durable(&found.key).await?;
                 Some(Entry::Attributes { attributes: Box::new(found.attributes.clone()), copies: vec![] })
             }
             None => None,
@@ -362,6 +417,9 @@ impl Node {
     }
 
     async fn give_up_reservations(&self) -> Result<()> {
+        if self.state().leftovers > 0 {
+            return Err(Error::Busy);
+        }
         for node in self.ledger.nodes().await? {
             match self.is_alive(&node).await {
                 Ok(false) => self.ledger.unreserve_all(&node).await?,
@@ -380,15 +438,12 @@ impl Node {
 
 impl Place {
     /// Makes what was seen under `key` durable: what a dead process made visible may still be lost in a power cut, and is believed
-    /// only once it can't be.
-    pub(crate) async fn make_durable(&self, key: &Key, seen: &[u8]) -> core::Result<()> {
-        match self.mode {
-            // What is visible there is durable.
-            _ if self.store.staging().is_none() => Ok(()),
-            StoreMode::Edit => self.store.put(key, seen.to_vec().into(), PutOptions::replace()).await.map(drop),
-            StoreMode::Rw => self.store.sync().await,
-            StoreMode::Ro | StoreMode::Ar => Ok(()),
-        }
+    /// only once it can't be. Takes no room. Where nothing is staged, what is visible is durable.
+    pub(crate) async fn make_durable(&self, key: &Key) -> core::Result<()> {
+        let Some(staging) = self.store.staging().filter(|_| self.mode.creates()) else { return Ok(()) };
+        // Nothing is staged under this name: what is to be finished lies at its key.
+        let op = OpId::new("nothing").expect("a good name");
+        staging.finish(&Pair { op, bytes: key.clone(), attributes: key.clone() }).await
     }
 
     /// The copy of a revision that lies here, as far as a look at its size tells.

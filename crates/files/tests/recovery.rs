@@ -3,8 +3,12 @@
 
 mod support;
 
-use larder_files::{Attributes, Error, FileId, Files, Ledger, Patch, ledger::Purpose};
-use larder_storage_core::{Digests, MemoryStore, NodeId, OpId, Pair, Part, PutOptions, Staging, Store};
+use larder_files::{
+    Attributes, Error, FileId, Files, Health, Ledger, Patch, Recovered,
+    ledger::{Entry, Purpose, Record},
+};
+use larder_storage_core::{Digests, ErrorKind, MemoryStore, NodeId, OpId, Pair, Part, PutOptions, Staging, Store};
+use std::sync::Arc;
 use support::*;
 
 /// An installation with one file, and a process that is about to die.
@@ -153,6 +157,129 @@ async fn a_dead_nodes_claim_without_a_trace_is_released() {
     let patch = Patch { name: Some("live".into()), ..Patch::default() };
     let updated = files.update(&local(), file.id, patch, None).await.unwrap();
     assert_eq!(updated.attributes.name, "live", "a live node settles the dead one's claim by itself");
+}
+
+#[tokio::test]
+async fn recorded_bytes_that_lost_their_attributes_get_them_back() {
+    for version in [1, 5] {
+        let (larder, files, file, dying) = furnished().await;
+        let new = another(&file);
+        let pair = stage(&dying, &new, "content").await;
+        dying.publish(std::slice::from_ref(&pair)).await.remove(0).unwrap();
+        let known = Attributes { version, ..new.clone() };
+        let entry = Some(Entry::Attributes { attributes: Box::new(known.clone()), copies: vec![] });
+        larder.ledger.another().record(vec![Record { entry, closes: None, settles: None }]).await.remove(0).unwrap();
+        dying.delete(&pair.attributes).await.unwrap();
+        larder.disk.kill(&dying.node());
+        drop(files);
+        let (files, recovered) = larder.start().await;
+        assert_eq!((recovered.finished, recovered.undone, recovered.waiting), (1, 0, 0));
+        assert_eq!(larder.bytes_at(&pair.attributes).unwrap(), known.to_bytes(), "as they were known last");
+        assert_eq!(content(&files, new.id).await.unwrap(), b"content");
+    }
+}
+
+/// What a node left that died behind the commit point of a new revision: its claim, and the pair.
+async fn left_a_revision() -> (Larder, Attributes, Arc<Faults>) {
+    let disk = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(disk.clone()));
+    let (files, _) = larder.start().await;
+    let (file, dying) = (put(&files, "file").await.attributes, larder.store());
+    let claim = larder.ledger.another().claim(file.id, Purpose::Change, &dying.node(), file.created_at).await.unwrap();
+    let second = Attributes { version: claim.version, ..attributes_of(&file, file.id, claim.revision, "second") };
+    let pair = stage(&dying, &second, "second").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    larder.disk.kill(&dying.node());
+    (larder, second, disk)
+}
+
+/// The start goes on, though it could settle nothing; nobody is told of the file's next revision before it is.
+async fn assert_waits(larder: &Larder, files: &Files, recovered: Recovered, second: &Attributes) {
+    assert_eq!((recovered.finished, recovered.undone, recovered.settled, recovered.waiting), (0, 0, 0, 2));
+    assert_eq!(larder.ledger.claims().await.unwrap().len(), 1, "a claim is not settled without its leftover");
+    assert_eq!(files.describe(&local(), second.id).await.unwrap().attributes.revision, 1);
+    assert!(matches!(files.health(), Health::Degraded(_)));
+}
+
+async fn assert_settled(larder: &Larder, files: &Files, second: &Attributes) {
+    until("the node is ready", async || files.health() == Health::Ready).await;
+    assert_eq!(files.describe(&local(), second.id).await.unwrap().attributes, *second);
+    assert_eq!((larder.disk.staged(), larder.ledger.claims().await.unwrap().len()), (0, 0));
+    assert_eq!(content(files, second.id).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_leftover_that_the_ledger_refused_is_tried_until_it_is_settled_and_its_claim_waits_for_it() {
+    for step in ["tombstone", "record"] {
+        let ((larder, second, _), ledger) = (left_a_revision().await, Arc::<Faults>::default());
+        ledger.plan(step, "", ErrorKind::Unavailable);
+        let handle = larder.ledger.another().with_steps(ledger.clone());
+        let (files, recovered) = larder.start_over(handle).await.unwrap();
+        assert_waits(&larder, &files, recovered, &second).await;
+        ledger.heal();
+        assert_settled(&larder, &files, &second).await;
+    }
+}
+
+#[tokio::test]
+async fn a_leftover_that_finds_no_room_or_cannot_be_looked_for_stops_no_start() {
+    for (step, kind) in [("finish.durable", ErrorKind::Full), ("leftovers.taken", ErrorKind::Unavailable)] {
+        let (larder, second, disk) = left_a_revision().await;
+        disk.plan(step, "", kind);
+        let (files, recovered) = larder.start().await;
+        assert_waits(&larder, &files, recovered, &second).await;
+        disk.heal();
+        assert_settled(&larder, &files, &second).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_could_not_be_looked_for_at_the_start_is_finished_once_it_can_be() {
+    let disk = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(disk.clone()));
+    let (files, _) = larder.start().await;
+    let (new, dying) = (another(&put(&files, "file").await.attributes), larder.store());
+    let pair = stage(&dying, &new, "content").await;
+    dying.publish(&[pair]).await.remove(0).unwrap();
+    larder.disk.kill(&dying.node());
+    disk.plan("leftovers.taken", "", ErrorKind::Unavailable);
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.waiting), (0, 1));
+    disk.heal();
+    until("the node is ready", async || files.health() == Health::Ready).await;
+    assert_eq!(content(&files, new.id).await.unwrap(), b"content");
+}
+
+#[tokio::test]
+async fn a_dead_nodes_update_is_settled_on_a_disk_without_room() {
+    let disk = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(disk.clone()));
+    let (files, _) = larder.start().await;
+    let (file, dying) = (put(&files, "file").await.attributes, larder.store());
+    let claim = larder.ledger.another().claim(file.id, Purpose::Change, &dying.node(), file.created_at).await.unwrap();
+    let updated = Attributes { version: claim.version, name: "updated".into(), ..file.clone() };
+    dying.put(&file.sidecar(), updated.to_bytes().into(), PutOptions::replace()).await.unwrap();
+    larder.disk.kill(&dying.node());
+    disk.plan("put.written", "", ErrorKind::Full);
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.settled, recovered.waiting), (1, 0));
+    assert_eq!(files.describe(&local(), file.id).await.unwrap().attributes, updated);
+}
+
+#[tokio::test]
+async fn a_ledger_without_room_makes_claims_and_keys_of_the_dead_wait_and_stops_no_start() {
+    let (larder, _, file, _) = furnished().await;
+    let (ledger, faults, dead) = (larder.ledger.another(), Arc::<Faults>::default(), NodeId::new("dead").unwrap());
+    ledger.claim(file.id, Purpose::Change, &dead, file.created_at).await.unwrap();
+    ledger.reserve(larder_files::Sha256([1; 32]), &dead, file.created_at).await.unwrap();
+    for step in ["take_over", "record", "unreserve_all"] {
+        faults.plan(step, "", ErrorKind::Full);
+    }
+    let (files, recovered) = larder.start_over(ledger.another().with_steps(faults.clone())).await.unwrap();
+    assert_eq!((recovered.settled, recovered.waiting), (0, 2));
+    faults.heal();
+    until("the node is ready", async || files.health() == Health::Ready).await;
+    assert_eq!((ledger.claims().await.unwrap(), ledger.nodes().await.unwrap()), (vec![], vec![]));
 }
 
 #[tokio::test]

@@ -233,6 +233,13 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     panic!("it never came to this: {what}");
 }
 
+/// Lets others go on for long enough to end what they do.
+pub(crate) async fn others_go_on() {
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Options of a disk that stages, with something around its steps.
 pub(crate) fn staging_with(steps: Arc<dyn Steps>) -> MemoryOptions {
     MemoryOptions { steps: Some(steps), ..MemoryOptions::with_staging() }

@@ -1,0 +1,113 @@
+//! An idempotency key is taken by the request that made a file, and by no other.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use futures_util::FutureExt;
+use larder_files::{Created, Error, Files, IdempotencyKey, NewFile, Receive, Received, Sha256, StoreMode, UserName};
+use larder_storage_core::{Body, ErrorKind, MemoryOptions};
+use std::sync::Arc;
+use support::*;
+
+fn request() -> Receive {
+    Receive {
+        idempotency: Some(IdempotencyKey { key: "key".into(), request: Sha256::of(b"POST /") }),
+        ..into_documents()
+    }
+}
+
+async fn receive(files: &Files, receive: Receive, body: Body) -> Result<Received, Error> {
+    files.receive(&local(), receive, body).await
+}
+
+async fn create(files: &Files, new: NewFile) -> Result<Created, Error> {
+    let received = receive(files, request(), "content".into()).await?;
+    files.create(&local(), received, new).await
+}
+
+/// The key is, or soon will be, free: the same one makes a file.
+async fn assert_free(files: &Files, what: &str) {
+    let mut made = Err(Error::Running);
+    until(what, async || {
+        made = create(files, named("file")).await;
+        !matches!(made, Err(Error::Running))
+    })
+    .await;
+    assert_eq!(made.expect(what).repeated, None, "{what}");
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_after_a_request_that_was_refused_for_its_place() {
+    let mut larder = Larder::over_all(["first", "second"].map(|name| (name, MemoryOptions::with_staging())));
+    drop(larder.start().await);
+    larder.stores[0].2 = StoreMode::Ro;
+    let living = larder.start().await.0;
+    let refused = create(&living, named("file")).await;
+    assert!(matches!(refused, Err(Error::ReadOnly(_))), "{refused:?}");
+    larder.stores[0].2 = StoreMode::Edit;
+    assert_free(&larder.start().await.0, "a read-only store").await;
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_after_a_request_that_failed_before_it_made_a_file() {
+    let early: [(&str, Receive, Body); 4] = [
+        ("no bucket", Receive { bucket: "nowhere".into(), ..request() }, "x".into()),
+        ("no owner", Receive { owner: Some(UserName::new("nobody").unwrap()), ..request() }, "x".into()),
+        ("a short body", request(), Body::once(Box::pin(futures_util::stream::iter([Ok("abc".into())])), Some(4))),
+        ("a body too long", request(), Body::once(Box::pin(futures_util::stream::empty()), Some(1 << 40))),
+    ];
+    for (what, receive_, body) in early {
+        let larder = Larder::new();
+        let files = larder.start().await.0;
+        assert!(receive(&files, receive_, body).await.is_err(), "{what}");
+        assert_free(&files, what).await;
+    }
+    let late = [
+        ("a bad name", named("")),
+        ("a bad tag", NewFile { tags: vec![String::new()], ..named("file") }),
+        ("another hash", NewFile { sha256: Some(Sha256::of(b"other")), ..named("file") }),
+    ];
+    for (what, new) in late {
+        let larder = Larder::new();
+        let files = larder.start().await.0;
+        assert!(create(&files, new).await.is_err(), "{what}");
+        assert_free(&files, what).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_after_its_content_found_no_room() {
+    for step in ["stage.written", "publish.bytes"] {
+        let faults = Arc::new(Faults::default());
+        let larder = Larder::over(staging_with(faults.clone()));
+        let files = larder.start().await.0;
+        faults.plan(step, "", ErrorKind::Full);
+        let full = create(&files, named("file")).await;
+        assert!(matches!(full, Err(Error::Full(_))), "{full:?}");
+        faults.heal();
+        assert_free(&files, step).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_wherever_its_client_went_away() {
+    for step in ["reserve", "reserve.done"] {
+        let (larder, gate) = (Larder::new(), Gate::at(step));
+        let files = larder.start_with(gate.clone()).await;
+        gate.close();
+        {
+            let going = receive(&files, request(), "x".into());
+            futures_util::pin_mut!(going);
+            futures_util::select_biased! {
+                _ = going.fuse() => panic!("it is held up"),
+                () = gate.reached().fuse() => {}
+            }
+        }
+        gate.open();
+        assert_free(&files, step).await;
+    }
+    let larder = Larder::new();
+    let files = larder.start().await.0;
+    drop(receive(&files, request(), "x".into()).await.unwrap());
+    assert_free(&files, "content that nobody made a file of").await;
+}
