@@ -149,5 +149,5 @@ bugs! {
     an_answer_before_its_commit_is_seen: AnswersBeforeCommit, DISK, 100;
     a_forgotten_idempotency_key_is_seen: KeyForgotten, DISK, 100;
     a_mark_that_stays_behind_is_seen: MarkForgotten, DISK, 2_000;
-    an_outage_that_looks_like_an_absence_is_seen: OutageAsAbsence, DISK, 300;
+    an_outage_that_looks_like_an_absence_is_seen: OutageAsAbsence, DISK, 2_000;
 }

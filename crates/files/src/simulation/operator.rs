@@ -140,7 +140,7 @@ impl Operator {
                 // This start has raised the mark: what was before it is older now.
                 if state.random.chance(300) {
                     state.backup = cold;
-                    state.claimed_since_backup = false;
+                    (state.first_since_backup, state.claimed_since_backup) = (process.0, false);
                 }
                 Ok(())
             }

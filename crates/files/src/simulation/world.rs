@@ -93,6 +93,7 @@ pub(super) struct State {
     pub(super) database: Arc<dyn Database>,
     /// An older content of the database, older by a start at least.
     pub(super) backup: Option<Arc<dyn Database>>,
+    pub(super) first_since_backup: u64,
     pub(super) claimed_since_backup: bool,
     /// What became of the database; nobody may start before it is rebuilt.
     pub(super) disaster: Option<Fault>,
@@ -300,7 +301,12 @@ impl World {
     /// The step of a ledger's call before its effect, or after it.
     pub(super) async fn ledger_step(&self, process: Process, name: &'static str, after: bool) -> LedgerResult<()> {
         self.note(format_args!("p{} ledger {name}{}", process.0, if after { ".done" } else { "" }));
-        self.state().claimed_since_backup |= after && name == "claim";
+        {
+            let mut state = self.state();
+            // One that began before may have raised its mark before, too, and raises it again only a while after its claim.
+            let marked_since = process.0 >= state.first_since_backup;
+            state.claimed_since_backup |= after && name == "claim" && marked_since;
+        }
         let changes = matches!(
             name,
             "initialise"
@@ -433,6 +439,7 @@ impl State {
             slots,
             database,
             backup: None,
+            first_since_backup: 0,
             claimed_since_backup: false,
             disaster: None,
             was_rebuilt: false,
