@@ -211,3 +211,23 @@ fn watch_connection(connection: &dyn Any, kept: &mut Extensions, patience: Durat
         Err(error) => tracing::warn!("cannot watch a connection: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told_for_how_long_a_peer_may_take_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut kept = Extensions::new();
+        watch_connection(&connection, &mut kept, Duration::from_millis(1_234));
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&connection).unwrap(), 1_234);
+        let second = &kept.get::<Connection>().unwrap().0;
+        assert_eq!(
+            rustix::net::sockopt::tcp_user_timeout(second).unwrap(),
+            1_234,
+            "the handle that is kept is another's"
+        );
+    }
+}
