@@ -51,6 +51,7 @@ const FAULTS: &[Fault] = &[
     Fault::Jump,
     Fault::HangUp,
     Fault::DatabaseLost,
+    Fault::Late,
 ];
 
 fn histories(profile: Profile) {
@@ -78,4 +79,9 @@ fn one_node_keeps_its_promises_over_sqlite() {
 #[test]
 fn two_nodes_keep_their_promises_over_sqlite() {
     histories(Profile::PAIR);
+}
+
+#[test]
+fn a_store_that_does_not_stage_keeps_its_promises_over_sqlite() {
+    histories(Profile::CLOUD);
 }

@@ -1,0 +1,102 @@
+//! Uploads to a store that does not stage: what breaks off leaves nothing, and who was taken for dead changes nothing any more.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test has a runtime of its own, and may unwrap")]
+
+mod support;
+
+use futures_util::{StreamExt, stream};
+use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Ledger, Received};
+use larder_storage_core::MemoryOptions;
+use std::time::Duration;
+use support::*;
+
+const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
+
+fn cloud() -> Larder {
+    Larder::over(MemoryOptions::without_staging())
+}
+
+/// Content that streams, so that its bytes lie on the store before there are attributes.
+async fn received(files: &Files) -> Received {
+    let blocks: Vec<_> = (0..3).map(|_| Ok("content".into())).collect();
+    files.receive(&local(), into_documents(), Body::once(stream::iter(blocks).boxed(), None)).await.unwrap()
+}
+
+/// Lets everything come to its end: no intent is left.
+async fn settled(larder: &Larder) {
+    let ledger = larder.ledger.another();
+    until("no intent is left", async || ledger.intents().await.unwrap().is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_upload_leaves_no_intent() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    put(&files, "small").await;
+    let large = files.create(&local(), received(&files).await, named("large")).await.unwrap().file;
+    let second = replace(&files, large.attributes.id, "second").await;
+    assert_eq!(larder.ledger.intents().await.unwrap(), []);
+    assert_eq!((content(&files, second.attributes.id).await.unwrap(), larder.keys().len()), (b"second".to_vec(), 6));
+    assert_eq!(fsck(&files, LOOK).await.1, []);
+}
+
+#[tokio::test]
+async fn content_that_no_file_wants_goes() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    drop(received(&files).await);
+    settled(&larder).await;
+    assert_eq!(larder.keys(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_broken_off_upload_is_undone_by_the_next_start() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let broken_off = received(&files).await;
+    assert_eq!(larder.keys().len(), 1);
+    let (next, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.undone, recovered.waiting), (0, 0, 1));
+    assert!(kinds(&fsck(&next, LOOK).await.1).contains(&Kind::IntentOpen));
+    settled(&larder).await;
+    assert_eq!((larder.keys(), fsck(&next, LOOK).await.1), (vec![], vec![]));
+    // Who was taken for dead lives on, and is too late.
+    let late = files.create(&local(), broken_off, named("late")).await;
+    assert!(matches!(late, Err(Error::Indeterminate(_))), "{late:?}");
+    settled(&larder).await;
+    assert_eq!((larder.keys(), fsck(&next, LOOK).await.1), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn who_was_fenced_before_its_record_is_refused_and_its_upload_finished_by_the_other() {
+    let (larder, gate) = (cloud(), Gate::at("record"));
+    let files = larder.start_with(gate.clone()).await;
+    gate.close();
+    let slow = files.clone();
+    let slow = tokio::spawn(async move {
+        let received = slow.receive(&local(), into_documents(), "slow".into()).await?;
+        slow.create(&local(), received, named("slow")).await
+    });
+    gate.reached().await;
+    let (next, recovered) = larder.start().await;
+    assert_eq!(recovered.waiting, 1);
+    settled(&larder).await;
+    gate.open();
+    let refused = slow.await.unwrap();
+    assert!(matches!(refused, Err(Error::Indeterminate(_))), "{refused:?}");
+    let listed = next.list(&local(), larder_files::ListFiles { limit: 10, ..Default::default() }).await.unwrap().items;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(content(&next, listed[0].attributes.id).await.unwrap(), b"slow");
+    assert_eq!(fsck(&next, LOOK).await.1, []);
+}
+
+#[tokio::test]
+async fn fsck_takes_no_upload_under_way_for_an_orphan_however_long_it_takes() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let slow = received(&files).await;
+    larder.world.pass(Duration::from_secs(25 * 60 * 60));
+    let repair = FsckOptions { verify: true, repair: true };
+    assert_eq!(fsck(&files, repair).await.1, []);
+    let file = files.create(&local(), slow, named("slow")).await.unwrap().file;
+    assert_eq!(content(&files, file.attributes.id).await.unwrap(), b"contentcontentcontent");
+}
