@@ -55,9 +55,17 @@ pub async fn rebuild(
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
     let mut installation = Installation::read(&parts, older.as_deref()).await?;
-    let epoch = next_epoch(installation.epoch, &parts.environment);
+    let mut epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
-    installation.wait_for_requests(&parts).await?;
+    if installation.places.iter().any(|place| place.store.staging().is_none()) {
+        // Nothing that was sent before may arrive later; a mark, or a marker of a rebuild that broke off, may have by now.
+        parts.environment.clock.sleep(WHOLE).await;
+        installation = Installation::read(&parts, older.as_deref()).await?;
+        if installation.markers.iter().any(|marker| marker.epoch != epoch) {
+            epoch = next_epoch(installation.epoch.max(epoch), &parts.environment);
+            installation.raise(epoch, older.as_deref()).await?;
+        }
+    }
     let mut scan = installation.scan(&parts, settings.batch_max, epoch, Run::Real, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
@@ -136,19 +144,6 @@ impl Installation {
                 }
                 Err(error) => return Err(failed(error)),
             }
-        }
-        Ok(())
-    }
-
-    /// Where a store does not stage, waits until nothing that was sent before the epoch was raised can still take effect; a mark
-    /// may be among it.
-    async fn wait_for_requests(&mut self, parts: &Parts) -> Result<()> {
-        if self.places.iter().all(|place| place.store.staging().is_some()) {
-            return Ok(());
-        }
-        parts.environment.clock.sleep(WHOLE).await;
-        for place in &self.places {
-            self.mark = self.mark.max(read_mark(&*place.store).await.map_err(failed)?);
         }
         Ok(())
     }
