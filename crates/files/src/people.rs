@@ -202,8 +202,12 @@ impl Node {
                     Some(record) => {
                         place.make_durable(&key).await?;
                         match self.record(Some(entry(record)), None).await {
+                            // It was never answered, and a rebuild must not prefer it to the one that was.
                             Err(Error::Conflict(why)) => {
-                                tracing::warn!(%key, store = %place.name, %why, "a sealed record was refused once and stays so")
+                                tracing::warn!(%key, store = %place.name, %why, "a sealed record that lost its name is removed");
+                                if place.mode.changes() {
+                                    place.store.delete(&key).await?;
+                                }
                             }
                             result => drop(result?),
                         }

@@ -115,6 +115,7 @@ async fn made_by_the_first_version(path: &Path) {
     made(path).await;
     raw(path, "DROP TABLE intents").await;
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
+    raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
     raw(path, "DELETE FROM seaql_migrations WHERE version > 'm0001_first'").await;
 }
 
