@@ -244,7 +244,11 @@ impl Node {
         for place in self.places.iter().filter(|place| place.mode.creates()) {
             let put = match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
                 // One that arrived late, where the store does not stage, says another time: the ledger's is written over it.
-                Err(error) if *error.kind() == ErrorKind::AlreadyExists && place.store.staging().is_none() && place.mode.changes() => {
+                Err(error)
+                    if *error.kind() == ErrorKind::AlreadyExists
+                        && place.store.staging().is_none()
+                        && place.mode.changes() =>
+                {
                     place.store.put(&key, bytes.clone().into(), PutOptions::replace()).await.map(drop)
                 }
                 // A tombstone's key and bytes are one: an earlier attempt's is this one's, once it is durable.
