@@ -8,8 +8,8 @@
 //! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at
 //! again, after pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what
 //! is reported is then mended: rows from the truth, by its rank or under a claim, attributes from rows under a claim,
-//! and what nobody wants goes to `.larder/quarantine/`, not away. Bytes without attributes go there only once they are
-//! so old that no upload can still be on its way to give them some, however slow its disk is.
+//! and what nobody wants goes to `.larder/quarantine/`, not away. Bytes without attributes go there only once nobody can
+//! give them any: no operation has them staged, or, where nothing is staged, they are older than any upload may take.
 //!
 //! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already
 //! told of.

@@ -276,11 +276,12 @@ impl Node {
             }
             for key in &tombstone.keys {
                 let key = Key::new(key).map_err(Error::internal)?;
+                // The bytes first: attributes that are left alone say whose they are, and so that they were purged.
+                place.store.delete(&key).await?;
                 if !layout::overlays().contains(&key) {
                     let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
                     place.store.delete(&sidecar).await?;
                 }
-                place.store.delete(&key).await?;
             }
         }
         Ok(())

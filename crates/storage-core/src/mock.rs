@@ -75,6 +75,7 @@ mockall::mock! {
         async fn leftovers(&self) -> Result<Vec<Leftover>>;
         async fn finish(&self, pair: &Pair) -> Result<()>;
         async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool>;
+        async fn holds(&self, bytes: &Key) -> Result<bool>;
         async fn discard(&self, op: &OpId) -> Result<()>;
     }
 }

@@ -151,6 +151,14 @@ pub trait Staging: Send + Sync {
     /// `Unavailable`, `ReadOnly`.
     async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool>;
 
+    /// Whether the object at `bytes` is what some operation has staged, of whichever node, and not discarded: then it is on its
+    /// way, and may get its attributes at any time. Equal bytes are not enough. `false` where nothing lies there. Costs at most
+    /// a look at all that is staged.
+    ///
+    /// # Errors
+    /// `Unavailable` where it can't be told; never guessed.
+    async fn holds(&self, bytes: &Key) -> Result<bool>;
+
     /// Forgets what is staged under `op`, this node's or a leftover's. Not synced: it may come back after a power cut.
     ///
     /// # Errors

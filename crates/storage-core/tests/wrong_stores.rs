@@ -68,6 +68,8 @@ enum Fault {
     UploadsOverwrite,
     UploadsNeverReplace,
     AbortDoesNothing,
+    HoldsNothing,
+    HoldsEqualBytes,
 }
 
 /// Which law each of them breaks.
@@ -104,6 +106,8 @@ const BROKEN: &[(Fault, &str)] = &[
     (Fault::PublishFailsTheWholeBatch, "a_conflict_of_one_pair_leaves_the_others"),
     (Fault::WithdrawTakesAnything, "withdraw_takes_only_its_own"),
     (Fault::StagedDigestsAreOfNothing, "a_staged_part_has_the_right_digests"),
+    (Fault::HoldsNothing, "what_is_on_its_way_is_held_until_it_is_discarded"),
+    (Fault::HoldsEqualBytes, "only_the_very_object_that_was_staged_is_held"),
     (Fault::EverybodyIsAlive, "a_node_knows_itself_alive_and_no_stranger"),
     (Fault::LeftoversLoseOne, "what_the_dead_left_is_found_once"),
     (Fault::LeftoversAreOfTheLiving, "the_living_leave_nothing_over"),
@@ -486,6 +490,14 @@ impl Staging for Wrong {
             return Ok(true);
         }
         self.inner.withdraw(op, bytes).await
+    }
+
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        match self.fault {
+            Fault::HoldsNothing => Ok(false),
+            Fault::HoldsEqualBytes => Ok(self.inner.head(bytes).await.is_ok()),
+            _ => self.inner.holds(bytes).await,
+        }
     }
 
     async fn discard(&self, op: &OpId) -> Result<()> {

@@ -385,6 +385,47 @@ impl Inner {
         Ok(ours)
     }
 
+    /// Whether the object at `key` is the very file that some operation has staged: under another name still, or renamed.
+    pub(crate) fn holds(&self, key: &Key) -> Outcome<bool> {
+        let path = path::of_key(key);
+        let (folder, name) = path::split(&path);
+        let found = self.root.dir(folder).and_then(|dir| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW));
+        let staging = found.and_then(|stat| Ok((stat, self.root.dir(STAGING)?)));
+        let (stat, staging) = match staging {
+            Err(Errno::NOENT | Errno::NOTDIR) if self.root.is_there() => return Ok(false),
+            found => found?,
+        };
+        for node in names(&staging)? {
+            match self.root.dir(&path::join(STAGING, &node)) {
+                // It ended cleanly meanwhile: it had staged nothing.
+                Err(Errno::NOENT | Errno::NOTDIR) if self.root.is_there() => {}
+                dir => {
+                    if self.has_staged(&dir?, &stat)? {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a node's folder has a file among its staged bytes, or a note of it.
+    fn has_staged(&self, dir: &OwnedFd, stat: &rustix::fs::Stat) -> Outcome<bool> {
+        for name in names(dir)? {
+            let is_it = if name.ends_with(BYTES) {
+                rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|own| identity(&own) == identity(stat))
+            } else {
+                let op = name.strip_suffix(INODE).and_then(OpId::new);
+                op.is_some_and(|op| noted(&self.root, dir, &op) == Some((stat.st_ino, stat.st_size.unsigned_abs())))
+            };
+            if is_it {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) fn finish(&self, pair: &Pair) -> Outcome<()> {
         let path = path::of_key(&pair.bytes);
         let (folder, name) = path::split(&path);

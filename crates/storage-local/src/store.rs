@@ -679,6 +679,11 @@ impl Staging for LocalStore {
         self.act(Op::Recover, bytes, move |inner| inner.withdraw(&op, &key)).await
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        let key = bytes.clone();
+        self.act(Op::Recover, bytes, move |inner| inner.holds(&key)).await
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         if self.inner.is_linked(op) {
             // Two names go and no bytes: cheaper than a hop to another thread.

@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// How long a store without staging may hold bytes whose attributes are still to come: longer than any upload may take.
 const UPLOADED_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
-/// The same of a store with staging, where both are named by one publish: longer than any sync between the two takes.
-const PUBLISHED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// What lies on one place of one revision.
 struct Spot {
@@ -311,9 +309,7 @@ impl Check<'_> {
         {
             return Ok(vec![]);
         }
-        if at.store.staging().is_none()
-            && (self.is_being_uploaded(place, key).await? || !self.is_abandoned(place, key).await?)
-        {
+        if !self.is_abandoned(place, key).await? || at.size_of(&sidecar).await?.is_some() {
             return Ok(vec![]);
         }
         let detail = format!("bytes without attributes in `{}` of `{}`", parsed.bucket, parsed.owner);
@@ -428,11 +424,17 @@ impl Check<'_> {
         self.lacking.lock().expect("nothing panics while it holds this lock").contains(&(place, sidecar.clone()))
     }
 
-    /// Whether bytes have waited for their attributes for longer than any upload lets them, by the store's own clock:
-    /// against an object written there just now. Nobody can be asked instead: who made them may live, and stand still; and a
-    /// database that was lost took the intents with it.
+    /// Whether nobody can give bytes their attributes any more: no operation has them staged. Where nothing is staged no intent
+    /// is of them, and they have waited for longer than any upload lets them, by the store's own clock: against an object written
+    /// there just now; a database that was lost took its intents with it.
     pub(super) async fn is_abandoned(&self, place: usize, key: &Key) -> Result<bool> {
         let store = &self.node.places[place].store;
+        if let Some(staging) = store.staging() {
+            return Ok(!staging.holds(key).await?);
+        }
+        if self.is_being_uploaded(place, key).await? {
+            return Ok(false);
+        }
         let random = larder_storage_core::OpId::from_random(self.node.environment.random());
         let probe = Key::new(format!(".larder/probes/{random}")).expect("made of a token");
         store.put(&probe, "".into(), larder_storage_core::PutOptions::create()).await?;
@@ -442,8 +444,7 @@ impl Check<'_> {
             Err(error) if error.is_not_found() => return Ok(false),
             head => head?.modified,
         };
-        let within = if store.staging().is_some() { PUBLISHED_WITHIN } else { UPLOADED_WITHIN };
-        Ok(now?.duration_since(written).is_ok_and(|age| age >= within))
+        Ok(now?.duration_since(written).is_ok_and(|age| age >= UPLOADED_WITHIN))
     }
 
     /// A file's rows anew, from all that lies on the stores; of what lies there no longer, from the rows themselves.

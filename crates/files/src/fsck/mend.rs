@@ -2,7 +2,8 @@
 
 use super::{Check, Mend};
 use crate::{
-    Attributes, Error, FileId, Result, Tombstone,
+    Attributes, Environment, Error, FileId, Result, Tombstone,
+    files::Place,
     ledger::{CopyState, Entry, Purpose, Record, RevisionRow},
     read::digest_of,
     truth::Reading,
@@ -46,7 +47,7 @@ impl Check<'_> {
     /// A publish that stands still between bytes and attributes may go on at any time and be answered, so its bytes stay.
     async fn quarantine_orphan(&self, place: usize, key: &Key) -> Result<String> {
         if !self.is_abandoned(place, key).await? {
-            let why = "they are too young: an upload may yet give them some; a later run moves them";
+            let why = "an upload may yet give them some; a later run looks again";
             return Err(Error::Conflict(why.into()));
         }
         let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
@@ -56,23 +57,8 @@ impl Check<'_> {
         self.quarantine_all(&[(place, key.clone())]).await
     }
 
-    /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
     async fn quarantine(&self, place: usize, key: &Key) -> Result<()> {
-        let place = &self.node.places[place];
-        if !place.mode.changes() {
-            return Err(Error::ReadOnly(format!("the store `{}` takes no changes", place.name)));
-        }
-        if place.size_of(key).await?.is_none() {
-            return Ok(());
-        }
-        match place.store.copy(key, &quarantined(key, None), PutOptions::create()).await {
-            Err(error) if error.kind() == &ErrorKind::AlreadyExists => {
-                let other = OpId::from_random(self.node.environment.random());
-                place.store.copy(key, &quarantined(key, Some(&other)), PutOptions::create()).await?;
-            }
-            copied => drop(copied?),
-        }
-        Ok(place.store.delete(key).await?)
+        self.node.places[place].quarantine(&self.node.environment, key).await
     }
 
     async fn delete_all(&self, objects: &[(usize, Key)]) -> Result<String> {
@@ -157,6 +143,26 @@ impl Check<'_> {
         self.node.put_tombstone(tombstone).await?;
         self.node.clear(tombstone).await?;
         Ok("written again".into())
+    }
+}
+
+impl Place {
+    /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
+    pub(crate) async fn quarantine(&self, environment: &Environment, key: &Key) -> Result<()> {
+        if !self.mode.changes() {
+            return Err(Error::ReadOnly(format!("the store `{}` takes no changes", self.name)));
+        }
+        if self.size_of(key).await?.is_none() {
+            return Ok(());
+        }
+        match self.store.copy(key, &quarantined(key, None), PutOptions::create()).await {
+            Err(error) if error.kind() == &ErrorKind::AlreadyExists => {
+                let other = OpId::from_random(environment.random());
+                self.store.copy(key, &quarantined(key, Some(&other)), PutOptions::create()).await?;
+            }
+            copied => drop(copied?),
+        }
+        Ok(self.store.delete(key).await?)
     }
 }
 

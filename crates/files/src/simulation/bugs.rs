@@ -262,6 +262,10 @@ impl Staging for Wrong {
         self.inner_staging().withdraw(op, bytes).await
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        self.inner_staging().holds(bytes).await
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         self.inner_staging().discard(op).await
     }

@@ -187,9 +187,12 @@ macro_rules! __with_laws {
                 finishing_leaves_what_lies_at_the_key
                 what_lies_at_its_key_is_finished_though_nothing_is_staged
                 withdraw_takes_only_its_own
+                what_is_on_its_way_is_held_until_it_is_discarded
+                only_the_very_object_that_was_staged_is_held
                 a_node_knows_itself_alive_and_no_stranger
                 the_living_leave_nothing_over
                 what_the_dead_left_is_found_once
+                what_the_dead_left_is_held_until_it_is_discarded
                 a_leftover_can_be_finished
                 a_leftover_can_be_withdrawn_and_discarded
             }

@@ -253,6 +253,34 @@ pub(super) async fn withdraw_takes_only_its_own(harness: Harness) -> Verdict {
     ensure_absent(&*harness.store, &pair(1).bytes).await
 }
 
+pub(super) async fn what_is_on_its_way_is_held_until_it_is_discarded(harness: Harness) -> Verdict {
+    let Some(staging) = harness.store.staging() else { return Ok(()) };
+    stage(staging, 1).await?;
+    ensure!(!staging.holds(&pair(1).bytes).await?, "nothing lies there yet");
+    publish(staging, pair(1)).await?;
+    stage(staging, 2).await?;
+    ensure!(staging.holds(&pair(1).bytes).await?, "what was published a moment ago is held by nobody");
+    // As between the two halves of a publish.
+    harness.store.delete(&pair(1).attributes).await?;
+    ensure!(staging.holds(&pair(1).bytes).await?, "bytes that wait for their attributes are held by nobody");
+    staging.discard(&op(1)).await?;
+    ensure!(!staging.holds(&pair(1).bytes).await?, "what was discarded is held still");
+    ensure!(read(&*harness.store, &pair(1).bytes).await? == content(1), "asking took the object away");
+    Ok(())
+}
+
+pub(super) async fn only_the_very_object_that_was_staged_is_held(harness: Harness) -> Verdict {
+    let Some(staging) = harness.store.staging() else { return Ok(()) };
+    stage(staging, 1).await?;
+    harness.store.put(&pair(1).bytes, content(1).into(), PutOptions::create()).await?;
+    ensure!(!staging.holds(&pair(1).bytes).await?, "equal bytes are taken for those that are staged");
+    let elsewhere = Pair { bytes: key("x/y/1"), attributes: key("x/y/1.attr.json"), ..pair(1) };
+    publish(staging, elsewhere.clone()).await?;
+    ensure!(staging.holds(&elsewhere.bytes).await?, "what was published elsewhere is held by nobody");
+    ensure!(!staging.holds(&key("no/such/folder")).await?, "a folder that isn't there holds something");
+    Ok(())
+}
+
 pub(super) async fn a_node_knows_itself_alive_and_no_stranger(harness: Harness) -> Verdict {
     let Some(staging) = harness.store.staging() else { return Ok(()) };
     ensure_eq!(staging.node(), staging.node(), "the node");
@@ -297,6 +325,19 @@ pub(super) async fn what_the_dead_left_is_found_once(harness: Harness) -> Verdic
     ensure_eq!(seen, expected, "what was left");
     ensure!(found.iter().all(|left| left.node == dead), "a leftover is another's");
     ensure!(staging.leftovers().await?.is_empty(), "leftovers were given twice");
+    Ok(())
+}
+
+pub(super) async fn what_the_dead_left_is_held_until_it_is_discarded(harness: Harness) -> Verdict {
+    let Some((_, store, _guard)) = left_over(harness).await? else { return Ok(()) };
+    let Some(staging) = store.staging() else { return Ok(()) };
+    ensure!(staging.holds(&pair(2).bytes).await?, "what a dead node has published is held by nobody");
+    staging.leftovers().await?;
+    ensure!(staging.holds(&pair(2).bytes).await?, "a leftover that was taken over is held by nobody");
+    for number in 1..=3 {
+        staging.discard(&op(number)).await?;
+    }
+    ensure!(!staging.holds(&pair(2).bytes).await?, "a leftover that was discarded is held still");
     Ok(())
 }
 

@@ -240,6 +240,10 @@ impl Staging for Metered {
         self.call(Op::Recover, staging_of(&*self.inner).withdraw(op, bytes)).await
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        self.call(Op::Recover, staging_of(&*self.inner).holds(bytes)).await
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         self.call(Op::Discard, staging_of(&*self.inner).discard(op)).await
     }

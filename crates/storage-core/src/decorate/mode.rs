@@ -254,6 +254,10 @@ impl Staging for InMode {
         staging_of(&*self.inner).withdraw(op, bytes).await
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        staging_of(&*self.inner).holds(bytes).await
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         self.allow(self.mode.creates(), Op::Discard, op)?;
         staging_of(&*self.inner).discard(op).await

@@ -239,6 +239,11 @@ impl Staging for Timeout {
         self.call(Op::Recover, bytes.as_str(), self.deadlines.answer, withdraw).await
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        let holds = staging_of(&*self.inner).holds(bytes);
+        self.call(Op::Recover, bytes.as_str(), self.deadlines.answer, holds).await
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         let discard = staging_of(&*self.inner).discard(op);
         self.call(Op::Discard, op.as_str(), self.deadlines.answer, discard).await

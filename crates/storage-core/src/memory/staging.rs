@@ -156,6 +156,17 @@ impl Staging for MemoryStore {
         Ok(gone)
     }
 
+    async fn holds(&self, bytes: &Key) -> Result<bool> {
+        self.step(Op::Recover, "holds", bytes.as_str()).await?;
+        self.act(Op::Recover, bytes.as_str(), |state| {
+            let staged = |blob: &Arc<Blob>| {
+                let mut staged = state.staged.values().filter_map(|staged| staged.bytes.visible());
+                staged.any(|other| Arc::ptr_eq(other, blob))
+            };
+            state.find(bytes).is_some_and(staged)
+        })
+    }
+
     async fn discard(&self, op: &OpId) -> Result<()> {
         self.step(Op::Discard, "discard.gone", op.as_str()).await?;
         self.act(Op::Discard, op.as_str(), |state| state.discard(op))
