@@ -211,7 +211,8 @@ fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool>
             root.display()
         );
         let mend = format!(
-            "is it this one's? put its secrets.toml into {there} and run `larder rebuild --data {there}`; \
+            "is it this one's? put its secrets.toml into {there} and run `larder rebuild --data {there}`, \
+             or, if that is lost, `larder rebuild --without-secrets --data {there}`; \
              is it another's? give this one a directory of its own: `path` in [stores.{name}]"
         );
         return Err(refuse(what, mend));
@@ -267,7 +268,11 @@ pub(crate) fn lacks_database(context: &Context) -> bool {
 pub(crate) fn no_secrets(dir: &DataDir) -> anyhow::Error {
     refuse(
         format_args!("{} is missing", dir.secrets().display()),
-        "put it back from its backup (mode 0600): without it no user and no bucket can be read",
+        format_args!(
+            "put it back from its backup (mode 0600): without it no user and no bucket can be read; \
+             is it lost? `larder rebuild --without-secrets --data {}` seals them anew",
+            dir.path().display()
+        ),
     )
 }
 
@@ -292,7 +297,11 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
                 "{} is another installation's: it does not open what lies on the stores",
                 dir.secrets().display()
             ),
-            "put the right file back from its backup (mode 0600)",
+            format_args!(
+                "put the right file back from its backup (mode 0600); \
+                 is it lost? `larder rebuild --without-secrets --data {}` seals users and buckets anew",
+                dir.path().display()
+            ),
         ),
         _ => anyhow::Error::new(error).context(format!("in {}", dir.path().display())),
     }

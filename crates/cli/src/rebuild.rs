@@ -21,11 +21,28 @@ pub(crate) struct Rebuild {
     /// Say what would be brought back; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// The secrets are lost: seal users and buckets anew, from the old database if there is one; else whoever owns files
+    /// gets an account that can't log in
+    #[arg(long, conflicts_with = "dry_run")]
+    without_secrets: bool,
+}
+
+/// How a rebuild is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Whole,
+    DryRun,
+    WithoutSecrets,
 }
 
 impl Rebuild {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let rebuilt = rebuild(&context, self.dry_run).await?;
+        let how = match self {
+            Self { dry_run: true, .. } => How::DryRun,
+            Self { without_secrets: true, .. } => How::WithoutSecrets,
+            _ => How::Whole,
+        };
+        let rebuilt = rebuild(&context, how).await?;
         Ok(Exit::failed_if(rebuilt.findings > 0))
     }
 }
@@ -34,7 +51,8 @@ impl Rebuild {
 ///
 /// # Errors
 /// Another node at work; missing secrets; a store that is away. The old database is then still there.
-pub(crate) async fn rebuild(context: &Context, dry_run: bool) -> Result<Rebuilt> {
+pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
+    let dry_run = how == How::DryRun;
     let Context { dir, config, output, .. } = context;
     if !dir.path().is_dir() {
         let mend = "name another with --data (or LARDER_DATA)";
@@ -43,7 +61,12 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool) -> Result<Rebuilt>
     let mut made = Made::default();
     let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(dir))?;
     dir.settle()?;
-    let secrets = secrets::load(dir)?.ok_or_else(|| open::no_secrets(dir))?;
+    let mut made_secrets = Made::default();
+    let secrets = match secrets::load(dir)? {
+        Some(secrets) => secrets,
+        None if how == How::WithoutSecrets => secrets::make(dir, &mut made_secrets)?,
+        None => return Err(open::no_secrets(dir)),
+    };
     let (stores, _stores_alone) = open::mount(dir, config, Hold::Alone, &mut made)?;
     let older = if dir.database().exists() && !dry_run { older(context).await? } else { None };
     made.dir(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
@@ -52,11 +75,15 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool) -> Result<Rebuilt>
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
     let parts = open::parts(stores, &ledger, secrets);
-    let rebuilt = if dry_run {
-        larder_files::rehearse_rebuild(parts, &mut take).await
-    } else {
-        let older = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
-        larder_files::rebuild(parts, config.settings(), older, &mut take).await
+    let replaced = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
+    let rebuilt = match how {
+        How::DryRun => larder_files::rehearse_rebuild(parts, &mut take).await,
+        How::Whole => larder_files::rebuild(parts, config.settings(), replaced, &mut take).await,
+        How::WithoutSecrets => {
+            // They stay whatever becomes of it: records may be sealed by them.
+            made_secrets.keep();
+            larder_files::rebuild_without_secrets(parts, config.settings(), replaced, &mut take).await
+        }
     };
     open::close(ledger).await;
     if let Some(older) = older {
@@ -70,6 +97,13 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool) -> Result<Rebuilt>
     }
     report.end()?;
     output.message(words(&rebuilt, dry_run));
+    if rebuilt.locked > 0 {
+        output.message(format_args!(
+            "{} users can't log in: `larder user list` shows them, `larder user passwd NAME` gives one a password; \
+             `larder user add NAME --admin` makes an admin",
+            rebuilt.locked
+        ));
+    }
     Ok(rebuilt)
 }
 
@@ -92,7 +126,7 @@ fn busy(dir: &DataDir) -> anyhow::Error {
 }
 
 fn words(rebuilt: &Rebuilt, dry_run: bool) -> String {
-    let Rebuilt { epoch, files, revisions, users, buckets, tombstones, findings } = rebuilt;
+    let Rebuilt { epoch, files, revisions, users, buckets, tombstones, findings, .. } = rebuilt;
     let done = if dry_run { "would bring back" } else { "brought back" };
     let mut words = format!(
         "{done} {files} files, {revisions} revisions, {users} users, {buckets} buckets, {tombstones} tombstones"

@@ -51,7 +51,7 @@ impl Serve {
         let listener = bind(&context.config)?;
         raise_open_files();
         if self.rebuild && open::lacks_database(&context) {
-            rebuild::rebuild(&context, false).await?;
+            rebuild::rebuild(&context, rebuild::How::Whole).await?;
         }
         let larder = open::open(&context, Access::Serve, &mut Made::default()).await?;
         let config = server_config(&context.config, &listener)?;

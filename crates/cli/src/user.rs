@@ -82,7 +82,13 @@ async fn list(files: &Files, output: &Output) -> Result<Exit> {
             let locked = user.password_hash.is_none();
             output.record(&json!({"id": user.id, "username": user.name, "role": role, "created_at": user.created_at, "locked": locked}))?;
         } else {
-            output.line(format_args!("{}  {:<5}  {}", user.id, role.as_str().unwrap_or_default(), user.name))?;
+            let locked = if user.password_hash.is_none() { "  can't log in" } else { "" };
+            output.line(format_args!(
+                "{}  {:<5}  {}{locked}",
+                user.id,
+                role.as_str().unwrap_or_default(),
+                user.name
+            ))?;
         }
     }
     output.flush()?;

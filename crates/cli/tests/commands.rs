@@ -154,6 +154,45 @@ fn an_old_revision_is_purged_by_its_number() {
 }
 
 #[test]
+fn lost_secrets_are_no_lost_larder() {
+    let larder = Larder::new();
+    larder.user("anna", true);
+    let id = larder.serve().client("anna").upload("file", b"content")["id"].as_str().unwrap().to_owned();
+    let secrets = larder.data().join("secrets.toml");
+    let rows = |larder: &Larder| {
+        let dumped = larder.ok(&["dump"]);
+        dumped
+            .lines()
+            .filter(|line| line.contains("\"id\":\"0") && line.contains("\"file\""))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let before = rows(&larder);
+    std::fs::remove_file(&secrets).unwrap();
+    assert_eq!(larder.run(&["rebuild"]).status.code(), Some(1));
+    larder.ok(&["rebuild", "--without-secrets"]);
+    assert_eq!(rows(&larder), before);
+    // The database told of everybody: their passwords are as they were.
+    let content = larder.serve().client("anna").get(&format!("/api/v1/files/{id}/content"));
+    assert_eq!((content.status, &*content.body), (200, &b"content"[..]));
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+
+    std::fs::remove_file(&secrets).unwrap();
+    std::fs::remove_dir_all(larder.data().join("db")).unwrap();
+    let said = larder.run(&["ls"]);
+    assert!(said.stderr.contains("larder rebuild --without-secrets"), "{said:?}");
+    let said = larder.run(&["rebuild", "--without-secrets"]);
+    assert!(said.status.success() && said.stderr.contains("larder user passwd"), "{said:?}");
+    assert!(larder.ok(&["user", "list"]).contains("can't log in"));
+    let said = larder.feed(&["user", "passwd", "anna", "--password-stdin"], b"another password\n");
+    assert!(said.status.success() && !larder.ok(&["user", "list"]).contains("can't log in"), "{said:?}");
+    assert_eq!(larder.ok(&["get", &id, "-o", "-"]), "content");
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
+#[test]
 fn what_json_prints_is_what_the_server_answers() {
     let larder = Larder::new();
     let id = larder.put("one", "1");

@@ -212,11 +212,15 @@ fn missing_foreign_open_and_broken_secrets() {
     let right = fs::read(&secrets).unwrap();
     fs::remove_file(&secrets).unwrap();
     for arguments in [&SERVE[..], &["ls"], &["rebuild"]] {
-        refused(&larder, arguments, &["secrets.toml is missing", "backup"]);
+        refused(&larder, arguments, &["secrets.toml is missing", "backup", "larder rebuild --without-secrets"]);
     }
     fs::copy(other.data().join("secrets.toml"), &secrets).unwrap();
     for arguments in [&SERVE[..], &["ls"], &["rebuild"]] {
-        refused(&larder, arguments, &["secrets.toml", "another installation's", "backup"]);
+        refused(
+            &larder,
+            arguments,
+            &["secrets.toml", "another installation's", "backup", "larder rebuild --without-secrets"],
+        );
     }
     fs::write(&secrets, "master = \"changeme\"\n").unwrap();
     refused(&larder, &SERVE, &["secrets.toml", "64 hexadecimal digits"]);

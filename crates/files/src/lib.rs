@@ -33,6 +33,7 @@ mod rebuild;
 mod records;
 mod recovery;
 mod report;
+mod reseal;
 mod sealed;
 mod secrets;
 #[cfg(feature = "simulation")]
@@ -55,7 +56,7 @@ pub use ids::{BucketId, FileId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::Ledger;
 pub use names::{BucketName, InvalidName, StoreName, UserName};
-pub use rebuild::{rebuild, rehearse_rebuild};
+pub use rebuild::{rebuild, rebuild_without_secrets, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;

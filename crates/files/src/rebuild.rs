@@ -36,7 +36,7 @@ const READS: usize = 32;
 const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
-type Result<T, E = StartError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = StartError> = std::result::Result<T, E>;
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
 /// Rebuilds `parts.ledger` (empty) from the stores. `older` is the ledger that it replaces, if it can be opened.
@@ -54,25 +54,55 @@ pub async fn rebuild(
     older: Option<Arc<dyn Ledger>>,
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
-    let mut installation = Installation::read(&parts, older.as_deref()).await?;
+    run(parts, settings, older, Run::Real, report).await
+}
+
+/// As [`rebuild`], with secrets that are not those that the stores were sealed with: users and buckets are sealed anew by
+/// `parts.secrets`. They come from `older`, where it is this installation's; else each owner of files gets an account that
+/// can't log in. What could not be opened goes to quarantine. Every store must take changes.
+///
+/// # Errors
+/// As [`rebuild`]: until it has ended well every start is refused as before, and the same call can be made again.
+pub async fn rebuild_without_secrets(
+    parts: Parts,
+    settings: Settings,
+    older: Option<Arc<dyn Ledger>>,
+    report: &mut (dyn FnMut(Finding) + Send),
+) -> Result<Rebuilt> {
+    run(parts, settings, older, Run::Resealing, report).await
+}
+
+async fn run(
+    parts: Parts,
+    settings: Settings,
+    older: Option<Arc<dyn Ledger>>,
+    run: Run,
+    report: Report<'_>,
+) -> Result<Rebuilt> {
+    let mut installation = Installation::read(&parts, older.as_deref(), run).await?;
     let mut epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
     if installation.places.iter().any(|place| place.store.staging().is_none()) {
         // Nothing that was sent before may arrive later; a mark, or a marker of a rebuild that broke off, may have by now.
         parts.environment.clock.sleep(WHOLE).await;
-        installation = Installation::read(&parts, older.as_deref()).await?;
+        installation = Installation::read(&parts, older.as_deref(), run).await?;
         if installation.markers.iter().any(|marker| marker.epoch != epoch) {
             epoch = next_epoch(installation.epoch.max(epoch), &parts.environment);
             installation.raise(epoch, older.as_deref()).await?;
         }
     }
-    let mut scan = installation.scan(&parts, settings.batch_max, epoch, Run::Real, report).await?;
+    let mut scan = installation.scan(&parts, settings.batch_max, epoch, run, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
         let above = next_epoch(scan.highest_epoch, &parts.environment);
         installation.raise(above, older.as_deref()).await?;
         installation.initialise(&*parts.ledger, above).await?;
         scan.rebuilt.epoch = above;
+    }
+    if run == Run::Resealing {
+        scan.reseal(&settings, older.as_deref()).await?;
+        installation.name_secrets(scan.rebuilt.epoch, &parts.secrets.id()).await?;
+        scan.set_aside().await;
     }
     Ok(scan.rebuilt)
 }
@@ -82,16 +112,19 @@ pub async fn rebuild(
 /// # Errors
 /// As [`rebuild`].
 pub async fn rehearse_rebuild(parts: Parts, report: &mut (dyn FnMut(Finding) + Send)) -> Result<Rebuilt> {
-    let installation = Installation::read(&parts, None).await?;
+    let installation = Installation::read(&parts, None, Run::Rehearsal).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
     Ok(installation.scan(&parts, Settings::default().batch_max, epoch, Run::Rehearsal, report).await?.rebuilt)
 }
 
-/// Whether the stores may be written to.
+/// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+pub(crate) enum Run {
+    /// No store may be written to.
     Rehearsal,
     Real,
+    /// The secrets are not those that the stores were sealed with.
+    Resealing,
 }
 
 /// What the markers say together.
@@ -104,7 +137,7 @@ struct Installation {
 }
 
 impl Installation {
-    async fn read(parts: &Parts, older: Option<&dyn Ledger>) -> Result<Self> {
+    async fn read(parts: &Parts, older: Option<&dyn Ledger>, run: Run) -> Result<Self> {
         let (mut places, mut markers, mut mark) = (vec![], vec![], 0);
         let mut unmarked = vec![];
         for mount in &parts.stores {
@@ -112,7 +145,7 @@ impl Installation {
                 unmarked.push(mount);
                 continue;
             };
-            check_marker(mount, &found, &parts.secrets.id())?;
+            check_marker(mount, &found, &parts.secrets.id(), run)?;
             mark = mark.max(read_mark(&*mount.store).await.map_err(failed)?);
             places.push(place(mount, &found));
             markers.push(found);
@@ -148,6 +181,16 @@ impl Installation {
         Ok(())
     }
 
+    /// Has every marker name the secrets that all is sealed by now.
+    async fn name_secrets(&self, epoch: u64, master: &str) -> Result<()> {
+        for (place, found) in self.places.iter().zip(&self.markers) {
+            let stores = self.stores.clone();
+            let named = Marker { epoch, master: master.to_owned(), stores, ..found.clone() };
+            named.write(&*place.store).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     async fn initialise(&self, ledger: &dyn Ledger, epoch: u64) -> Result<()> {
         let instance = self.markers[0].instance;
         let identity = Identity { instance, epoch, mark: self.mark, stores: self.stores.clone() };
@@ -166,7 +209,8 @@ impl Installation {
         self.initialise(&*parts.ledger, epoch).await?;
         let rebuilt = Rebuilt { epoch, ..Rebuilt::default() };
         let group = group.max(1);
-        let mut scan = Scan { places: &self.places, parts, group, run, report, rebuilt, highest_epoch: 0 };
+        let mut scan =
+            Scan { places: &self.places, parts, group, run, report, rebuilt, highest_epoch: 0, unopened: vec![] };
         scan.tombstones().await?;
         scan.sealed::<Bucket>(&layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
         scan.sealed::<User>(&layout::accounts(), |user| Entry::User(Box::new(user))).await?;
@@ -186,14 +230,16 @@ impl Installation {
 }
 
 /// The objects of all stores on their way into the ledger.
-struct Scan<'a> {
-    places: &'a [Place],
-    parts: &'a Parts,
+pub(crate) struct Scan<'a> {
+    pub(crate) places: &'a [Place],
+    pub(crate) parts: &'a Parts,
     group: usize,
     run: Run,
     report: Report<'a>,
-    rebuilt: Rebuilt,
+    pub(crate) rebuilt: Rebuilt,
     highest_epoch: u64,
+    /// Sealed records that these secrets don't open, by place; kept only where all is sealed anew.
+    pub(crate) unopened: Vec<(usize, Key)>,
 }
 
 /// Attributes that were found, with the copies of their revision.
@@ -236,7 +282,7 @@ impl Scan<'_> {
     /// Sealed records below `folder`; the highest of each wins in the ledger. One that a dead process had only made visible is
     /// made durable: who may log in is no cache that a later look would mend.
     async fn sealed<T: Sealed + Send>(&mut self, folder: &Prefix, entry: impl Fn(T) -> Entry + Send) -> Result<()> {
-        for place in self.places {
+        for (index, place) in self.places.iter().enumerate() {
             let mut read = objects(place, folder.clone(), RECORD_BYTES_MAX, |_| true);
             while let Some(object) = read.next().await {
                 let (key, bytes) = object.map_err(failed)?;
@@ -244,11 +290,12 @@ impl Scan<'_> {
                 let record = sealed::unseal::<T>(&self.parts.secrets, &key, &bytes);
                 match record.filter(|record| record.key() == key) {
                     Some(record) => {
-                        if self.run == Run::Real {
+                        if self.run != Run::Rehearsal {
                             place.make_durable(&key).await.map_err(failed)?;
                         }
                         self.record(vec![(key, entry(record))]).await?;
                     }
+                    None if self.run == Run::Resealing => self.unopened.push((index, key)),
                     None => {
                         self.report(FindingKind::AttributesBroken, &key, None, "a sealed record that can't be opened")
                     }
@@ -309,7 +356,7 @@ impl Scan<'_> {
     }
 
     /// Takes in a group. A member that the ledger refuses by itself is reported and has no result.
-    async fn record(&mut self, group: Vec<(Key, Entry)>) -> Result<Vec<Option<Recorded>>> {
+    pub(crate) async fn record(&mut self, group: Vec<(Key, Entry)>) -> Result<Vec<Option<Recorded>>> {
         let (keys, entries): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         if entries.is_empty() {
             return Ok(vec![]);
@@ -430,11 +477,15 @@ fn place(mount: &Mount, marker: &Marker) -> Place {
     Place { id: marker.itself, name: mount.name.clone(), store: mount.store.clone(), mode: mount.mode }
 }
 
-fn check_marker(mount: &Mount, found: &Marker, secrets: &str) -> Result<()> {
+fn check_marker(mount: &Mount, found: &Marker, secrets: &str, run: Run) -> Result<()> {
     if found.format > FORMAT {
         return Err(StartError::NewerForm { store: mount.name.to_string(), form: found.format });
     }
-    if found.master != secrets {
+    if run == Run::Resealing && !mount.mode.changes() {
+        let text = format!("the store `{}` takes no changes: give it the mode `edit` for this rebuild", mount.name);
+        return Err(StartError::Configuration(text));
+    }
+    if run != Run::Resealing && found.master != secrets {
         return Err(StartError::WrongSecrets);
     }
     Ok(())
@@ -492,6 +543,6 @@ async fn older_identity(older: Option<&dyn Ledger>) -> Option<Identity> {
     }
 }
 
-fn failed(error: impl Into<BoxError>) -> StartError {
+pub(crate) fn failed(error: impl Into<BoxError>) -> StartError {
     StartError::Failed(error.into())
 }

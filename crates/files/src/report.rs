@@ -99,6 +99,8 @@ pub struct Rebuilt {
     pub users: u64,
     /// Buckets.
     pub buckets: u64,
+    /// Users who can't log in until they are given a password; told only where users were sealed anew.
+    pub locked: u64,
     /// Tombstones.
     pub tombstones: u64,
     /// Findings that were reported.
@@ -148,7 +150,10 @@ pub enum StartError {
         found: String,
     },
     /// The secrets are not those that the stores were sealed with.
-    #[error("secrets.toml is not the one that the stores were sealed with; put that one back from its backup")]
+    #[error(
+        "secrets.toml is not the one that the stores were sealed with; put that one back from its backup, \
+         or seal all users and buckets anew with `larder rebuild --without-secrets`"
+    )]
     WrongSecrets,
     /// A marker of a form that this Larder does not know.
     #[error("the store `{store}` was written by a newer Larder (form {form}); use that version")]
