@@ -43,6 +43,13 @@ const KEYS: &[&str] = &[
 const OTHER_VARIABLES: &[&str] =
     &["data", "config", "log", "crash_point", "crash_points", "crash_rounds", "crash_seed", "crash_clients"];
 
+/// Whether a variable, without its `LARDER_`, is one that Kubernetes or a link of Docker sets beside a service called `larder`:
+/// an environment that nobody here wrote must not refuse a start.
+fn is_injected(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "port" || name.starts_with("port_") || name.starts_with("service_")
+}
+
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
@@ -143,7 +150,8 @@ impl Config {
             })?;
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed("LARDER_").ignore(OTHER_VARIABLES).split("__"));
+        let variables = Env::prefixed("LARDER_").ignore(OTHER_VARIABLES);
+        figment = figment.merge(variables.filter(|name| !is_injected(name.as_str())).split("__"));
         if let Some(listen) = listen {
             figment = figment.merge(Serialized::default("listen", listen));
         }
@@ -411,6 +419,11 @@ mod tests {
                 |line: &&str| line.starts_with(&format!("| `{key}` |")) && line.ends_with(&format!("`{variable}` |"));
             assert_eq!(TOLD.lines().filter(tells).count(), 1, "`{key}`, `{variable}`");
         }
+    }
+
+    #[test]
+    fn no_key_is_taken_for_a_variable_of_an_orchestrator() {
+        assert!(KEYS.iter().all(|key| !is_injected(&key.replace('.', "__"))));
     }
 
     #[test]

@@ -82,6 +82,24 @@ fn a_variable_that_nobody_knows_or_that_has_a_wrong_value() {
 }
 
 #[test]
+fn variables_that_an_orchestrator_sets_beside_a_service_of_this_name_refuse_nobody() {
+    let larder = kept();
+    let mut command = larder.command(&["get", "file", "-o", "-"]);
+    for (variable, value) in [
+        ("LARDER_SERVICE_HOST", "10.0.0.7"),
+        ("LARDER_SERVICE_PORT", "8080"),
+        ("LARDER_SERVICE_PORT_HTTP", "8080"),
+        ("LARDER_PORT", "tcp://10.0.0.7:8080"),
+        ("LARDER_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("LARDER_PORT_8080_TCP_ADDR", "10.0.0.7"),
+    ] {
+        command.env(variable, value);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stdout == b"content", "{output:?}");
+}
+
+#[test]
 fn a_configuration_file_that_is_not_there() {
     refused(&Larder::new(), &["ls", "--config", "other.toml"], &["other.toml", "--config"]);
 }
