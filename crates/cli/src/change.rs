@@ -5,9 +5,9 @@ use crate::{
     open::{self, Access},
     output::{Exit, Output, chain},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use larder_files::{Caller, Files};
+use larder_files::{Caller, Error, File, Files};
 
 /// Put files in the trash, or purge them for ever.
 #[derive(Args)]
@@ -39,6 +39,19 @@ enum Change {
     Restore,
 }
 
+impl Change {
+    /// Answers the file as it is then, or was before it was purged.
+    async fn make(self, files: &Files, file: File) -> Result<File, Error> {
+        let (caller, id) = (Caller::local(), file.attributes.id);
+        match self {
+            Self::Remove => files.remove(&caller, id, None).await,
+            Self::Restore => files.restore(&caller, id, None).await,
+            Self::Purge => files.purge(&caller, id, None).await.map(|()| file),
+            Self::PurgeRevision(revision) => files.purge_revision(&caller, id, revision, None).await.map(|()| file),
+        }
+    }
+}
+
 impl Rm {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
         let change = match self.revision {
@@ -66,7 +79,7 @@ async fn all(files: &Files, output: &Output, change: Change, arguments: &[String
             Ok(false) => failed = true,
             Err(error) => {
                 failed = true;
-                output.error(format_args!("{argument}: {}", chain(error.as_ref())));
+                output.error(chain(error.as_ref()));
             }
         }
     }
@@ -76,19 +89,8 @@ async fn all(files: &Files, output: &Output, change: Change, arguments: &[String
 
 async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> Result<bool> {
     let Some(file) = list::find(files, output, argument).await? else { return Ok(false) };
-    let (caller, id) = (Caller::local(), file.attributes.id);
-    let changed = match change {
-        Change::Remove => files.remove(&caller, id, None).await?,
-        Change::Restore => files.restore(&caller, id, None).await?,
-        Change::Purge => {
-            files.purge(&caller, id, None).await?;
-            file
-        }
-        Change::PurgeRevision(revision) => {
-            files.purge_revision(&caller, id, revision, None).await?;
-            file
-        }
-    };
+    let id = file.attributes.id;
+    let changed = change.make(files, file).await.with_context(|| argument.to_owned())?;
     if output.json && change != Change::Purge {
         output.record(&open::record(files, &changed))?;
     } else {

@@ -264,6 +264,18 @@ fn what_is_not_there_exits_with_1_and_says_its_name() {
 }
 
 #[test]
+fn what_is_not_there_is_named_once() {
+    let larder = Larder::new();
+    larder.put("there", "");
+    let missing = "0193a0b0-0000-7000-8000-000000000000";
+    for arguments in [["restore", "a name"], ["restore", missing], ["rm", "a name"], ["rm", missing], ["stat", missing]]
+    {
+        let said = larder.run(&arguments);
+        assert_eq!(said.stderr.matches(arguments[1]).count(), 1, "{arguments:?}: {said:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_a_command_quietly() {
     let larder = Larder::new();
     for number in 0..3 {
