@@ -224,6 +224,11 @@ fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool>
     Ok(true)
 }
 
+/// Where the stores lie.
+pub(crate) fn roots(dir: &DataDir, config: &Config) -> impl Iterator<Item = PathBuf> {
+    config.stores.values().map(|store| root(dir, store))
+}
+
 /// Where a store lies.
 fn root(dir: &DataDir, store: &StoreConfig) -> PathBuf {
     dir.path().join(store.path.as_deref().unwrap_or(Path::new("objects")))

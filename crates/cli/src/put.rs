@@ -13,8 +13,9 @@ use larder_files::{Caller, File, Files, NewFile, Receive, UserName};
 use larder_storage_core::Body;
 use serde_json::{Map, Value};
 use std::{
-    fs,
-    os::fd::AsFd,
+    collections::HashSet,
+    fs, io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -62,7 +63,12 @@ struct Source {
 impl Put {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
         self.check()?;
-        open::with(&context, Access::Make, async |files| self.put_all(files, &context.output).await).await
+        open::with(&context, Access::Make, async |files| {
+            // Looked at when the database is open: all of its files are there then.
+            let own = Own::of(&context)?;
+            self.put_all(files, &own, &context.output).await
+        })
+        .await
     }
 
     fn check(&self) -> Result<()> {
@@ -76,14 +82,14 @@ impl Put {
         Err(WrongUsage(problem.into()).into())
     }
 
-    async fn put_all(&self, files: &Files, output: &Output) -> Result<Exit> {
+    async fn put_all(&self, files: &Files, own: &Arc<Own>, output: &Output) -> Result<Exit> {
         files.bucket(&self.bucket).with_context(|| format!("bucket `{}`", self.bucket))?;
         if let Some(owner) = &self.owner {
             let found = files.user_named(owner.as_str()).await?;
             found.with_context(|| format!("no such user: `{owner}`; `larder user add {owner}` makes one"))?;
         }
         let progress = Arc::new(output.progress(self.total()));
-        let sources = self.sources.iter().flat_map(|source| find(source, self.name.as_deref()));
+        let sources = self.sources.iter().flat_map(|source| find(source, self.name.as_deref(), own));
         let mut results = stream::iter(sources)
             .map(|source| {
                 let (files, progress, receive, new) =
@@ -163,9 +169,53 @@ async fn put_one(
     Ok(files.create(&caller, received, new).await?.file)
 }
 
+/// What Larder itself keeps. Never opened to be put: no file of a database may be closed by the process that has it open, as all its
+/// locks on it go with that; and secrets and stores are nobody's files.
+struct Own {
+    /// The data directory, the database's files, and the stores' roots, by device and inode.
+    places: HashSet<(u64, u64)>,
+    output: Output,
+}
+
+impl Own {
+    fn of(context: &Context) -> Result<Arc<Self>> {
+        let Context { dir, config, output, .. } = context;
+        let mut paths = vec![dir.path().to_owned(), dir.db()];
+        paths.extend(open::roots(dir, config));
+        let database = fs::read_dir(dir.db())?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.extend(database);
+        // The log of a database comes and goes with those who use it.
+        let there = paths.iter().filter_map(|path| fs::metadata(path).ok());
+        Ok(Arc::new(Self { places: there.map(|about| place(&about)).collect(), output: output.clone() }))
+    }
+
+    fn is(&self, about: &fs::Metadata) -> bool {
+        self.places.contains(&place(about))
+    }
+
+    /// Whether it is, or lies below, a place of Larder's own; links are followed.
+    fn holds(&self, path: &Path) -> bool {
+        let Ok(real) = fs::canonicalize(path) else { return false };
+        real.ancestors().any(|above| fs::metadata(above).is_ok_and(|about| self.is(&about)))
+    }
+
+    fn is_standard_input(&self) -> bool {
+        // Not by a handle of its own: to close that would be just what must not be.
+        rustix::fs::fstat(io::stdin()).is_ok_and(|about| self.places.contains(&(about.st_dev, about.st_ino)))
+    }
+}
+
+fn place(about: &fs::Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
+}
+
+fn is_own(path: &Path) -> String {
+    format!("{}: it is Larder's own, or lies in its data directory or in a store; not put", path.display())
+}
+
 /// Standard input as a file: a reader without a buffer of its own.
 fn stdin() -> Result<tokio::fs::File> {
-    let descriptor = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
     Ok(tokio::fs::File::from_std(fs::File::from(descriptor)))
 }
 
@@ -178,7 +228,7 @@ async fn read(path: PathBuf, progress: &Arc<Progress>) -> Result<Body> {
         let file = fs::File::open(&path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
+            return Err(io::ErrorKind::IsADirectory.into());
         }
         if metadata.len() > SMALL_BYTES || !metadata.is_file() {
             return Ok(Opened::Large(file, metadata.len()));
@@ -205,25 +255,37 @@ fn in_blocks(source: impl AsyncRead + Send + 'static, size: Option<u64>, progres
 }
 
 /// The files that an argument stands for, in order of their names; a message for what can't be one.
-fn find(argument: &Path, name: Option<&str>) -> Box<dyn Iterator<Item = Result<Source, String>> + Send> {
+fn find(
+    argument: &Path,
+    name: Option<&str>,
+    own: &Arc<Own>,
+) -> Box<dyn Iterator<Item = Result<Source, String>> + Send> {
+    let one = |found| Box::new(std::iter::once(found));
     if argument.as_os_str() == "-" {
-        return Box::new(std::iter::once(Ok(Source { path: None, name: name.unwrap_or_default().into() })));
+        let source = Source { path: None, name: name.unwrap_or_default().into() };
+        return one(if own.is_standard_input() { Err(is_own(argument)) } else { Ok(source) });
+    }
+    if own.holds(argument) {
+        return one(Err(is_own(argument)));
     }
     if argument.is_dir() {
-        return Box::new(Walk { folder: name.map(str::to_owned), root: argument.into(), open: vec![argument.into()] });
+        let (folder, root, open) = (name.map(str::to_owned), argument.to_owned(), vec![argument.to_owned()]);
+        return Box::new(Walk { folder, root, open, own: own.clone() });
     }
     let last = argument.file_name().and_then(|name| name.to_str());
     let named = name.or(last).ok_or_else(|| format!("{}: its name is no UTF-8; use --name", argument.display()));
     let path = Some(argument.to_owned());
-    Box::new(std::iter::once(named.map(|name| Source { path, name: name.to_owned() })))
+    one(named.map(|name| Source { path, name: name.to_owned() }))
 }
 
-/// All files below a directory. Directories behind symbolic links are left out: they may lead round in circles.
+/// All files below a directory but what is Larder's own. Directories behind symbolic links are left out: they may lead round in
+/// circles.
 struct Walk {
     folder: Option<String>,
     root: PathBuf,
     /// What is still to be looked at, the next one last.
     open: Vec<PathBuf>,
+    own: Arc<Own>,
 }
 
 impl Walk {
@@ -237,8 +299,8 @@ impl Walk {
         Ok(Source { path: Some(path), name })
     }
 
-    fn enter(&mut self, dir: &Path) -> std::io::Result<()> {
-        let mut entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    fn enter(&mut self, dir: &Path) -> io::Result<()> {
+        let mut entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         entries.sort_unstable_by(|a, b| b.cmp(a));
         self.open.append(&mut entries);
         Ok(())
@@ -251,13 +313,19 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let path = self.open.pop()?;
-            let explained = |error: &std::io::Error| format!("cannot read {}: {error}", path.display());
+            let explained = |error: &io::Error| format!("cannot read {}: {error}", path.display());
             let kind = match fs::symlink_metadata(&path) {
+                Ok(metadata) if self.own.is(&metadata) => {
+                    let path = path.display();
+                    self.own.output.message(format_args!("{path}: Larder's own data; left out"));
+                    continue;
+                }
                 // The root may be a link itself: it was asked for by name.
                 Ok(metadata) if metadata.is_dir() || path == self.root => match self.enter(&path) {
                     Ok(()) => continue,
                     Err(error) => return Some(Err(explained(&error))),
                 },
+                Ok(metadata) if metadata.is_symlink() && self.own.holds(&path) => return Some(Err(is_own(&path))),
                 Ok(metadata) if metadata.is_symlink() => match fs::metadata(&path) {
                     Ok(target) => target.file_type(),
                     Err(error) => return Some(Err(explained(&error))),
@@ -287,6 +355,11 @@ fn metadata(text: &str) -> Result<(String, Value), String> {
 mod tests {
     use super::*;
 
+    fn nothing() -> Arc<Own> {
+        let cli = <crate::Cli as clap::Parser>::parse_from(["larder", "dump"]);
+        Arc::new(Own { places: HashSet::new(), output: Output::new(&cli.globals) })
+    }
+
     #[test]
     fn a_directory_is_walked_in_order_and_its_relative_paths_are_the_names() {
         let dir = tempfile::tempdir().unwrap();
@@ -296,11 +369,11 @@ mod tests {
         }
         std::os::unix::fs::symlink("a", dir.path().join("z")).unwrap();
         std::os::unix::fs::symlink(".", dir.path().join("circle")).unwrap();
-        let (found, left_out): (Vec<_>, Vec<_>) = find(dir.path(), None).partition(Result::is_ok);
+        let (found, left_out): (Vec<_>, Vec<_>) = find(dir.path(), None, &nothing()).partition(Result::is_ok);
         let names: Vec<_> = found.into_iter().map(|source| source.unwrap().name).collect();
         assert_eq!(names, ["a", "b/1", "b/2", "c/d/e", "z"]);
         assert_eq!(left_out.len(), 1);
-        let first = find(dir.path(), Some("docs/")).find_map(Result::ok).unwrap();
+        let first = find(dir.path(), Some("docs/"), &nothing()).find_map(Result::ok).unwrap();
         assert_eq!(first.name, "docs/a");
     }
 

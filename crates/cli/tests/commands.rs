@@ -65,6 +65,46 @@ fn a_directory_keeps_its_relative_paths_and_a_bad_file_does_not_stop_the_others(
 }
 
 #[test]
+fn what_is_larders_own_is_never_put() {
+    let larder = Larder::new();
+    let store = larder.place().join("elsewhere/store");
+    fs::create_dir_all(larder.data()).unwrap();
+    fs::create_dir_all(&store).unwrap();
+    let toml = format!("[stores.local]\n[stores.far]\npath = \"{}\"\n", store.display());
+    fs::write(larder.data().join("larder.toml"), toml).unwrap();
+    larder.put("before", "1");
+    let server = larder.serve();
+
+    let said = larder.run(&["put", "."]);
+    assert!(said.status.success(), "{said:?}");
+    for place in ["./data", "./elsewhere/store"] {
+        assert!(said.stderr.contains(place), "{said:?}");
+    }
+    let names = |larder: &Larder| {
+        let mut names: Vec<_> =
+            records(&larder.ok(&["ls", "--json"])).iter().map(|file| file["name"].to_string()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&larder), ["\"before\"", "\"before\""]);
+
+    fs::hard_link(larder.data().join("db/larder.db"), larder.place().join("another-name")).unwrap();
+    std::os::unix::fs::symlink("data/secrets.toml", larder.place().join("link")).unwrap();
+    std::os::unix::fs::symlink("data/objects", larder.place().join("linked-store")).unwrap();
+    for own in ["data", "data/db", "data/db/larder.db", "data/secrets.toml", "another-name", "link", "linked-store"] {
+        let said = larder.run(&["put", own]);
+        assert!(said.status.code() == Some(1) && said.stderr.contains("own"), "{own}: {said:?}");
+    }
+    let database = fs::File::open(larder.data().join("db/larder.db")).unwrap();
+    let said = larder.command(&["put", "-", "--name", "x"]).stdin(database).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert_eq!(names(&larder).len(), 2);
+    assert!(server.stop().success());
+    fs::remove_file(larder.place().join("another-name")).unwrap();
+    larder.assert_clean();
+}
+
+#[test]
 fn get_never_writes_over_a_file_unless_it_is_told_to() {
     let larder = Larder::new();
     let id = larder.put("sub/report.txt", "new");
