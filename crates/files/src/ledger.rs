@@ -369,7 +369,7 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// Which installation it belongs to; `None` before [`Ledger::initialise`].
     async fn identity(&self) -> Result<Option<Identity>>;
 
-    /// Makes or replaces the identity. The epoch and mark never fall: `Fenced` where they would.
+    /// Makes or replaces the identity. The installation stays, and the epoch and mark never fall: `Fenced` where they would not.
     async fn initialise(&self, identity: &Identity) -> Result<()>;
 
     /// Raises the mark by one and answers it.

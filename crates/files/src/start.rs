@@ -14,9 +14,8 @@ use crate::{
     ledger::{Identity, KnownStore, LedgerError},
     marker::{FORMAT, Marker, read_mark},
 };
-use larder_storage_core::{ErrorKind, NodeId};
+use larder_storage_core::{ErrorKind, NodeId, Store};
 use std::sync::{Arc, Mutex};
-use uuid::Uuid;
 
 /// A store and what it says of itself.
 struct Seen {
@@ -29,7 +28,7 @@ impl Files {
     /// Starts a node.
     ///
     /// # Errors
-    /// [`StartError`] says what is wrong and what mends it; nothing was changed then.
+    /// [`StartError`] says what is wrong and what mends it. Nothing was changed then, unless [`is_marked`] says so of a new store.
     pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
         check_settings(&parts, &settings)?;
         let seen = look(&parts.stores).await?;
@@ -41,6 +40,15 @@ impl Files {
         files.0.index_sealed().await.map_err(failed_start)?;
         files.0.ensure_buckets().await.map_err(failed_start)?;
         Ok((files, recovered))
+    }
+}
+
+/// Whether a store bears a marker of the installation whose secrets are `master`, as [`crate::Secrets::id`] says it; also where
+/// that can't be told. A refused start that has marked a store must keep what the marker tells of.
+pub async fn is_marked(store: &dyn Store, master: &str) -> bool {
+    match Marker::read(store).await {
+        Ok(marker) => marker.is_some_and(|marker| marker.master == master),
+        Err(_) => true,
     }
 }
 
@@ -149,13 +157,7 @@ async fn introduce(
 ) -> Result<(Identity, Vec<Place>), StartError> {
     let mut identity = match identity {
         Some(identity) => identity,
-        None => {
-            let instance = Uuid::from_bytes(parts.environment.random());
-            let instance = uuid::Builder::from_random_bytes(*instance.as_bytes()).into_uuid();
-            let new = Identity { instance, epoch: 1, mark: 0, stores: vec![] };
-            parts.ledger.initialise(&new).await.map_err(failed)?;
-            new
-        }
+        None => new_installation(parts).await?,
     };
     let mut places = Vec::with_capacity(seen.len());
     for one in seen {
@@ -167,6 +169,19 @@ async fn introduce(
         places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
     }
     Ok((identity, places))
+}
+
+/// Makes an installation. Where another node has made one in the same ledger meanwhile, this node is of that one.
+async fn new_installation(parts: &Parts) -> Result<Identity, StartError> {
+    let instance = uuid::Builder::from_random_bytes(parts.environment.random()).into_uuid();
+    let new = Identity { instance, epoch: 1, mark: 0, stores: vec![] };
+    match parts.ledger.initialise(&new).await {
+        Ok(()) => Ok(new),
+        Err(error @ LedgerError::Fenced(_)) => {
+            parts.ledger.identity().await.map_err(failed)?.ok_or_else(|| failed(error))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 async fn introduce_store(one: &Seen, identity: &mut Identity, parts: &Parts) -> Result<StoreId, StartError> {

@@ -133,6 +133,22 @@ async fn who_introduces_a_store_keeps_what_another_node_has_noted_since() {
 }
 
 #[tokio::test]
+async fn two_first_starts_in_one_ledger_make_one_installation() {
+    let (larder, gate) = (two_disks(), Gate::at("initialise"));
+    gate.close();
+    let (late, early) = tokio::join!(larder.start_with(gate.clone()), async {
+        gate.reached().await;
+        let early = larder.start_over(larder.ledger.another()).await.unwrap().0;
+        gate.open();
+        early
+    });
+    put(&late, "late").await;
+    put(&early, "early").await;
+    assert_eq!(known(&larder).await.len(), 2);
+    larder.start().await;
+}
+
+#[tokio::test]
 async fn a_mark_that_rises_while_a_store_is_introduced_refuses_nobody() {
     let (nowhere, gate) = (Gate::at("nowhere"), Gate::at("initialise"));
     let larder = growing(&nowhere).await;

@@ -482,6 +482,9 @@ impl Work {
     fn initialise(&mut self, identity: &Identity) -> Result<()> {
         Wide::check(&[identity.epoch, identity.mark])?;
         match &self.identity {
+            Some(now) if now.instance != identity.instance => {
+                Err(LedgerError::Fenced(format!("it belongs to the installation {}", now.instance)))
+            }
             Some(now) if now.epoch > identity.epoch || now.mark > identity.mark => Err(LedgerError::Fenced(format!(
                 "its epoch and mark are {} and {}, they can't fall to {} and {}",
                 now.epoch, now.mark, identity.epoch, identity.mark

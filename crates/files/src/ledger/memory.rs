@@ -345,6 +345,9 @@ impl Ledger for MemoryLedger {
 impl State {
     fn initialise(&mut self, identity: &Identity) -> Result<()> {
         match &self.identity {
+            Some(now) if now.instance != identity.instance => {
+                Err(LedgerError::Fenced(format!("it belongs to the installation {}", now.instance)))
+            }
             Some(now) if now.epoch > identity.epoch || now.mark > identity.mark => Err(LedgerError::Fenced(format!(
                 "its epoch and mark are {} and {}, they can't fall to {} and {}",
                 now.epoch, now.mark, identity.epoch, identity.mark

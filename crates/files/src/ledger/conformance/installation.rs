@@ -3,7 +3,7 @@
 use super::harness::{EPOCH, Harness, Verdict, at, attributes, entry, file, identity, node, one};
 use crate::{
     Sha256,
-    ledger::{LedgerError, Purpose},
+    ledger::{Identity, LedgerError, Purpose},
 };
 
 pub(super) async fn an_empty_ledger_belongs_to_no_installation_and_takes_no_change(harness: Harness) -> Verdict {
@@ -23,6 +23,17 @@ pub(super) async fn the_identity_is_what_was_set(harness: Harness) -> Verdict {
     harness.ledger.initialise(&further).await?;
     let harness = harness.reopened().await;
     ensure_eq!(harness.ledger.identity().await?, Some(further), "the identity with a further store, opened again");
+    Ok(())
+}
+
+pub(super) async fn it_belongs_to_one_installation_for_ever(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let another = Identity { instance: uuid::Uuid::from_u128(43), ..identity(EPOCH + 1, 0) };
+    for ledger in [harness.another().await, harness.ledger.clone()] {
+        ensure_refused!(ledger.initialise(&another).await, LedgerError::Fenced(_), "another installation");
+    }
+    ensure_eq!(harness.ledger.identity().await?, Some(identity(EPOCH, 0)), "the identity after it");
+    harness.put(&attributes(1, 1)).await?;
     Ok(())
 }
 

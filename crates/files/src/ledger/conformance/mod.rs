@@ -41,6 +41,7 @@ macro_rules! __with_ledger_laws {
             installation {
                 an_empty_ledger_belongs_to_no_installation_and_takes_no_change
                 the_identity_is_what_was_set
+                it_belongs_to_one_installation_for_ever
                 the_epoch_never_falls
                 the_mark_never_falls
                 the_mark_rises_by_one

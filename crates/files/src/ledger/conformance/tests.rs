@@ -22,6 +22,7 @@ crate::ledger_conformance!(memory, || {
 enum Flaw {
     None,
     FencesNobody,
+    TakesAnyInstallation,
     ForgetsTheMark,
     GivesBusyFilesOut,
     GivesVersionsAgain,
@@ -51,6 +52,7 @@ enum Flaw {
 /// The flaw and a law that it breaks.
 const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::FencesNobody, "a_handle_is_fenced_once_another_raised_the_epoch"),
+    (Flaw::TakesAnyInstallation, "it_belongs_to_one_installation_for_ever"),
     (Flaw::ForgetsTheMark, "the_mark_rises_by_one"),
     (Flaw::GivesBusyFilesOut, "a_claim_is_exclusive"),
     (Flaw::GivesVersionsAgain, "versions_and_revisions_rise_even_after_a_release_without_a_record"),
@@ -121,7 +123,8 @@ impl Ledger for Wrong {
     }
 
     async fn initialise(&self, identity: &Identity) -> Result<()> {
-        self.right.initialise(identity).await
+        let done = self.right.initialise(identity).await;
+        if self.is(Flaw::TakesAnyInstallation) { Ok(()) } else { done }
     }
 
     async fn raise_mark(&self) -> Result<u64> {
