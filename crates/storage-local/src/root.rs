@@ -69,6 +69,12 @@ impl Root {
         Ok(root)
     }
 
+    /// The same directory by a handle of its own.
+    pub(crate) fn another(&self) -> Result<Self> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?;
+        Ok(Self { fd, place: self.place.clone(), ..*self })
+    }
+
     pub(crate) fn place(&self) -> &Path {
         &self.place
     }

@@ -7,7 +7,7 @@ use crate::path::{self, STAGING};
 use crate::pool::{Pool, lock};
 use crate::probe::{self, PublishBy};
 use crate::read::{Opened, Readers, etag};
-use crate::root::Root;
+use crate::root::{Root, identity};
 use crate::staging::{self, Estate, Node, is_folder};
 use crate::write::{self, Temporary, Times};
 use async_trait::async_trait;
@@ -89,6 +89,8 @@ pub struct LocalStore {
 /// What all parts of the store share.
 pub(crate) struct Inner {
     pub(crate) root: Root,
+    /// Whether it was this store that made Larder's own folder there.
+    is_new: bool,
     display: String,
     /// `None` on a file system that is read only.
     pub(crate) node: Option<Node>,
@@ -122,7 +124,38 @@ struct Later {
 /// A lock on the whole store, held until it is dropped.
 #[derive(Debug)]
 pub struct StoreLock {
-    _held: OwnedFd,
+    held: OwnedFd,
+    root: Root,
+}
+
+impl StoreLock {
+    /// Takes the store's own folders away again, for who began a store in vain. They stay where anybody else holds the lock or has a
+    /// node here, and where anything lies in them. Works in the directory that was opened, whatever lies at its path by now. Blocks
+    /// briefly.
+    pub fn unmake(&self) {
+        if let Err(fault) = self.try_unmake() {
+            tracing::debug!(?fault, "the store's own folders stay");
+        }
+    }
+
+    fn try_unmake(&self) -> Outcome<()> {
+        // Who opened the lock's file before it goes finds, when they hold it, that its name is gone.
+        rustix::fs::flock(&self.held, FlockOperation::NonBlockingLockExclusive)?;
+        let (folder, name) = path::split(STAGING);
+        let (own, staging) = (self.root.dir(folder)?, self.root.dir(STAGING)?);
+        if staging::names(&staging)? == [STORE_LOCK] && staging::names(&own)? == [name] {
+            rustix::fs::unlinkat(&staging, STORE_LOCK, AtFlags::empty())?;
+            remove_own(&self.root)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the store's own folders, if they are empty. Whoever is about to make something in them makes them again.
+fn remove_own(root: &Root) -> Outcome<()> {
+    let (folder, name) = path::split(STAGING);
+    rustix::fs::unlinkat(root.dir(folder)?, name, AtFlags::REMOVEDIR)?;
+    Ok(rustix::fs::unlinkat(root.dir("")?, folder, AtFlags::REMOVEDIR)?)
 }
 
 impl LocalStore {
@@ -145,6 +178,12 @@ impl LocalStore {
         self.inner.root.place()
     }
 
+    /// Whether nothing of Larder's own was in the directory until this store was opened.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.inner.is_new
+    }
+
     /// Locks the whole store for as long as the answer lives: exclusively, or along with all who share. `None` where another holds
     /// it. The lock is advice to those who ask for it; the store itself never does. Blocks briefly.
     ///
@@ -153,11 +192,20 @@ impl LocalStore {
     pub fn lock(&self, exclusive: bool) -> Result<Option<StoreLock>> {
         let how =
             if exclusive { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
-        match self.inner.flock(STORE_LOCK, how) {
-            Ok(held) => Ok(Some(StoreLock { _held: held })),
-            Err(Fault { kind: ErrorKind::Unavailable, .. }) if self.inner.root.is_there() => Ok(None),
-            Err(fault) => Err(fault.at(Op::Open, STORE_LOCK, self)),
-        }
+        let lock = || -> Outcome<Option<StoreLock>> {
+            for _ in 0..RACES_MAX {
+                match self.inner.flock(STORE_LOCK, how) {
+                    // Somebody who began the store in vain may have taken the name away before it was locked, or made.
+                    Ok(held) if !self.inner.is_named(&held, STORE_LOCK) => {}
+                    Err(fault) if fault.is_absent() && self.inner.root.is_there() => {}
+                    Ok(held) => return Ok(Some(StoreLock { held, root: self.inner.root.another()? })),
+                    Err(Fault { kind: ErrorKind::Unavailable, .. }) if self.inner.root.is_there() => return Ok(None),
+                    Err(fault) => return Err(fault),
+                }
+            }
+            Err(gone())
+        };
+        lock().map_err(|fault| fault.at(Op::Open, STORE_LOCK, self))
     }
 
     /// What lies below the root and is no object: symbolic links, sockets, names that no key becomes. For `fsck`.
@@ -217,16 +265,23 @@ impl Inner {
     fn open(options: &LocalOptions, display: String) -> Outcome<Self> {
         let mut root = Root::open(&options.root, !options.without_openat2)?;
         let is_network = probe::is_network(&root)?;
+        let is_new = matches!(root.dir(path::parent(STAGING)), Err(Errno::NOENT));
         let (node, publish_by) = match begin(&mut root) {
             Ok((node, _)) if options.without_links => (Some(node), PublishBy::Rename),
             Ok((node, publish_by)) => (Some(node), publish_by),
             Err(fault) if fault.kind == ErrorKind::ReadOnly => (None, PublishBy::Link),
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                if is_new {
+                    let _ = remove_own(&root);
+                }
+                return Err(fault);
+            }
         };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let units = (options.write_ahead_bytes / write::UNIT).clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             root,
+            is_new: is_new && node.is_some(),
             display,
             node,
             publish_by,
@@ -282,6 +337,13 @@ impl Inner {
         };
         rustix::fs::flock(&file, how)?;
         Ok(file)
+    }
+
+    /// Whether it is still the file of that name in the store's own folder.
+    fn is_named(&self, file: &OwnedFd, name: &str) -> bool {
+        let there =
+            self.root.dir(STAGING).and_then(|staging| rustix::fs::statat(&staging, name, AtFlags::SYMLINK_NOFOLLOW));
+        matches!((there, rustix::fs::fstat(file)), (Ok(there), Ok(ours)) if identity(&there) == identity(&ours))
     }
 
     /// Opens an object without a hop, if nothing has to be waited for: not a disk, and not another machine.
@@ -416,6 +478,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.end_node();
+        if self.is_new {
+            let _ = remove_own(&self.root);
+        }
     }
 }
 

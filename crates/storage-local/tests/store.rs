@@ -406,7 +406,7 @@ async fn a_clean_end_leaves_no_node() {
     let staging = store.root().join(".larder/staging");
     assert_eq!(fs::read_dir(&staging).unwrap().count(), 1);
     drop(store);
-    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0);
+    assert!(!staging.exists(), "nor the folders, if nothing was kept");
 }
 
 #[tokio::test]
@@ -419,6 +419,48 @@ async fn the_stores_lock_is_held_by_one() {
     let _shared = store.lock(false).unwrap().unwrap();
     assert!(store.lock(false).unwrap().is_some());
     assert!(store.lock(true).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_store_begun_in_vain_is_taken_away_but_nothing_of_anybody_else() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("root");
+    let begin = || {
+        let store = LocalStore::open(LocalOptions::new(&root)).unwrap();
+        let lock = store.lock(false).unwrap().unwrap();
+        (store, lock)
+    };
+    let left = |root: &std::path::Path| fs::read_dir(root).unwrap().count();
+
+    let (store, lock) = begin();
+    assert!(store.is_new());
+    lock.unmake();
+    assert_eq!(left(&root), 1, "a node is here");
+    drop(store);
+    lock.unmake();
+    assert_eq!(left(&root), 0);
+
+    drop(lock);
+    let (store, lock) = begin();
+    drop(store);
+    let (other, others) = begin();
+    assert!(!other.is_new());
+    drop(other);
+    lock.unmake();
+    assert!(root.join(".larder/staging/.lock").exists(), "another holds it");
+
+    drop(lock);
+    fs::write(root.join(".larder/instance.json"), "").unwrap();
+    others.unmake();
+    assert!(root.join(".larder/staging/.lock").exists(), "something lies in it");
+    fs::remove_file(root.join(".larder/instance.json")).unwrap();
+
+    let away = place.path().join("away");
+    fs::rename(&root, &away).unwrap();
+    let (store, _lock) = begin();
+    drop(store);
+    others.unmake();
+    assert_eq!((left(&root), left(&away)), (1, 0), "what lies at its path by now is another");
 }
 
 use std::os::unix::ffi::OsStringExt;
