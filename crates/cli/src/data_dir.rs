@@ -1,20 +1,23 @@
 //! [`DataDir`]: `db/larder.db`, `secrets.toml`, `lock`, `serve.lock` and `objects/` in one directory, private to its user.
 //!
 //! Who works in it holds a shared `flock` on `lock`; who makes or replaces the database holds it exclusively. What a first start
-//! makes, it takes away again when it fails: a refusal leaves everything as it was.
+//! makes, it takes away again when it fails, under the locks that it was made under: a refusal leaves everything as it was. Nothing
+//! that may be another's is ever removed: no folder that holds anything, and no file but those that this process made.
 
 use crate::output::refuse;
 use anyhow::{Context as _, Result};
 use larder_storage_core::crash_point;
+use larder_storage_local::StoreLock;
 use rustix::{
     fs::{FlockOperation, Mode, flock},
     io::Errno,
 };
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Files and directories that this process makes are its user's own; answers the umask that it had.
@@ -28,9 +31,9 @@ pub(crate) struct DataDir {
     path: PathBuf,
 }
 
-/// A lock on a data directory, held until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Lock(File);
+/// A lock on a data directory, held until its last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Lock(Arc<File>);
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +88,18 @@ impl DataDir {
     fn take(&self, name: &str, hold: Hold, made: &mut Made) -> Result<Option<Lock>> {
         let path = self.path.join(name);
         loop {
-            let file = open_or_make(&path, made).map_err(|error| self.not_writable(&path, &error))?;
-            match flock(&file, hold.operation()) {
+            let (file, is_new) = open_or_make(&path).map_err(|error| self.not_writable(&path, &error))?;
+            let lock = Lock(Arc::new(file));
+            match flock(&*lock.0, hold.operation()) {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 other => other.with_context(|| format!("cannot lock {}", path.display()))?,
             }
             // A first start that failed may have taken the file away since it was opened.
-            if fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino())) {
-                return Ok(Some(Lock(file)));
+            if lock.is_named(&path) {
+                if is_new {
+                    made.0.push(Step::Lock(lock.clone(), path));
+                }
+                return Ok(Some(lock));
             }
         }
     }
@@ -165,24 +172,42 @@ impl Hold {
 impl Lock {
     /// Lets others in beside this process.
     pub(crate) fn share(&self) -> io::Result<()> {
-        Ok(flock(&self.0, FlockOperation::LockShared)?)
+        Ok(flock(&*self.0, FlockOperation::LockShared)?)
+    }
+
+    fn is_named(&self, path: &Path) -> bool {
+        is_same(path, self.0.metadata().ok().as_ref().map(place))
+    }
+
+    /// Takes its file away, unless somebody else holds it too.
+    fn unmake(&self, path: &Path) -> io::Result<()> {
+        flock(&*self.0, FlockOperation::NonBlockingLockExclusive)?;
+        if self.is_named(path) { fs::remove_file(path) } else { Ok(()) }
     }
 }
 
-/// What this process has made and takes away again unless it is kept: files and, where they are empty by then, directories.
+/// What this process has made, the first first. Unless it is kept, each goes again, the last first; a lock is held until what was made
+/// after it is gone.
 #[derive(Debug, Default)]
-pub(crate) struct Made {
-    files: Vec<PathBuf>,
-    dirs: Vec<PathBuf>,
-    trees: Vec<PathBuf>,
+pub(crate) struct Made(Vec<Step>);
+
+#[derive(Debug)]
+enum Step {
+    /// Goes where it is empty by then.
+    Dir(PathBuf),
+    /// Goes where it is still the one that was made.
+    File(PathBuf, (u64, u64)),
+    /// Files of a database, which nobody else makes or opens as long as its lock is held alone.
+    Database(Vec<PathBuf>),
+    Lock(Lock, PathBuf),
+    /// A store that nobody had used.
+    Store(Arc<StoreLock>),
 }
 
 impl Made {
     /// Everything stays.
     pub(crate) fn keep(&mut self) {
-        self.files.clear();
-        self.dirs.clear();
-        self.trees.clear();
+        self.0.clear();
     }
 
     /// Makes a directory and what is missing above it, durably.
@@ -196,55 +221,77 @@ impl Made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
             other => other?,
         }
-        self.dirs.push(path.to_owned());
+        self.0.push(Step::Dir(path.to_owned()));
         sync_dir(above)
     }
 
-    /// A file that this process is about to make.
-    pub(crate) fn file(&mut self, path: PathBuf) {
-        self.files.push(path);
-    }
-
-    /// A directory of this process's own, with all that will be in it.
-    pub(crate) fn tree(&mut self, path: PathBuf) {
-        self.trees.push(path);
-    }
-
-    /// Makes a store's root. What Larder is about to make for itself in one that it never used goes with the rest; bytes stay,
-    /// whoever may have put them there meanwhile.
-    pub(crate) fn store(&mut self, root: &Path) -> io::Result<()> {
-        self.dir(root)?;
-        let own = root.join(".larder");
-        if !own.exists() {
-            self.trees.push(own);
-        }
+    /// A file that this process has just made.
+    pub(crate) fn file(&mut self, path: PathBuf) -> io::Result<()> {
+        let made = place(&fs::symlink_metadata(&path)?);
+        self.0.push(Step::File(path, made));
         Ok(())
+    }
+
+    /// Makes the folder of a database, which is about to be made in it, too, with the data directory's lock held alone.
+    pub(crate) fn database(&mut self, folder: &Path) -> io::Result<()> {
+        self.dir(folder)?;
+        let files = ["", "-wal", "-shm", "-journal"].map(|suffix| folder.join(format!("larder.db{suffix}")));
+        self.0.push(Step::Database(files.into_iter().filter(|file| !file.exists()).collect()));
+        Ok(())
+    }
+
+    /// A store in which Larder's own folder was missing.
+    pub(crate) fn store(&mut self, lock: Arc<StoreLock>) {
+        self.0.push(Step::Store(lock));
+    }
+}
+
+impl Step {
+    fn undo(&self) -> io::Result<()> {
+        match self {
+            Self::Dir(path) => fs::remove_dir(path),
+            Self::File(path, made) if is_same(path, Some(*made)) => fs::remove_file(path),
+            Self::File(..) => Ok(()),
+            Self::Database(files) => files.iter().try_for_each(|file| not_found_is_done(fs::remove_file(file))),
+            Self::Lock(lock, path) => lock.unmake(path),
+            Self::Store(lock) => {
+                lock.unmake();
+                Ok(())
+            }
+        }
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        self.files.drain(..).for_each(|file| drop(fs::remove_file(file)));
-        self.trees.drain(..).for_each(|tree| drop(fs::remove_dir_all(tree)));
-        self.dirs.drain(..).rev().for_each(|dir| drop(fs::remove_dir(dir)));
+        while let Some(step) = self.0.pop() {
+            if let Err(error) = step.undo() {
+                tracing::debug!(?step, %error, "it stays");
+            }
+        }
     }
 }
 
-fn open_or_make(path: &Path, made: &mut Made) -> io::Result<File> {
+/// Says too whether it was made.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).mode(0o600);
     match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        other => return other,
+        other => return Ok((other?, false)),
     }
     match options.write(true).create_new(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::open(path),
-        other => {
-            let file = other?;
-            made.file(path.to_owned());
-            Ok(file)
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok((File::open(path)?, false)),
+        other => Ok((other?, true)),
     }
+}
+
+fn place(about: &Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
+}
+
+fn is_same(path: &Path, made: Option<(u64, u64)>) -> bool {
+    made.is_some() && fs::symlink_metadata(path).ok().as_ref().map(place) == made
 }
 
 /// The directory above; `.` for a name alone.
@@ -335,10 +382,46 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_made_goes_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (dir, mut made) = (DataDir::new(temporary.path()), Made::default());
+        fs::create_dir(dir.db()).unwrap();
+        fs::write(dir.db().join("notes"), "mine").unwrap();
+        fs::write(dir.db().join("larder.db-wal"), "mine").unwrap();
+        let lock = dir.lock(Hold::Alone, &mut made).unwrap().unwrap();
+        made.database(&dir.db()).unwrap();
+        fs::write(dir.database(), "made").unwrap();
+        fs::write(dir.secrets(), "made").unwrap();
+        made.file(dir.secrets()).unwrap();
+        // Somebody put theirs in its place.
+        fs::rename(dir.secrets(), temporary.path().join("older")).unwrap();
+        fs::write(dir.secrets(), "theirs").unwrap();
+        lock.share().unwrap();
+        let another = dir.lock(Hold::Shared, &mut Made::default()).unwrap().unwrap();
+        drop(made);
+        assert!(!dir.database().exists());
+        for left in ["db/notes", "db/larder.db-wal", "secrets.toml", "lock"] {
+            assert!(temporary.path().join(left).exists(), "{left}");
+        }
+        drop(another);
+    }
+
+    #[test]
+    fn what_was_made_goes_again_under_its_lock() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (dir, mut made) = (DataDir::new(temporary.path()), Made::default());
+        drop(dir.lock(Hold::Alone, &mut made).unwrap().unwrap());
+        assert!(dir.lock(Hold::Shared, &mut Made::default()).unwrap().is_none(), "it holds until all is gone");
+        drop(made);
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_lock_held_alone_keeps_others_out_and_a_shared_one_does_not() {
         let temporary = tempfile::tempdir().unwrap();
         let (dir, mut made) = (DataDir::new(temporary.path()), Made::default());
         let first = dir.lock(Hold::Shared, &mut made).unwrap().unwrap();
+        made.keep();
         assert!(dir.lock(Hold::Shared, &mut made).unwrap().is_some());
         assert!(dir.lock(Hold::Alone, &mut made).unwrap().is_none());
         drop(first);

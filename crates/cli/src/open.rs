@@ -44,7 +44,7 @@ pub(crate) struct Larder {
     pub(crate) fresh: bool,
     ledger: SqliteLedger,
     _lock: Lock,
-    _stores: Vec<StoreLock>,
+    _stores: Vec<Arc<StoreLock>>,
     _serve: Option<Lock>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn with(
     access: Access,
     work: impl AsyncFnOnce(&Files) -> Result<Exit>,
 ) -> Result<Exit> {
-    let larder = open(context, access, &mut Made::default()).await?;
+    let larder = open(context, access).await?;
     if let Some(words) = recovered(&larder.recovered) {
         context.output.message(words);
     }
@@ -66,12 +66,13 @@ pub(crate) async fn with(
     worked
 }
 
-/// Opens a larder. A failure leaves the data directory as it was; `made` holds what the caller had made before.
+/// Opens a larder. A failure leaves everything as it was, but for a store that was marked by then: what its marker tells of stays.
 ///
 /// # Errors
 /// Says what is wrong, where, and what mends it.
-pub(crate) async fn open(context: &Context, access: Access, made: &mut Made) -> Result<Larder> {
+pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let Context { dir, config, .. } = context;
+    let made = &mut Made::default();
     // Looked at before anything is made, and again under the lock.
     let missing = check_missing(dir, config, access)?;
     dir.make(made)?;
@@ -80,29 +81,45 @@ pub(crate) async fn open(context: &Context, access: Access, made: &mut Made) -> 
     let serve = if access == Access::Serve { Some(dir.serve_lock(made)?.ok_or_else(|| served(dir))?) } else { None };
     dir.settle().with_context(|| format!("cannot settle a broken-off rebuild in {}", dir.path().display()))?;
     let fresh = check_missing(dir, config, access)?;
+    if fresh && !missing {
+        // It was there a moment ago: whoever took it away is at work.
+        return Err(held(dir, true));
+    }
     let secrets = match secrets::load(dir)? {
         Some(secrets) => secrets,
         None if fresh => secrets::make(dir, made)?,
         None => return Err(no_secrets(dir)),
     };
-    let (stores, store_locks) = mount(dir, config, Hold::Shared, made)?;
+    let Mounted { stores, new, locks } = mount(dir, config, Hold::Shared, made)?;
     if fresh {
-        made.dir(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
-        made.tree(dir.db());
+        made.database(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
     }
     let ledger = open_ledger(&dir.database(), fresh).await?;
-    let (files, recovered) = match Files::start(parts(stores, &ledger, secrets), config.settings()).await {
+    let master = secrets.id();
+    let started = Files::start(parts(stores, &ledger, secrets), config.settings()).await;
+    if started.is_ok() || any_is_marked(&new, &master).await {
+        made.keep();
+    }
+    let (files, recovered) = match started {
         Ok(started) => started,
         Err(error) => {
             close(ledger).await;
             return Err(explain(error, dir, config));
         }
     };
-    made.keep();
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: store_locks, _serve: serve })
+    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: locks, _serve: serve })
+}
+
+async fn any_is_marked(new: &[Arc<dyn Store>], master: &str) -> bool {
+    for store in new {
+        if larder_files::is_marked(&**store, master).await {
+            return true;
+        }
+    }
+    false
 }
 
 impl Larder {
@@ -122,45 +139,64 @@ pub(crate) async fn close(ledger: SqliteLedger) {
     }
 }
 
+/// Stores that were opened.
+#[derive(Default)]
+pub(crate) struct Mounted {
+    pub(crate) stores: Vec<Mount>,
+    /// Those that had nothing of Larder's in them.
+    pub(crate) new: Vec<Arc<dyn Store>>,
+    pub(crate) locks: Vec<Arc<StoreLock>>,
+}
+
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
 /// directory too.
 ///
 /// # Errors
 /// A directory that is missing, not writable, unfit, or held by another.
-pub(crate) fn mount(
-    dir: &DataDir,
-    config: &Config,
-    hold: Hold,
-    made: &mut Made,
-) -> Result<(Vec<Mount>, Vec<StoreLock>)> {
-    let (mut stores, mut locks): (Vec<Mount>, _) = (Vec::new(), Vec::new());
+pub(crate) fn mount(dir: &DataDir, config: &Config, hold: Hold, made: &mut Made) -> Result<Mounted> {
+    let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     for (name, store) in &config.stores {
         let root = root(dir, store);
-        made.store(&root).map_err(|error| dir.not_writable(&root, &error))?;
+        made.dir(&root).map_err(|error| dir.not_writable(&root, &error))?;
         let place = fs::metadata(&root).map(|about| (about.dev(), about.ino()))?;
         if let Some((_, other)) = places.iter().find(|(other, _)| *other == place) {
             let (first, second) = (other.to_string(), name.to_string());
             return Err(explain(StartError::SameStore { first, second }, dir, config));
         }
         places.push((place, name));
-        let opened: Arc<dyn Store> = match store.kind {
-            StoreKind::Local => {
-                let unfit = |error| {
-                    let mend = format!("mend that directory, or change [stores.{name}] path");
-                    refuse(crate::output::chain(&error), mend)
-                };
-                let local = LocalStore::open(LocalOptions::new(&root)).map_err(unfit)?;
-                if store.mode.creates() {
-                    let lock = local.lock(hold == Hold::Alone).map_err(unfit)?;
-                    locks.push(lock.ok_or_else(|| store_held(&root, hold))?);
-                }
-                Arc::new(local)
-            }
-        };
-        stores.push(Mount { name: name.clone(), store: opened, mode: store.mode });
+        match store.kind {
+            StoreKind::Local => mount_local((name, store), &root, hold, made, &mut mounted)?,
+        }
     }
-    Ok((stores, locks))
+    Ok(mounted)
+}
+
+fn mount_local(
+    (name, config): (&StoreName, &StoreConfig),
+    root: &Path,
+    hold: Hold,
+    made: &mut Made,
+    mounted: &mut Mounted,
+) -> Result<()> {
+    let unfit = |error| {
+        let mend = format!("mend that directory, or change [stores.{name}] path");
+        refuse(crate::output::chain(&error), mend)
+    };
+    let local = LocalStore::open(LocalOptions::new(root)).map_err(unfit)?;
+    let is_new = local.is_new();
+    if config.mode.creates() || is_new {
+        let lock = local.lock(hold == Hold::Alone).map_err(unfit)?;
+        let lock = Arc::new(lock.ok_or_else(|| store_held(root, hold))?);
+        if is_new {
+            made.store(lock.clone());
+        }
+        mounted.locks.push(lock);
+    }
+    let store: Arc<dyn Store> = Arc::new(local);
+    mounted.new.extend(is_new.then(|| store.clone()));
+    mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });
+    Ok(())
 }
 
 /// Opens the database file; with `create` an empty one where there is none.

@@ -4,7 +4,7 @@ use crate::{
     Context,
     data_dir::{DataDir, Hold, Made},
     fsck::Report,
-    open,
+    open::{self, Mounted},
     output::{Exit, refuse},
     secrets,
 };
@@ -67,10 +67,9 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
         None if how == How::WithoutSecrets => secrets::make(dir, &mut made_secrets)?,
         None => return Err(open::no_secrets(dir)),
     };
-    let (stores, _stores_alone) = open::mount(dir, config, Hold::Alone, &mut made)?;
+    let Mounted { stores, locks: _alone_on_stores, .. } = open::mount(dir, config, Hold::Alone, &mut made)?;
     let older = if dir.database().exists() && !dry_run { older(context).await? } else { None };
-    made.dir(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
-    made.tree(dir.db_new());
+    made.database(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
     let ledger = open::open_ledger(&dir.db_new().join("larder.db"), true).await?;
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
@@ -92,8 +91,9 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
     let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
     if !dry_run {
         crash_point!("rebuild.written");
-        dir.swap().with_context(|| format!("cannot put the new database into {}", dir.db().display()))?;
+        // It is whole: where it can't be put in place, the next start does that.
         made.keep();
+        dir.swap().with_context(|| format!("cannot put the new database into {}", dir.db().display()))?;
     }
     report.end()?;
     output.message(words(&rebuilt, dry_run));

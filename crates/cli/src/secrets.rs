@@ -54,8 +54,8 @@ pub(crate) fn make(dir: &DataDir, made: &mut Made) -> Result<Secrets> {
     let mut master = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *master).expect("the kernel gives random bytes, or nothing secret can be made");
     let path = dir.secrets();
-    write(&path, &master).map_err(|error| dir.not_writable(&path, &error))?;
-    made.file(path);
+    let written = write(&path, &master).and_then(|()| made.file(path.clone()));
+    written.map_err(|error| dir.not_writable(&path, &error))?;
     Ok(Secrets::new(*master))
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Context,
     config::{self, Config},
-    data_dir::{DataDir, Made},
+    data_dir::DataDir,
     open::{self, Access, Larder},
     output::{Exit, Output},
     rebuild,
@@ -53,7 +53,7 @@ impl Serve {
         if self.rebuild && open::lacks_database(&context) {
             rebuild::rebuild(&context, rebuild::How::Whole).await?;
         }
-        let larder = open::open(&context, Access::Serve, &mut Made::default()).await?;
+        let larder = open::open(&context, Access::Serve).await?;
         let config = server_config(&context.config, &listener)?;
         let server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
         greet(&larder, &context.dir, server.addr(), output);

@@ -205,6 +205,25 @@ fn another_installation_on_the_store() {
 }
 
 #[test]
+fn a_start_that_fails_once_a_store_was_marked_can_be_tried_again() {
+    for larder in [Larder::new(), kept()] {
+        let stores = "[stores.local]\n[stores.more]\npath = \"more\"\n[stores.old]\npath = \"old\"\n";
+        // A new store that takes nothing is refused after those before it were introduced.
+        configure(&larder, &format!("{stores}mode = \"ro\"\n"));
+        for _ in 0..2 {
+            let said = larder.run(&SERVE);
+            assert!(said.status.code() == Some(1) && said.stderr.contains("read-only"), "{said:?}");
+        }
+        assert!(larder.data().join("more/.larder/instance.json").exists());
+        configure(&larder, stores);
+        larder.put("more", "more content");
+        assert_eq!(larder.ok(&["get", "more", "-o", "-"]), "more content");
+        larder.assert_clean();
+        larder.assert_rebuilds_equal();
+    }
+}
+
+#[test]
 fn two_stores_in_one_place() {
     for larder in [Larder::new(), kept()] {
         configure(&larder, "[stores.local]\npath = \"objects\"\n[stores.twin]\npath = \"./objects\"\n");
