@@ -78,12 +78,15 @@ async fn until_stopped(server: Server, output: &Output) -> Result<()> {
     output.message("stopping: what is under way may end; a second signal breaks it off");
     tokio::select! {
         biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => serving.abort(),
+        _ = interrupt.recv() => serving.abort(),
         () = handle.drain() => {}
     }
-    serving.abort();
-    Ok(())
+    // It has ended when nothing of it is left, not when it was told to.
+    match serving.await {
+        Err(error) if error.is_cancelled() => Ok(()),
+        ended => Ok(ended??),
+    }
 }
 
 fn bind(config: &Config) -> Result<TcpListener> {

@@ -404,3 +404,18 @@ fn a_server_is_ready_at_once_and_says_where_exactly_once() {
     assert!(server.stop().success());
     assert!(!larder.serve().said().contains("larder user add"), "only the first start greets");
 }
+
+#[test]
+fn a_server_that_was_stopped_leaves_no_node_behind() {
+    let larder = Larder::new();
+    larder.user("root", true);
+    let staging = larder.data().join("objects/.larder/staging");
+    let nodes = || fs::read_dir(&staging).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
+    for _ in 0..3 {
+        let server = larder.serve();
+        server.client("root").upload("file", b"content");
+        assert_eq!(nodes(), 1);
+        assert!(server.stop().success());
+        assert_eq!(nodes(), 0);
+    }
+}
