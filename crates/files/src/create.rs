@@ -287,21 +287,7 @@ impl Files {
         let Arrived { staged, head, small } = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await?;
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
-        Ok(Received {
-            op,
-            size,
-            digests,
-            content_type,
-            head,
-            small,
-            bucket,
-            owner,
-            place,
-            key,
-            received_at,
-            guard,
-            idempotency,
-        })
+        Ok(Received { op, size, digests, content_type, head, small, bucket, owner, place, key, guard, idempotency })
     }
 
     fn check_content(
@@ -397,8 +383,9 @@ impl Node {
         Ok(Staged { size: written.size, digests: take_digests(&digests) })
     }
 
+    /// A file is made when its content is there: its id tells the same time as `created_at`, so one order is both.
     fn new_attributes(&self, received: &Received, new: NewFile, fingerprint: Option<Sha256>) -> Attributes {
-        let at = received.received_at;
+        let at = self.environment.clock.now();
         let reserved = received.idempotency.as_ref();
         let created_by_key = reserved.zip(fingerprint).map(|(reserved, request)| CreatedByKey {
             key: reserved.key,
@@ -408,7 +395,7 @@ impl Node {
         });
         Attributes {
             larder: 1,
-            id: FileId::new(&self.environment),
+            id: FileId::at(at, &self.environment),
             bucket: received.bucket.name.clone(),
             bucket_id: received.bucket.id,
             owner: received.owner.name.to_string(),

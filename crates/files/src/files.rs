@@ -149,7 +149,6 @@ pub struct Received {
     pub(crate) owner: crate::Caller,
     pub(crate) place: usize,
     pub(crate) key: larder_storage_core::Key,
-    pub(crate) received_at: crate::Timestamp,
     pub(crate) head: bytes::Bytes,
     /// Small content at hand, staged only together with its attributes.
     pub(crate) small: Option<bytes::Bytes>,

@@ -1,6 +1,6 @@
 //! Ids: UUIDs of one kind each, so that a user's can't be taken for a file's.
 
-use crate::Environment;
+use crate::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -16,10 +16,13 @@ macro_rules! id {
             /// A new UUIDv7 (RFC 9562 section 5.7) of the environment's time and randomness.
             #[must_use]
             pub fn new(environment: &Environment) -> Self {
-                let mut random = [0; 10];
-                environment.entropy.fill(&mut random);
-                let millis = u64::try_from(environment.clock.now().as_millis()).unwrap_or(0);
-                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+                Self::at(environment.clock.now(), environment)
+            }
+
+            /// The same of a given time.
+            pub(crate) fn at(time: Timestamp, environment: &Environment) -> Self {
+                let millis = u64::try_from(time.as_millis()).unwrap_or(0);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &environment.random()).into_uuid())
             }
 
             /// Reads the canonical text: lower case, with hyphens.

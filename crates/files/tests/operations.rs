@@ -284,6 +284,31 @@ async fn a_list_is_the_callers_own_in_the_order_of_creation() {
 }
 
 #[tokio::test]
+async fn files_are_listed_in_the_order_of_their_creation_however_long_their_uploads_take() {
+    let larder = Larder::new();
+    let files = larder.start().await.0;
+    let receive = async || {
+        larder.world.pass(Duration::from_secs(1));
+        files.receive(&Caller::local(), into_documents(), "x".into()).await.unwrap()
+    };
+    let create = async |received, name| {
+        larder.world.pass(Duration::from_secs(1));
+        files.create(&Caller::local(), received, named(name)).await.unwrap();
+    };
+    let (long, short) = (receive().await, receive().await);
+    create(short, "short").await;
+    create(long, "long").await;
+    let listed = files.list(&Caller::local(), ListFiles { limit: 10, ..ListFiles::default() }).await.unwrap().items;
+    assert_eq!(listed.iter().map(|file| file.attributes.name.as_str()).collect::<Vec<_>>(), ["short", "long"]);
+    assert!(listed.is_sorted_by_key(|file| file.attributes.created_at));
+    for attributes in listed.iter().map(|file| &file.attributes) {
+        assert_eq!((attributes.revised_at, attributes.updated_at), (attributes.created_at, attributes.created_at));
+        let at = attributes.id.0.get_timestamp().unwrap().to_unix();
+        assert_eq!(attributes.created_at.as_millis(), at.0 as i64 * 1000 + i64::from(at.1 / 1_000_000));
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_became_read_only_gets_its_changes_as_overlays_elsewhere() {
     let mut larder = Larder::over_all(["old", "new"].map(|name| (name, MemoryOptions::with_staging())));
     let files = larder.start().await.0;
