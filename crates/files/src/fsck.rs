@@ -23,10 +23,10 @@ use crate::{
     layout,
     ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
     rebuild::{bare_tombstone, buried},
-    sealed::{Sealed, unseal},
+    sealed::{self, Sealed, unseal},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use larder_storage_core::{Key, ListOptions, Prefix};
+use larder_storage_core::{Key, ListOptions, NodeId, Prefix};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -40,8 +40,6 @@ const SUSPECTS_MAX: usize = 4096;
 /// How long what looks wrong has to become right, in four looks: publishing takes far less, even behind a slow disk.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000), Duration::from_millis(3000)];
-const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
-const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
@@ -59,8 +57,8 @@ impl Files {
         run.claims().await?;
         run.files().await?;
         run.tombstones().await?;
-        run.sealed::<User>(layout::accounts(), |user| Entry::User(Box::new(user))).await?;
-        run.sealed::<Bucket>(layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
+        run.sealed(layout::accounts()).await?;
+        run.sealed(layout::buckets()).await?;
         run.objects(Prefix::all()).await?;
         run.objects(layout::overlays()).await?;
         Ok(FsckSummary { bytes_verified: check.verified(), ..run.summary })
@@ -79,8 +77,27 @@ struct Check<'a> {
 /// What looked wrong.
 #[derive(Clone, Debug)]
 enum Suspect {
+    /// An upload to a store that does not stage, by the number of its intent.
+    Upload(u64),
+    Claim(Box<Claim>),
+    /// A node that holds idempotency keys.
+    Reservations(NodeId),
     File(FileId),
-    Object { place: usize, key: Key },
+    Object {
+        place: usize,
+        key: Key,
+    },
+    /// A tombstone on a store.
+    Tombstone {
+        place: usize,
+        key: Key,
+    },
+    /// One that the ledger has.
+    Purge(FileId, Option<u64>),
+    Sealed {
+        place: usize,
+        key: Key,
+    },
 }
 
 /// Something that is wrong, and what mends it.
@@ -123,7 +140,7 @@ enum Mend {
     /// A dead node's upload is taken up.
     TakeUp(Box<Intent>),
     /// A dead node's reservations are given up.
-    Unreserve(larder_storage_core::NodeId),
+    Unreserve(NodeId),
     /// One after the other.
     Both(Box<[Mend; 2]>),
 }
@@ -159,43 +176,22 @@ impl Run<'_> {
 
     /// Uploads to stores that do not stage, which broke off and are not at their end yet.
     async fn intents(&mut self) -> Result<()> {
-        let node = self.check.node;
-        for intent in node.ledger.intents().await? {
-            let alive = node.is_alive(&intent.node).await?;
-            if alive && intent.state == IntentState::Pending {
-                continue;
-            }
-            let id = intent.upload.revision.map(|(file, _)| file);
-            let (key, whose) = (intent.upload.key.clone(), if alive { "is settled by" } else { "was left by" });
-            let detail = format!(
-                "an upload that broke off {whose} node {}, its lease ends {}",
-                intent.node, intent.upload.until
-            );
-            let mend = if alive { Mend::Nothing } else { Mend::TakeUp(Box::new(intent)) };
-            self.conclude(Trouble::new(FindingKind::IntentOpen, Some(&key), id, detail, mend)).await?;
+        for intent in self.check.node.ledger.intents().await? {
+            self.look_at(Suspect::Upload(intent.id)).await?;
         }
-        Ok(())
+        self.look_again().await
     }
 
     async fn claims(&mut self) -> Result<()> {
-        let node = self.check.node;
-        for claim in node.ledger.claims().await? {
-            if !node.is_alive(&claim.node).await? {
-                let (file, detail) =
-                    (claim.file, format!("a {:?} claim of node {}, which is dead", claim.purpose, claim.node));
-                let mend = Mend::Settle(Box::new(claim));
-                self.conclude(Trouble::new(FindingKind::IntentOpen, None, Some(file), detail, mend)).await?;
-            }
+        let ledger = &self.check.node.ledger;
+        for claim in ledger.claims().await? {
+            self.look_at(Suspect::Claim(Box::new(claim))).await?;
         }
-        let claimed: BTreeSet<_> = node.ledger.claims().await?.into_iter().map(|claim| claim.node).collect();
-        for other in node.ledger.nodes().await?.into_iter().filter(|other| !claimed.contains(other)) {
-            if !node.is_alive(&other).await? {
-                let detail = format!("idempotency keys reserved by node {other}, which is dead");
-                let mend = Mend::Unreserve(other);
-                self.conclude(Trouble::new(FindingKind::IntentOpen, None, None, detail, mend)).await?;
-            }
+        self.look_again().await?;
+        for node in ledger.nodes().await? {
+            self.look_at(Suspect::Reservations(node)).await?;
         }
-        Ok(())
+        self.look_again().await
     }
 
     /// From the rows to the stores.
@@ -270,62 +266,31 @@ impl Run<'_> {
         let node = self.check.node;
         for (place, at) in node.places.iter().enumerate() {
             for key in at.keys_below(layout::tombstones()).await? {
-                let Some((id, revision)) = buried(&key) else { continue };
-                let read = at.read(&key, TOMBSTONE_BYTES_MAX).await?.and_then(|bytes| Tombstone::from_bytes(&bytes));
-                let found = read.filter(|found| (found.id, found.revision) == (id, revision));
-                let known = node.ledger.tombstone(id, revision).await?;
-                if let Some(trouble) = tombstone_trouble((place, key), (id, revision), found, known) {
-                    self.conclude(trouble).await?;
-                }
+                self.look_at(Suspect::Tombstone { place, key }).await?;
             }
         }
         let mut after = None;
         while let Some(page) = node.page_of_tombstones(&mut after).await? {
             for tombstone in page {
-                self.tombstone_lies_somewhere(tombstone).await?;
+                self.look_at(Suspect::Purge(tombstone.id, tombstone.revision)).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn tombstone_lies_somewhere(&mut self, tombstone: Tombstone) -> Result<()> {
-        let key = tombstone.key();
-        for place in &self.check.node.places {
-            if place.size_of(&key).await?.is_some() {
-                return Ok(());
-            }
-        }
-        let (id, detail) = (tombstone.id, "a purge whose tombstone is on no store");
-        let mend = Mend::Bury(Box::new(tombstone));
-        self.conclude(Trouble::new(FindingKind::AttributesMissing, Some(&key), Some(id), detail, mend)).await
+        self.look_again().await
     }
 
     /// Sealed records can be opened, and the ledger knows the highest of each.
-    async fn sealed<T: Sealed>(&mut self, folder: Prefix, entry: impl Fn(T) -> Entry) -> Result<()> {
-        let check = self.check;
-        for (place, at) in check.node.places.iter().enumerate() {
+    async fn sealed(&mut self, folder: Prefix) -> Result<()> {
+        for (place, at) in self.check.node.places.iter().enumerate() {
             for key in at.keys_below(folder.clone()).await? {
-                let Some(bytes) = at.read(&key, RECORD_BYTES_MAX).await? else { continue };
-                let record = unseal::<T>(&check.node.secrets, &key, &bytes).filter(|record| record.key() == key);
-                let trouble = match record {
-                    None => {
-                        let mend = Mend::Quarantine(vec![(place, key.clone())]);
-                        let detail = "a sealed record that can't be opened";
-                        Trouble::new(FindingKind::AttributesBroken, Some(&key), None, detail, mend)
-                    }
-                    Some(record) => match check.sealed_is_news(entry(record)).await? {
-                        None => continue,
-                        Some(entry) => {
-                            let detail = "a sealed record that the database does not know";
-                            let mend = Mend::Record(vec![entry]);
-                            Trouble::new(FindingKind::RowDiffers, Some(&key), None, detail, mend)
-                        }
-                    },
-                };
-                self.conclude(trouble).await?;
+                self.look_at(Suspect::Sealed { place, key }).await?;
             }
         }
-        Ok(())
+        self.look_again().await
+    }
+
+    /// Looks once, and keeps what looks wrong for another look.
+    async fn look_at(&mut self, suspect: Suspect) -> Result<()> {
+        if self.check.look(&suspect).await?.is_empty() { Ok(()) } else { self.suspect(vec![suspect]).await }
     }
 
     /// Mends a trouble, if that is wanted, and tells of it.
@@ -390,6 +355,12 @@ impl Check<'_> {
     /// What is wrong with a suspect now, but for files that a live operation holds: what differs is then its business.
     async fn look(&self, suspect: &Suspect) -> Result<Vec<Trouble>> {
         let troubles = match suspect {
+            Suspect::Upload(id) => self.upload(*id).await?.into_iter().collect(),
+            Suspect::Claim(claim) => self.claim(claim).await?.into_iter().collect(),
+            Suspect::Reservations(node) => self.reservations(node).await?.into_iter().collect(),
+            Suspect::Tombstone { place, key } => self.tombstone(*place, key).await?.into_iter().collect(),
+            Suspect::Purge(id, revision) => self.purge(*id, *revision).await?.into_iter().collect(),
+            Suspect::Sealed { place, key } => self.sealed(*place, key).await?.into_iter().collect(),
             Suspect::Object { place, key } => self.object(*place, key).await?,
             Suspect::File(id) => match self.node.ledger.file(*id).await? {
                 Some(row) => self.file(row).await?,
@@ -428,6 +399,99 @@ impl Check<'_> {
             Some(claim) => self.node.is_alive(&claim.node).await,
             None => Ok(false),
         }
+    }
+
+    async fn upload(&self, id: u64) -> Result<Option<Trouble>> {
+        let Some(intent) = self.node.ledger.intents().await?.into_iter().find(|intent| intent.id == id) else {
+            return Ok(None);
+        };
+        let alive = self.node.is_alive(&intent.node).await?;
+        if alive && intent.state == IntentState::Pending {
+            return Ok(None);
+        }
+        let file = intent.upload.revision.map(|(file, _)| file);
+        let (key, whose) = (intent.upload.key.clone(), if alive { "is settled by" } else { "was left by" });
+        let detail =
+            format!("an upload that broke off {whose} node {}, its lease ends {}", intent.node, intent.upload.until);
+        let mend = if alive { Mend::Nothing } else { Mend::TakeUp(Box::new(intent)) };
+        Ok(Some(Trouble::new(FindingKind::IntentOpen, Some(&key), file, detail, mend)))
+    }
+
+    async fn claim(&self, seen: &Claim) -> Result<Option<Trouble>> {
+        let open = self.node.ledger.claim_of(seen.file).await?.filter(|open| open.id == seen.id);
+        let Some(claim) = open else { return Ok(None) };
+        if self.node.is_alive(&claim.node).await? {
+            return Ok(None);
+        }
+        let (file, detail) = (claim.file, format!("a {:?} claim of node {}, which is dead", claim.purpose, claim.node));
+        let mend = Mend::Settle(Box::new(claim));
+        Ok(Some(Trouble::new(FindingKind::IntentOpen, None, Some(file), detail, mend)))
+    }
+
+    /// Idempotency keys of a dead node none of whose claims is open: those are told of first.
+    async fn reservations(&self, node: &NodeId) -> Result<Option<Trouble>> {
+        let ledger = &self.node.ledger;
+        if self.node.is_alive(node).await?
+            || !ledger.nodes().await?.contains(node)
+            || ledger.claims().await?.iter().any(|claim| claim.node == *node)
+        {
+            return Ok(None);
+        }
+        let detail = format!("idempotency keys reserved by node {node}, which is dead");
+        Ok(Some(Trouble::new(FindingKind::IntentOpen, None, None, detail, Mend::Unreserve(node.clone()))))
+    }
+
+    /// A tombstone on a store. One that can't be read still counts.
+    async fn tombstone(&self, place: usize, key: &Key) -> Result<Option<Trouble>> {
+        let (at, Some((id, revision))) = (&self.node.places[place], buried(key)) else { return Ok(None) };
+        let found = match at.insist(|| at.read(key, Tombstone::BYTES_MAX)).await? {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => Tombstone::from_bytes(&bytes),
+            Err(_) => None,
+        };
+        let found = found.filter(|found| (found.id, found.revision) == (id, revision));
+        let known = self.node.ledger.tombstone(id, revision).await?;
+        Ok(tombstone_trouble((place, key.clone()), (id, revision), found, known))
+    }
+
+    /// A purge that the ledger has: its tombstone lies on a store.
+    async fn purge(&self, id: FileId, revision: Option<u64>) -> Result<Option<Trouble>> {
+        let Some(tombstone) = self.node.ledger.tombstone(id, revision).await? else { return Ok(None) };
+        let key = tombstone.key();
+        for place in &self.node.places {
+            if place.size_of(&key).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        let (detail, mend) = ("a purge whose tombstone is on no store", Mend::Bury(Box::new(tombstone)));
+        Ok(Some(Trouble::new(FindingKind::AttributesMissing, Some(&key), Some(id), detail, mend)))
+    }
+
+    async fn sealed(&self, place: usize, key: &Key) -> Result<Option<Trouble>> {
+        let at = &self.node.places[place];
+        let broken = |detail: String| {
+            let mend = Mend::Quarantine(vec![(place, key.clone())]);
+            Ok(Some(Trouble::new(FindingKind::AttributesBroken, Some(key), None, detail, mend)))
+        };
+        let bytes = match at.insist(|| at.read(key, sealed::BYTES_MAX)).await? {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => bytes,
+            Err(error) => {
+                return broken(format!("a sealed record that can't be read: {}", crate::truth::chain(&error)));
+            }
+        };
+        let entry = match layout::accounts().contains(key) {
+            true => self.opened(key, &bytes).map(|user: User| Entry::User(Box::new(user))),
+            false => self.opened(key, &bytes).map(|bucket: Bucket| Entry::Bucket(Box::new(bucket))),
+        };
+        let Some(entry) = entry else { return broken("a sealed record that can't be opened".into()) };
+        let Some(news) = self.sealed_is_news(entry).await? else { return Ok(None) };
+        let (detail, mend) = ("a sealed record that the database does not know", Mend::Record(vec![news]));
+        Ok(Some(Trouble::new(FindingKind::RowDiffers, Some(key), None, detail, mend)))
+    }
+
+    fn opened<T: Sealed>(&self, key: &Key, bytes: &[u8]) -> Option<T> {
+        unseal::<T>(&self.node.secrets, key, bytes).filter(|record| record.key() == *key)
     }
 
     /// A sealed record's entry, where the ledger has none of its rank or above.

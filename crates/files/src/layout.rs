@@ -3,6 +3,7 @@
 use crate::{BucketId, BucketName, Environment, FileId, Timestamp, UserId, UserName};
 use larder_storage_core::{Key, Prefix};
 use unicode_normalization::UnicodeNormalization;
+use uuid::Uuid;
 
 /// The most characters and bytes of a key's last component; the attributes' suffix still fits a file system's 255.
 const LAST_CHARS_MAX: usize = 200;
@@ -128,6 +129,13 @@ pub(crate) fn account(id: UserId, epoch: u64, version: u64) -> Key {
 /// A bucket's sealed record.
 pub(crate) fn bucket(id: BucketId, epoch: u64, version: u64) -> Key {
     fixed(&format!(".larder/buckets/{id}.{epoch}.{version}"))
+}
+
+/// Reads the key of a sealed record below its folder: whose it is, epoch, version.
+pub(crate) fn parse_sealed(folder: &Prefix, key: &Key) -> Option<(Uuid, u64, u64)> {
+    let mut parts = key.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/').split('.');
+    let found = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(found)
 }
 
 fn fixed(text: &str) -> Key {

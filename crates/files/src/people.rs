@@ -6,15 +6,11 @@ use crate::{
     files::Node,
     layout,
     ledger::{Entry, Recorded},
-    sealed::{Sealed, seal, unseal},
+    sealed::{self, Sealed, seal, unseal},
 };
 use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-const SEALED_BYTES_MAX: u64 = 64 << 10;
+use std::{collections::BTreeMap, sync::Arc};
+use uuid::Uuid;
 
 impl Files {
     /// The buckets, by name.
@@ -139,7 +135,7 @@ impl Node {
     async fn settle_user(self: &Arc<Self>, user: &User) -> Result<()> {
         let key = user.key();
         for place in &self.places {
-            let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
+            let Some(bytes) = place.read(&key, sealed::BYTES_MAX).await? else { continue };
             let Some(found) = unseal::<User>(&self.secrets, &key, &bytes) else { continue };
             place.make_durable(&key).await?;
             return match self.record(Some(Entry::User(Box::new(found))), None).await {
@@ -181,23 +177,37 @@ impl Node {
         Bucket { policy: policy.clone(), epoch: self.epoch, version: bucket.version + 1, ..bucket.clone() }
     }
 
-    /// Takes in sealed records that a crash kept from the ledger. Costs a listing of both folders on each store.
+    /// Takes in sealed records that a crash kept from the ledger. Costs a listing of both folders on each store, and a read of each
+    /// record that the ledger has not, or not so new.
     pub(crate) async fn index_sealed(self: &Arc<Self>) -> Result<()> {
-        let users = self.ledger.users().await?.iter().map(Sealed::key).collect();
-        self.index_sealed_below(layout::accounts(), &users, |user: User| Entry::User(Box::new(user))).await?;
-        let buckets = self.ledger.buckets().await?.iter().map(Sealed::key).collect();
-        self.index_sealed_below(layout::buckets(), &buckets, |bucket: Bucket| Entry::Bucket(Box::new(bucket))).await
+        let users = self.ledger.users().await?;
+        let known = users.iter().map(|user| (user.id.0, (user.epoch, user.version))).collect();
+        self.index_sealed_below(layout::accounts(), &known, |user: User| Entry::User(Box::new(user))).await?;
+        let buckets = self.ledger.buckets().await?;
+        let known = buckets.iter().map(|bucket| (bucket.id.0, (bucket.epoch, bucket.version))).collect();
+        self.index_sealed_below(layout::buckets(), &known, |bucket: Bucket| Entry::Bucket(Box::new(bucket))).await
     }
 
     async fn index_sealed_below<T: Sealed>(
         self: &Arc<Self>,
         prefix: Prefix,
-        known: &BTreeSet<Key>,
+        known: &BTreeMap<Uuid, (u64, u64)>,
         entry: impl Fn(T) -> Entry,
     ) -> Result<()> {
+        let is_news = |key: &Key| match layout::parse_sealed(&prefix, key) {
+            Some((id, epoch, version)) => known.get(&id).is_none_or(|known| *known < (epoch, version)),
+            None => true,
+        };
         for place in &self.places {
-            for key in place.keys_below(prefix.clone()).await?.into_iter().filter(|key| !known.contains(key)) {
-                let Some(bytes) = place.read(&key, SEALED_BYTES_MAX).await? else { continue };
+            for key in place.keys_below(prefix.clone()).await?.into_iter().filter(is_news) {
+                let bytes = match place.insist(|| place.read(&key, sealed::BYTES_MAX)).await? {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::warn!(%key, store = %place.name, %error, "a sealed record can't be read; fsck reports it");
+                        continue;
+                    }
+                };
                 match unseal(&self.secrets, &key, &bytes) {
                     Some(record) => {
                         place.make_durable(&key).await?;

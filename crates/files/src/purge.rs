@@ -220,16 +220,14 @@ impl Node {
 
     /// This purge's tombstone, where an earlier attempt made it durable.
     async fn tombstone_on_stores(&self, claim: &Claim) -> Result<Option<Tombstone>> {
-        let wanted = Some((claim.file, claim.purpose.revision()));
         for place in &self.places {
-            let mut objects = place.store.list(ListOptions::below(layout::tombstones()));
-            while let Some(listed) = objects.try_next().await? {
-                if buried(&listed.object.key) != wanted {
-                    continue;
-                }
-                let bytes =
-                    larder_storage_core::StoreExt::get_bytes(&*place.store, &listed.object.key, 1 << 20).await?;
-                if let Some(tombstone) = Tombstone::from_bytes(&bytes) {
+            for key in place.tombstones_of(claim.file, claim.purpose.revision()).await? {
+                let read = place.insist(|| place.read(&key, Tombstone::BYTES_MAX)).await?;
+                let read = read.unwrap_or_else(|error| {
+                    tracing::warn!(%key, store = %place.name, %error, "a tombstone can't be read, and is written anew");
+                    None
+                });
+                if let Some(tombstone) = read.and_then(|bytes| Tombstone::from_bytes(&bytes)) {
                     return Ok(Some(tombstone));
                 }
             }
@@ -289,6 +287,16 @@ impl Node {
 }
 
 impl Place {
+    /// The keys of a file's tombstones, or of those of one revision of it. Costs a listing of all.
+    pub(crate) async fn tombstones_of(
+        &self,
+        id: FileId,
+        revision: Option<u64>,
+    ) -> larder_storage_core::Result<Vec<Key>> {
+        let listed = self.store.list(ListOptions::below(layout::tombstones())).map_ok(|listed| listed.object.key);
+        listed.try_filter(|key| std::future::ready(buried(key) == Some((id, revision)))).try_collect().await
+    }
+
     /// The overlays of a file that a purge covers: of one revision only those that describe it.
     async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Result<Vec<Key>> {
         let mut covered = self.overlays_of(id).await?;

@@ -32,9 +32,6 @@ use tracing::warn;
 
 /// Objects that are read at once.
 const READS: usize = 32;
-/// Tombstones list the keys of all revisions.
-const TOMBSTONE_BYTES_MAX: u64 = 64 << 20;
-const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 pub(crate) type Result<T, E = StartError> = std::result::Result<T, E>;
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
@@ -253,7 +250,8 @@ impl Scan<'_> {
     /// A tombstone is absolute: one that can't be read still tells by its name what it covers.
     async fn tombstones(&mut self) -> Result<()> {
         for place in self.places {
-            let mut read = objects(place, layout::tombstones(), TOMBSTONE_BYTES_MAX, |_| true).ready_chunks(self.group);
+            let mut read =
+                objects(place, layout::tombstones(), Tombstone::BYTES_MAX, |_| true).ready_chunks(self.group);
             while let Some(group) = read.next().await {
                 let mut records = vec![];
                 for object in group {
@@ -283,7 +281,7 @@ impl Scan<'_> {
     /// made durable: who may log in is no cache that a later look would mend.
     async fn sealed<T: Sealed + Send>(&mut self, folder: &Prefix, entry: impl Fn(T) -> Entry + Send) -> Result<()> {
         for (index, place) in self.places.iter().enumerate() {
-            let mut read = objects(place, folder.clone(), RECORD_BYTES_MAX, |_| true);
+            let mut read = objects(place, folder.clone(), sealed::BYTES_MAX, |_| true);
             while let Some(object) = read.next().await {
                 let (key, bytes) = object.map_err(failed)?;
                 let bytes = bytes.unwrap_or_default();

@@ -9,6 +9,8 @@ use chacha20poly1305::{
 use larder_storage_core::Key;
 use serde::{Serialize, de::DeserializeOwned};
 
+/// The most bytes of one that is read.
+pub(crate) const BYTES_MAX: u64 = 1 << 20;
 const NONCE_BYTES: usize = 24;
 
 /// Seals `record` to lie under `key`: a random nonce, then the ciphertext.

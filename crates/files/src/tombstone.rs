@@ -32,6 +32,9 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
+    /// The most bytes of one that is read: hundreds of thousands of revisions.
+    pub const BYTES_MAX: u64 = 64 << 20;
+
     /// The canonical bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
