@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use larder_api::record::Record;
-use larder_files::{File, Files, Mount, Parts, Recovered, Role, Secrets, StartError, StoreName};
+use larder_files::{File, Files, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName};
 use larder_ledger::{Open, SqliteLedger};
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
@@ -22,6 +22,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// How often a server settles what commands that were killed left behind.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What a command may do to a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +98,10 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         made.database(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
     }
     let ledger = open_ledger(&dir.database(), fresh).await?;
+    let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
+    let settings = Settings { look_every, ..config.settings() };
     let master = secrets.id();
-    let started = Files::start(parts(stores, &ledger, secrets), config.settings()).await;
+    let started = Files::start(parts(stores, &ledger, secrets), settings).await;
     if started.is_ok() || any_is_marked(&new, &master).await {
         made.keep();
     }

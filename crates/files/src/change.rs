@@ -107,6 +107,8 @@ impl Files {
 /// Why a sidecar was not replaced.
 enum Refused {
     Outranked(String),
+    /// Nothing was written.
+    Other(Error),
     Store(StoreError),
 }
 
@@ -150,12 +152,15 @@ impl Node {
     /// Step 2: durable on at least one store. An error other than `Indeterminate` means that nothing happened.
     async fn write_attributes(&self, file: &File) -> Result<()> {
         let attributes = &file.attributes;
-        let mut uncertain = None;
+        let mut uncertain = None::<StoreError>;
         for copy in &file.copies {
             let Some((_, place)) = self.place(copy.store).filter(|(_, place)| place.mode.changes()) else { continue };
             match self.replace_sidecar(place, attributes).await {
                 Ok(()) => return Ok(()),
                 Err(Refused::Outranked(why)) => return Err(self.outranked(why)),
+                Err(Refused::Other(error)) => {
+                    return Err(uncertain.map_or(error, |cause| Error::Indeterminate(cause.into())));
+                }
                 Err(Refused::Store(error)) if nothing_happened(error.kind()) => {}
                 Err(Refused::Store(error)) => uncertain = uncertain.or(Some(error)),
             }
@@ -198,6 +203,7 @@ impl Node {
             }
             Err(error) if error.is_not_found() => {
                 place.confirm().await?;
+                self.check_not_buried(attributes).await?;
                 if place.store.staging().is_none() {
                     mode = PutMode::Create;
                 }
@@ -206,6 +212,26 @@ impl Node {
         }
         let put = place.store.put(&sidecar, attributes.to_bytes().into(), PutOptions { mode, ..PutOptions::replace() });
         self.soon(place, &sidecar, put).await?;
+        Ok(())
+    }
+
+    /// A missing sidecar may have been purged by who serves the current database, while this one is an older copy: its tombstone lies
+    /// on a store, and our ledger has none. Costs a listing of the tombstones.
+    async fn check_not_buried(&self, attributes: &Attributes) -> Result<(), Refused> {
+        for revision in [None, Some(attributes.revision)] {
+            let id = attributes.id;
+            for place in &self.places {
+                if place.tombstones_of(id, revision).await?.is_empty() {
+                    continue;
+                }
+                return Err(match self.ledger.tombstone(id, revision).await.map_err(Error::from) {
+                    Ok(None) => Refused::Outranked(format!("{id} was purged, which this database does not know")),
+                    // By a node that took this one for dead.
+                    Ok(Some(_)) => Refused::Other(Error::Gone),
+                    Err(error) => Refused::Other(error),
+                });
+            }
+        }
         Ok(())
     }
 

@@ -80,16 +80,20 @@ pub struct Settings {
     pub claim_wait: Duration,
     /// How many files one commit may publish at once.
     pub batch_max: usize,
+    /// How often a node that changes things looks for what dead nodes left, and whether its database is still the current one;
+    /// `None`: only when it starts.
+    pub look_every: Option<Duration>,
 }
 
 impl Default for Settings {
-    /// The three ready-made buckets, 10 s, 256 files.
+    /// The three ready-made buckets, 10 s, 256 files, a look at the start only.
     fn default() -> Self {
         Self {
             placement: vec![],
             buckets: crate::buckets::ready_made(),
             claim_wait: Duration::from_secs(10),
             batch_max: 256,
+            look_every: None,
         }
     }
 }

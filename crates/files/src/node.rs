@@ -1,7 +1,7 @@
 //! What all operations share: tasks that outlive their caller, claims with a wait, the mark, and how the node is.
 
 use crate::{
-    Error, FileId, Files, Health, Result, StoreId, StoreName,
+    Error, FileId, Files, Health, Recovered, Result, StoreId, StoreName,
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) unsettled: usize,
     /// Leftovers of dead nodes that this one has taken over and could not settle yet.
     pub(crate) leftovers: usize,
+    /// Whether a dead node left something that can't be settled before `fsck` has mended it.
+    pub(crate) broken: bool,
     fenced: Option<String>,
     stopping: bool,
     mark_due: bool,
@@ -139,26 +141,83 @@ impl Node {
         }
     }
 
-    /// Writes the mark where it is not higher yet, having seen that no rebuild has raised the epoch there. A mark that the ledger
-    /// does not know tells that it is an older copy.
+    /// Writes the mark, having seen that this database is the current one.
     async fn write_mark_on(&self, place: &Place, mark: u64) -> Result<()> {
-        let found = Marker::read(&*place.store).await?;
-        if let Some(found) = found.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
+        let found = self.check_mark_on(place, mark).await?;
+        if found == mark {
+            // A ledger gives each mark once, and this one was given to us.
+            return Err(Error::Fenced(format!(
+                "a copy of the database has written the mark {mark} on `{}`",
+                place.name
+            )));
+        }
+        if found < mark {
+            marker::write_mark(&*place.store, mark).await?;
+        }
+        Ok(())
+    }
+
+    /// The mark on a store, which the ledger's is known to have reached if it is at most `known`. The ledger's is raised first: where it
+    /// is below, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
+    async fn check_mark_on(&self, place: &Place, known: u64) -> Result<u64> {
+        let marker = Marker::read(&*place.store).await?;
+        if let Some(found) = marker.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
             return Err(Error::Fenced(format!(
                 "a rebuild has raised the epoch of `{}` to {}",
                 place.name, found.epoch
             )));
         }
-        let shown = marker::read_mark(&*place.store).await?;
-        if shown < mark {
-            return Ok(marker::write_mark(&*place.store, mark).await?);
-        }
-        match self.ledger.identity().await? {
-            Some(now) if shown > now.mark => {
-                Err(Error::Fenced(format!("its mark is {}, the store `{}` has seen {shown}", now.mark, place.name)))
+        let found = marker::read_mark(&*place.store).await?;
+        if found > known {
+            // Read after the store's: another node of this ledger may have raised both since.
+            let own = self.ledger.identity().await?.map_or(0, |identity| identity.mark);
+            if found > own {
+                return Err(Error::Fenced(format!("the mark on `{}` is {found}, the database's is {own}", place.name)));
             }
-            _ => Ok(()),
         }
+        Ok(found)
+    }
+
+    /// Looks from time to time for what dead nodes left, as long as the node lives. One that has found out that its database is not
+    /// the current one settles nothing by it.
+    pub(crate) fn look_around(self: &Arc<Self>, every: Duration) {
+        let (node, clock) = (Arc::downgrade(self), self.environment.clock.clone());
+        self.environment.spawn.spawn(Box::pin(async move {
+            loop {
+                clock.sleep(every).await;
+                let Some(node) = node.upgrade().filter(|node| !node.is_ending()) else { return };
+                match node.look_once().await {
+                    Ok(recovered) if recovered.finished + recovered.undone + recovered.settled > 0 => {
+                        tracing::info!(?recovered, "settled what dead nodes had left");
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        node.heed(&error);
+                        tracing::warn!(%error, "whether dead nodes left something can't be told now");
+                    }
+                }
+            }
+        }));
+    }
+
+    async fn look_once(self: &Arc<Self>) -> Result<Recovered> {
+        // What this node has in hand is tried again until it is settled, and may be what a look would find.
+        if self.state().unsettled > 0 {
+            return Ok(Recovered::default());
+        }
+        for place in self.places.iter().filter(|place| place.mode.changes()) {
+            match self.check_mark_on(place, 0).await {
+                Err(fenced @ Error::Fenced(_)) => return Err(fenced),
+                // A store that is away tells the next time.
+                checked => drop(checked),
+            }
+        }
+        self.recover().await
+    }
+
+    fn is_ending(&self) -> bool {
+        let state = self.state();
+        state.stopping || state.fenced.is_some()
     }
 
     /// Writes the mark soon: once for all commits that come meanwhile.

@@ -58,6 +58,8 @@ impl Node {
         }
         let (uploads, all_in_hand) = self.take_up_intents().await?;
         recovered.waiting += uploads;
+        // A store tells of a leftover once: what was broken then stays so for this node.
+        let broken = self.has_broken(broken);
         self.settle_claims(&mut recovered).await?;
         // What is broken waits for `fsck`, and with it whose key it may still take.
         if !broken
@@ -73,6 +75,13 @@ impl Node {
             });
         }
         Ok(recovered)
+    }
+
+    /// Whether a dead node left something broken, now or when this node looked before.
+    fn has_broken(&self, now: bool) -> bool {
+        let mut state = self.state();
+        state.broken |= now;
+        state.broken
     }
 
     fn look_for_leftovers_later(self: &Arc<Self>, place: usize) {

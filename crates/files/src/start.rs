@@ -6,6 +6,7 @@
 //! 3. Make what is new: an installation where there is none, markers on stores that nobody knows.
 //! 4. Settle what dead nodes left.
 //! 5. Make the configured buckets.
+//! 6. Look again for what dead nodes left, from time to time, while this one lives.
 
 use crate::{
     Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode,
@@ -39,6 +40,9 @@ impl Files {
         let recovered = files.0.recover().await.map_err(failed_start)?;
         files.0.index_sealed().await.map_err(failed_start)?;
         files.0.ensure_buckets().await.map_err(failed_start)?;
+        if let Some(every) = files.0.settings.look_every.filter(|_| files.0.places.iter().any(|at| at.mode.creates())) {
+            files.0.look_around(every);
+        }
         Ok((files, recovered))
     }
 }

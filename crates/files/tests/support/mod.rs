@@ -185,6 +185,61 @@ impl larder_files::ledger::Steps for Gate {
     }
 }
 
+/// A clock on which whoever sleeps for exactly one span is woken by the test alone, one for each time it rings.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    world: Arc<World>,
+    span: Duration,
+    pub(crate) bell: Arc<Bell>,
+}
+
+/// Who sleeps, and who may wake.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    asleep: AtomicU64,
+    rung: Semaphore,
+}
+
+impl Alarm {
+    pub(crate) fn of(larder: &Larder, span: Duration) -> Arc<Self> {
+        let bell = Bell { asleep: AtomicU64::new(0), rung: Semaphore::new(0) };
+        Arc::new(Self { world: larder.world.clone(), span, bell: Arc::new(bell) })
+    }
+}
+
+impl Bell {
+    /// How often somebody has gone to sleep.
+    pub(crate) fn asleep(&self) -> u64 {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn ring(&self) {
+        self.rung.add_permits(1);
+    }
+}
+
+impl Clock for Alarm {
+    fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.world.elapsed()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        if span != self.span {
+            return self.world.sleep(span);
+        }
+        let bell = self.bell.clone();
+        async move {
+            bell.asleep.fetch_add(1, Ordering::SeqCst);
+            bell.rung.acquire().await.unwrap().forget();
+        }
+        .boxed()
+    }
+}
+
 /// Steps of a disk or a ledger that fail: those of a name, on keys that hold a text, until they are healed.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<(&'static str, &'static str, ErrorKind)>>);
