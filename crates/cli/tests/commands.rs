@@ -411,11 +411,22 @@ fn a_server_that_was_stopped_leaves_no_node_behind() {
     larder.user("root", true);
     let staging = larder.data().join("objects/.larder/staging");
     let nodes = || fs::read_dir(&staging).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
-    for _ in 0..3 {
+    let content = vec![7; 3 << 20];
+    for _ in 0..8 {
         let server = larder.serve();
-        server.client("root").upload("file", b"content");
+        let client = server.client("root");
+        client.upload("file", b"content");
         assert_eq!(nodes(), 1);
-        assert!(server.stop().success());
+        // What is under way when it is told to stop holds the store until it ends.
+        std::thread::scope(|uploads| {
+            for _ in 0..8 {
+                uploads.spawn(|| {
+                    let headers = [("Content-Type", "application/octet-stream")];
+                    client.send("POST", "/api/v1/buckets/documents/files?name=large", &headers, Some(&content)).is_ok()
+                });
+            }
+            assert!(server.stop().success());
+        });
         assert_eq!(nodes(), 0);
     }
 }
