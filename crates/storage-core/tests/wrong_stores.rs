@@ -494,8 +494,8 @@ impl Staging for Wrong {
 
     async fn holds(&self, bytes: &Key) -> Result<bool> {
         match self.fault {
-            Fault::HoldsNothing => Ok(false),
-            Fault::HoldsEqualBytes => Ok(self.inner.head(bytes).await.is_ok()),
+            Some(Fault::HoldsNothing) => Ok(false),
+            Some(Fault::HoldsEqualBytes) => Ok(self.inner.head(bytes).await.is_ok()),
             _ => self.inner.holds(bytes).await,
         }
     }
