@@ -118,6 +118,7 @@ async fn a_caller_that_leaves_while_its_key_is_reserved_does_not_keep_it() {
         };
         gate.close();
         tokio::select! {
+            biased;
             answer = receive() => panic!("it was to be held up: {answer:?}"),
             () = gate.reached() => {}
         }
