@@ -183,8 +183,8 @@ impl Bench {
         Ok(folder)
     }
 
-    /// As [`Bench::fresh`], where many files are not made while time is taken: removes what earlier measurements left, for disks
-    /// are small.
+    /// As [`Bench::fresh`], for measurements that make few files while time is taken: removes what earlier ones left, for disks are
+    /// small, and syncs.
     fn fresh_alone(&self, name: &str) -> Result<PathBuf> {
         for old in fs::read_dir(&self.folder)? {
             fs::remove_dir_all(old?.path())?;

@@ -70,20 +70,20 @@ impl Bodies {
 }
 
 /// Room for small content that is held whole while its answer is sent.
-pub(crate) struct Held(Arc<Semaphore>);
+pub(crate) struct Room(Arc<Semaphore>);
 
-impl Held {
+impl Room {
     /// Room is given out in units of so many bytes.
     const UNIT: usize = 1 << 10;
-    /// A megabyte always has room when nothing else is held.
-    const BYTES_MIN: usize = 1 << 20;
+    /// The largest small content always finds room when nothing else is held.
+    const BYTES_MIN: usize = crate::content::SMALL_BYTES as usize;
 
     pub(crate) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes.max(Self::BYTES_MIN) / Self::UNIT)))
     }
 
-    /// Room for `bytes`, at most a megabyte, until what this answers is dropped; `None` where there was none within `wait`.
-    pub(crate) async fn room(&self, bytes: usize, wait: Duration) -> Option<OwnedSemaphorePermit> {
+    /// Takes room for `bytes`, at most [`Room::BYTES_MIN`], until what this answers is dropped; `None` where there was none within `wait`.
+    pub(crate) async fn take(&self, bytes: usize, wait: Duration) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(Self::UNIT)).expect("small content");
         tokio::time::timeout(wait, self.0.clone().acquire_many_owned(units)).await.ok()?.ok()
     }
@@ -127,14 +127,14 @@ mod tests {
 
     #[tokio::test]
     async fn there_is_no_more_room_than_was_given() {
-        let (held, wait) = (Held::new(2 << 20), Duration::ZERO);
-        let first = held.room(1 << 20, wait).await.unwrap();
-        let second = held.room((1 << 20) - 100, wait).await.unwrap();
-        assert!(held.room(2000, wait).await.is_none(), "all of it is held");
+        let (room, wait) = (Room::new(2 << 20), Duration::ZERO);
+        let first = room.take(1 << 20, wait).await.unwrap();
+        let second = room.take((1 << 20) - 100, wait).await.unwrap();
+        assert!(room.take(2000, wait).await.is_none(), "all of it is held");
         drop(first);
-        assert!(held.room(1 << 20, wait).await.is_some());
+        assert!(room.take(1 << 20, wait).await.is_some());
         drop(second);
-        let least = Held::new(0);
-        assert!(least.room(1 << 20, wait).await.is_some(), "a megabyte always has room");
+        let least = Room::new(0);
+        assert!(least.take(1 << 20, wait).await.is_some(), "a megabyte always has room");
     }
 }

@@ -31,8 +31,8 @@ impl Wants {
         }
     }
 
-    /// The hashes of which content must still have one when a change of it takes place; `None` where the request sets no condition.
-    pub(crate) fn may_change(&self, judged: &Attributes) -> Option<Vec<Sha256>> {
+    /// The hashes one of which the content must still have when it is replaced; `None` where the request sets no condition.
+    pub(crate) fn content_to_replace(&self, judged: &Attributes) -> Option<Vec<Sha256>> {
         match (&self.if_match, &self.if_none_match, &self.if_unmodified_since) {
             (None, None, None) => None,
             (Some(list), None, _) => digests(list),

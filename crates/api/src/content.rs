@@ -34,7 +34,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Up to this many bytes are read before the answer begins.
-const SMALL_BYTES: u64 = 1 << 20;
+pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 /// From so many on, small content needs room while it is held.
 const HELD_BYTES_MIN: u64 = 64 << 10;
 
@@ -99,7 +99,7 @@ enum Reply {
 enum Opened {
     Bytes(Bytes),
     /// Small content, but large enough that those who read slowly could fill the memory with it.
-    Held(Bytes, OwnedSemaphorePermit),
+    InRoom(Bytes, OwnedSemaphorePermit),
     Stream(ByteStream, u64),
 }
 
@@ -113,7 +113,7 @@ enum Extent {
 impl Opened {
     fn size(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) | Self::Held(bytes, _) => bytes.len() as u64,
+            Self::Bytes(bytes) | Self::InRoom(bytes, _) => bytes.len() as u64,
             Self::Stream(_, size) => *size,
         }
     }
@@ -122,7 +122,7 @@ impl Opened {
         match self {
             Self::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
             // Its room is given up when the stream is dropped.
-            Self::Held(bytes, room) => stream::iter([Ok(bytes)]).inspect(move |_| _ = &room).boxed(),
+            Self::InRoom(bytes, room) => stream::iter([Ok(bytes)]).inspect(move |_| _ = &room).boxed(),
             Self::Stream(stream, _) => stream,
         }
     }
@@ -204,7 +204,7 @@ async fn open(
     let room = match expected {
         HELD_BYTES_MIN..=SMALL_BYTES => {
             let busy = || Problem::new(Code::Busy, "too much is being sent at this moment").retry_after(1);
-            Some(api.held.room(expected as usize, api.limits.held_wait).await.ok_or_else(busy)?)
+            Some(api.room.take(expected as usize, api.limits.held_wait).await.ok_or_else(busy)?)
         }
         _ => None,
     };
@@ -219,7 +219,7 @@ async fn open(
         Err(blocks) => blocks.concat().into(),
     };
     Ok(match room {
-        Some(room) => Opened::Held(bytes, room),
+        Some(room) => Opened::InRoom(bytes, room),
         None => Opened::Bytes(bytes),
     })
 }

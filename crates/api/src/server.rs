@@ -2,7 +2,7 @@
 
 use crate::{
     Limits,
-    callers::{Bodies, Callers, Held, InFlight},
+    callers::{Bodies, Callers, InFlight, Room},
     deadline::Connection,
     envelope,
     password::Verifier,
@@ -58,7 +58,7 @@ pub(crate) struct Api {
     pub(crate) in_flight: InFlight,
     pub(crate) incoming: Bodies,
     pub(crate) outgoing: Bodies,
-    pub(crate) held: Held,
+    pub(crate) room: Room,
     pub(crate) draining: AtomicBool,
 }
 
@@ -72,7 +72,7 @@ impl Api {
             in_flight: InFlight::default(),
             incoming: Bodies::default(),
             outgoing: Bodies::default(),
-            held: Held::new(limits.held_bytes_max),
+            room: Room::new(limits.held_bytes_max),
             draining: AtomicBool::new(false),
             files,
             runtime,

@@ -80,7 +80,7 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
     conditions::changes(&wants, &Validators::of(&file.attributes))?;
     let max = ask.api.files.bucket(file.attributes.bucket.as_str())?.policy.max_bytes;
     // Asked again under the file's claim: what was judged now may be replaced while the body comes.
-    let if_match = wants.may_change(&file.attributes);
+    let if_match = wants.content_to_replace(&file.attributes);
 
     let (api, by) = (ask.api.clone(), caller.clone());
     let file: File = transfer(&ask, max, slot, move |body| async move {

@@ -47,7 +47,7 @@ const OTHER_VARIABLES: &[&str] =
 /// an environment that nobody here wrote must not refuse a start.
 fn is_injected(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name == "port" || name.starts_with("port_") || name.starts_with("service_")
+    matches!(&*name, "port" | "name") || ["port_", "service_", "env_"].iter().any(|start| name.starts_with(start))
 }
 
 /// The configuration.

@@ -209,8 +209,11 @@ fn place(about: &fs::Metadata) -> (u64, u64) {
     (about.dev(), about.ino())
 }
 
-fn is_own(path: &Path) -> String {
-    format!("{}: it is Larder's own, or lies in its data directory or in a store; not put", path.display())
+fn own_is_not_put(path: &Path) -> String {
+    format!(
+        "{}: it is Larder's own, or lies in its data directory or in a store; not put: name files that lie elsewhere",
+        path.display()
+    )
 }
 
 /// Standard input as a file: a reader without a buffer of its own.
@@ -263,10 +266,10 @@ fn find(
     let one = |found| Box::new(std::iter::once(found));
     if argument.as_os_str() == "-" {
         let source = Source { path: None, name: name.unwrap_or_default().into() };
-        return one(if own.is_standard_input() { Err(is_own(argument)) } else { Ok(source) });
+        return one(if own.is_standard_input() { Err(own_is_not_put(argument)) } else { Ok(source) });
     }
     if own.holds(argument) {
-        return one(Err(is_own(argument)));
+        return one(Err(own_is_not_put(argument)));
     }
     if argument.is_dir() {
         let (folder, root, open) = (name.map(str::to_owned), argument.to_owned(), vec![argument.to_owned()]);
@@ -325,7 +328,9 @@ impl Iterator for Walk {
                     Ok(()) => continue,
                     Err(error) => return Some(Err(explained(&error))),
                 },
-                Ok(metadata) if metadata.is_symlink() && self.own.holds(&path) => return Some(Err(is_own(&path))),
+                Ok(metadata) if metadata.is_symlink() && self.own.holds(&path) => {
+                    return Some(Err(own_is_not_put(&path)));
+                }
                 Ok(metadata) if metadata.is_symlink() => match fs::metadata(&path) {
                     Ok(target) => target.file_type(),
                     Err(error) => return Some(Err(explained(&error))),

@@ -99,7 +99,7 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
     output.message(words(&rebuilt, dry_run));
     if rebuilt.locked > 0 {
         output.message(format_args!(
-            "{} users can't log in: `larder user list` shows them, `larder user passwd NAME` gives one a password; \
+            "users who can't log in: {}; `larder user list` shows them, `larder user passwd NAME` gives one a password; \
              `larder user add NAME --admin` makes an admin",
             rebuilt.locked
         ));

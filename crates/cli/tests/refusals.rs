@@ -92,6 +92,8 @@ fn variables_that_an_orchestrator_sets_beside_a_service_of_this_name_refuse_nobo
         ("LARDER_PORT", "tcp://10.0.0.7:8080"),
         ("LARDER_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
         ("LARDER_PORT_8080_TCP_ADDR", "10.0.0.7"),
+        ("LARDER_NAME", "/web/larder"),
+        ("LARDER_ENV_LANG", "C"),
     ] {
         command.env(variable, value);
     }

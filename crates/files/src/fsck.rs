@@ -412,7 +412,7 @@ impl Check<'_> {
         let file = intent.upload.revision.map(|(file, _)| file);
         let (key, whose) = (intent.upload.key.clone(), if alive { "is settled by" } else { "was left by" });
         let detail =
-            format!("an upload that broke off {whose} node {}, its lease ends {}", intent.node, intent.upload.until);
+            format!("an upload that broke off {whose} node {}; its lease ends {}", intent.node, intent.upload.until);
         let mend = if alive { Mend::Nothing } else { Mend::TakeUp(Box::new(intent)) };
         Ok(Some(Trouble::new(FindingKind::IntentOpen, Some(&key), file, detail, mend)))
     }
@@ -423,7 +423,8 @@ impl Check<'_> {
         if self.node.is_alive(&claim.node).await? {
             return Ok(None);
         }
-        let (file, detail) = (claim.file, format!("a {:?} claim of node {}, which is dead", claim.purpose, claim.node));
+        let (file, detail) =
+            (claim.file, format!("a claim for a {} of node {}, which is dead", claim.purpose, claim.node));
         let mend = Mend::Settle(Box::new(claim));
         Ok(Some(Trouble::new(FindingKind::IntentOpen, None, Some(file), detail, mend)))
     }

@@ -88,7 +88,7 @@ impl Lease {
 /// How an upload that broke off is brought to its end.
 #[derive(Clone, Copy, Debug)]
 struct Course {
-    /// Whether it is undone, whatever lies on the store: its attributes were never sent.
+    /// Whether it is undone, whatever lies on the store: its attributes were never sent, or refused for certain.
     undo: bool,
     /// How long a request of it may still take effect; `None` where each has its answer.
     open: Option<Duration>,
@@ -105,7 +105,7 @@ enum Decided {
 
 /// The creator's side.
 impl Node {
-    /// What is known of an upload before its content has arrived.
+    /// What an intent says of an upload before its attributes are known.
     pub(crate) fn upload(&self, place: usize, key: &Key, deadline: Duration, idempotency: Option<Sha256>) -> Upload {
         let (store, key, lease) = (self.places[place].id, key.clone(), deadline * LEASE);
         let until = self.environment.clock.now().plus(lease);
@@ -409,7 +409,9 @@ impl Node {
             }
             Reading::Valid(_) | Reading::Absent => {}
             Reading::Broken(why) => {
-                return Err(Error::Conflict(format!("attributes at `{sidecar}` are broken: {why}")));
+                return Err(Error::Conflict(format!(
+                    "attributes at `{sidecar}` are broken: {why}; `larder fsck --repair` moves them aside"
+                )));
             }
         }
         self.ledger.fail_intent(intent.hold()).await?;

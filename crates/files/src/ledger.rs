@@ -13,7 +13,10 @@ use crate::{Attributes, Bucket, BucketId, FileId, Sha256, StoreId, Timestamp, To
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
 use serde::{Deserialize, Serialize};
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::{self, Debug, Display},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// The result of a ledger's operation.
@@ -187,6 +190,16 @@ pub enum Purpose {
     Purge,
     /// A purge of one old revision: only ever finished forward.
     PurgeRevision(u64),
+}
+
+impl Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change => f.write_str("change"),
+            Self::Purge => f.write_str("purge"),
+            Self::PurgeRevision(revision) => write!(f, "purge of revision {revision}"),
+        }
+    }
 }
 
 impl Purpose {
@@ -369,7 +382,7 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// Which installation it belongs to; `None` before [`Ledger::initialise`].
     async fn identity(&self) -> Result<Option<Identity>>;
 
-    /// Makes or replaces the identity. The installation stays, and the epoch and mark never fall: `Fenced` where they would not.
+    /// Makes or replaces the identity. `Fenced` of another installation, or where the epoch or mark would fall.
     async fn initialise(&self, identity: &Identity) -> Result<()>;
 
     /// Raises the mark by one and answers it.

@@ -332,7 +332,7 @@ impl Node {
         }));
     }
 
-    /// Repeats `attempt` until it succeeds; `None` where the node must stop first.
+    /// Repeats `attempt` until it succeeds; `None` where the node is fenced first.
     pub(crate) async fn until_done<T, F>(&self, attempt: impl Fn() -> F + Send) -> Option<T>
     where
         F: Future<Output = Result<T>> + Send,

@@ -6,6 +6,7 @@
 //!    or stops. Where a store does not stage, ten minutes pass: the longest deadline of a request that was sent before.
 //! 3. Tombstones, then users and buckets, then attributes beside bytes and as overlays, then the tombstones again: a
 //!    purge that was under way meanwhile wins.
+//! 4. Without the secrets: steps 2 to 4 of `reseal`.
 //!
 //! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for
 //! what is away must not look absent.

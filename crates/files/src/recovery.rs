@@ -215,7 +215,10 @@ impl Node {
             Reading::Valid(found) if (found.id, found.revision) == (staged.id, staged.revision) => Ok(Some(*found)),
             Reading::Valid(_) | Reading::Absent => Ok(None),
             Reading::Broken(why) => {
-                Err(Error::Conflict(format!("attributes at `{}` are broken: {why}", pair.attributes)))
+                let sidecar = &pair.attributes;
+                Err(Error::Conflict(format!(
+                    "attributes at `{sidecar}` are broken: {why}; `larder fsck --repair` moves them aside"
+                )))
             }
         }
     }

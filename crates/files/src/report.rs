@@ -39,7 +39,7 @@ pub enum FindingKind {
     HashMismatch,
     /// A row that says something else than the highest attributes.
     RowDiffers,
-    /// A claim, an upload that broke off, or a reserved idempotency key of a dead node.
+    /// A claim or a reserved idempotency key of a dead node, or an upload that broke off and is not at its end.
     IntentOpen,
     /// A temporary file of a dead node.
     Temporary,

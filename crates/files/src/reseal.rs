@@ -22,7 +22,7 @@ use uuid::Uuid;
 type Told<Id> = BTreeMap<Id, (String, Timestamp)>;
 
 impl Scan<'_> {
-    /// Steps 2 and 3 but for the markers.
+    /// Step 2.
     pub(crate) async fn reseal(&mut self, settings: &Settings, older: Option<&dyn Ledger>) -> Result<()> {
         let (users, buckets) = self.known_before(older).await?;
         let epoch = self.rebuilt.epoch;

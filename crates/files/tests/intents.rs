@@ -54,9 +54,13 @@ async fn a_broken_off_upload_is_undone_by_the_next_start() {
     let (files, _) = larder.start().await;
     let broken_off = received(&files).await;
     assert_eq!(larder.keys().len(), 1);
-    let (next, recovered) = larder.start().await;
+    let gate = Gate::at("fail_intent");
+    gate.close();
+    let (next, recovered) = larder.start_over(larder.ledger.another().with_steps(gate.clone())).await.unwrap();
     assert_eq!((recovered.finished, recovered.undone, recovered.waiting), (0, 0, 1));
+    // As long as it is not undone, `fsck` tells of it.
     assert!(kinds(&fsck(&next, LOOK).await.1).contains(&Kind::IntentOpen));
+    gate.open();
     settled(&larder).await;
     assert_eq!((larder.keys(), fsck(&next, LOOK).await.1), (vec![], vec![]));
     // Who was taken for dead lives on, and is too late.

@@ -5,7 +5,7 @@
 mod support;
 
 use larder_files::{
-    Attributes, Error, Files, FsckOptions, Health, IdempotencyKey, Ledger, Patch, Receive, Settings, Sha256, Timestamp,
+    Attributes, Error, Files, FsckOptions, Health, Ledger, Patch, Settings, Sha256, Timestamp,
     ledger::{MemoryLedger, Purpose, Record},
 };
 use larder_storage_core::{PutOptions, Staging, Store};
@@ -103,28 +103,6 @@ async fn a_sidecar_that_is_only_missing_is_written_again_by_a_change() {
     larder.store().delete(&file.sidecar()).await.unwrap();
     rename(&files, file.id).await.unwrap();
     assert!(larder.bytes_at(&file.sidecar()).is_some());
-}
-
-#[tokio::test]
-async fn a_caller_that_leaves_while_its_key_is_reserved_does_not_keep_it() {
-    let larder = Larder::new();
-    for step in ["reserve", "reserve.done"] {
-        let gate = Gate::at(step);
-        let files = larder.start_with(gate.clone()).await;
-        let receive = || {
-            let idempotency = Some(IdempotencyKey { key: step.into(), request: Sha256([1; 32]) });
-            let (files, receive) = (files.clone(), Receive { idempotency, ..into_documents() });
-            async move { files.receive(&local(), receive, "x".into()).await.map(drop) }
-        };
-        gate.close();
-        tokio::select! {
-            biased;
-            answer = receive() => panic!("it was to be held up: {answer:?}"),
-            () = gate.reached() => {}
-        }
-        gate.open();
-        until("the key is free", async || !matches!(receive().await, Err(Error::Running))).await;
-    }
 }
 
 /// Runs `fsck` on another node while the ledger has yet to be told of what `change` has written.

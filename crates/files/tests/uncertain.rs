@@ -1,4 +1,4 @@
-//! What may have happened is never called a failure: the answer is that nobody knows, and the node or the next start finds out.
+//! What may have happened is never called a failure: the answer is that nobody knows (of a purge: that it will be done), and the node or the next start finds out.
 #![allow(clippy::unwrap_used)]
 
 mod support;

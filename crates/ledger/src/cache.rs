@@ -1,4 +1,4 @@
-//! Rows that were read lately, valid as long as nobody commits. A commit of any process changes the header of SQLite's wal-index,
+//! Rows that were read lately, and ids that had none, valid as long as nobody commits. A commit of any process changes the header of SQLite's wal-index,
 //! which is how SQLite itself tells whether its page cache still holds (file format of the WAL, section 2.3.1). One `pread` of that
 //! header instead of a query makes small downloads several times faster; the first commit afterwards forgets all rows.
 
@@ -22,7 +22,7 @@ const IS_INIT: usize = 12;
 /// The state of the database that a row was read in.
 type Generation = [u8; HEADER];
 
-/// A cache of file rows. Clones share it.
+/// A cache of file rows and of their absence. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct RowCache(Arc<Inner>);
 
