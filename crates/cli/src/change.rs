@@ -43,6 +43,9 @@ impl Change {
     /// Answers the file as it is then, or was before it was purged.
     async fn make(self, files: &Files, file: File) -> Result<File, Error> {
         let (caller, id) = (Caller::local(), file.attributes.id);
+        if change == Change::Restore && file.attributes.deleted_at.is_none() {
+            output.message(format_args!("`{argument}` is not in the trash"));
+        }
         match self {
             Self::Remove => files.remove(&caller, id, None).await,
             Self::Restore => files.restore(&caller, id, None).await,

@@ -125,10 +125,8 @@ pub(crate) async fn find(files: &Files, output: &Output, argument: &str) -> Resu
     let mut found = files.list(&caller, named).await?.items;
     if found.len() > 1 {
         output.error(format_args!("{} files are called `{argument}`: take one by its id", found.len()));
-        for file in &found {
-            output.line(row(file))?;
-        }
-        output.flush()?;
+        // Not among the results: those may be a file's bytes.
+        found.iter().for_each(|file| output.always(row(file)));
         return Ok(None);
     }
     found.pop().map(Some).with_context(|| {

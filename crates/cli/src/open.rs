@@ -61,6 +61,11 @@ pub(crate) async fn with(
     work: impl AsyncFnOnce(&Files) -> Result<Exit>,
 ) -> Result<Exit> {
     let larder = open(context, access).await?;
+    if larder.fresh {
+        let (there, secrets) = (context.dir.path().display(), context.dir.secrets());
+        let secrets = secrets.display();
+        context.output.message(format_args!("a new larder in {there}; back up {secrets} apart from the files"));
+    }
     if let Some(words) = recovered(&larder.recovered) {
         context.output.message(words);
     }
