@@ -43,9 +43,6 @@ impl Change {
     /// Answers the file as it is then, or was before it was purged.
     async fn make(self, files: &Files, file: File) -> Result<File, Error> {
         let (caller, id) = (Caller::local(), file.attributes.id);
-        if change == Change::Restore && file.attributes.deleted_at.is_none() {
-            output.message(format_args!("`{argument}` is not in the trash"));
-        }
         match self {
             Self::Remove => files.remove(&caller, id, None).await,
             Self::Restore => files.restore(&caller, id, None).await,
@@ -93,6 +90,9 @@ async fn all(files: &Files, output: &Output, change: Change, arguments: &[String
 async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> Result<bool> {
     let Some(file) = list::find(files, output, argument).await? else { return Ok(false) };
     let id = file.attributes.id;
+    if change == Change::Restore && file.attributes.deleted_at.is_none() {
+        output.message(format_args!("`{argument}` is not in the trash"));
+    }
     let changed = change.make(files, file).await.with_context(|| argument.to_owned())?;
     if output.json && change != Change::Purge {
         output.record(&open::record(files, &changed))?;
