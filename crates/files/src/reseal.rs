@@ -7,7 +7,7 @@
 //! 4. What nobody can open any more goes to quarantine.
 
 use crate::{
-    Bucket, BucketName, Settings, Timestamp, User, UserId, UserName,
+    Bucket, BucketName, Settings, Timestamp, User, UserId, UserName, layout,
     ledger::{Entry, FileQuery, Ledger},
     rebuild::{Result, Scan, failed},
     sealed::{self, Sealed},
@@ -16,7 +16,6 @@ use crate::{
 use larder_storage_core::{Key, PutOptions};
 use std::collections::BTreeMap;
 use tracing::warn;
-use uuid::Uuid;
 
 /// What attributes tell of the owner of files, or of a bucket: its name, and since when it is there at least.
 type Told<Id> = BTreeMap<Id, (String, Timestamp)>;
@@ -62,8 +61,10 @@ impl Scan<'_> {
 
     /// Whether a record that nobody can open is newer than the one of this key.
     fn sealed_since(&self, key: &Key) -> bool {
-        let Some((id, rank)) = split(key) else { return false };
-        self.unopened.iter().filter_map(|(_, other)| split(other)).any(|(of, other)| of == id && other > rank)
+        let folder = layout::accounts();
+        let Some((id, epoch, version)) = layout::parse_sealed(&folder, key) else { return false };
+        let mut others = self.unopened.iter().filter_map(|(_, other)| layout::parse_sealed(&folder, other));
+        others.any(|(of, newer_epoch, newer)| of == id && (newer_epoch, newer) > (epoch, version))
     }
 
     /// Accounts and buckets that only attributes tell of.
@@ -137,12 +138,4 @@ impl Scan<'_> {
             }
         }
     }
-}
-
-/// What the key of a sealed record says: whose it is, and how new.
-fn split(key: &Key) -> Option<(Uuid, (u64, u64))> {
-    let mut parts = key.segments().next_back()?.split('.');
-    let id = Uuid::parse_str(parts.next()?).ok()?;
-    let rank = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some((id, rank))
 }

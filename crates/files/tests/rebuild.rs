@@ -61,9 +61,9 @@ async fn a_rebuild_raises_the_epoch_and_fences_who_writes_by_the_older_one() {
     assert_eq!(files.remove(&local(), id, None).await.unwrap().attributes.epoch, rebuilt.epoch);
 }
 
-#[tokio::test]
-async fn a_purged_file_stays_dead_though_its_bytes_come_back() {
-    let (mut larder, files) = furnished().await;
+/// A file that was purged, and whose bytes and attributes came back.
+async fn undead() -> (Larder, larder_files::Files, larder_files::File) {
+    let (larder, files) = furnished().await;
     let file = put(&files, "undead").await;
     let pair = [file.attributes.key.clone(), file.attributes.sidecar()];
     let kept = pair.clone().map(|key| larder.bytes_at(&key).unwrap());
@@ -71,20 +71,19 @@ async fn a_purged_file_stays_dead_though_its_bytes_come_back() {
     for (key, bytes) in pair.iter().zip(kept) {
         larder.store().put(key, bytes.into(), PutOptions::create()).await.unwrap();
     }
+    (larder, files, file)
+}
+
+#[tokio::test]
+async fn a_purged_file_stays_dead_though_its_bytes_come_back() {
+    let (mut larder, _files, file) = undead().await;
     larder.rebuild().await;
     assert_eq!(larder.ledger.file(file.attributes.id).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_tombstone_that_cannot_be_read_still_counts_by_its_name() {
-    let (mut larder, files) = furnished().await;
-    let file = put(&files, "undead").await;
-    let pair = [file.attributes.key.clone(), file.attributes.sidecar()];
-    let kept = pair.clone().map(|key| larder.bytes_at(&key).unwrap());
-    files.purge(&local(), file.attributes.id, None).await.unwrap();
-    for (key, bytes) in pair.iter().zip(kept) {
-        larder.store().put(key, bytes.into(), PutOptions::create()).await.unwrap();
-    }
+    let (mut larder, _files, file) = undead().await;
     let is_tombstone = |key: &Key| key.as_str().ends_with(&file.attributes.id.to_string());
     let tombstone = larder.objects().into_iter().find(|(key, _)| is_tombstone(key)).unwrap().0;
     assert!(larder.disk.damage(&tombstone, "rot"));
