@@ -217,7 +217,7 @@ impl From<Error> for Problem {
             Error::ContentLost(_) => logged(&error, new(Code::ContentLost)),
             Error::Busy => new(Code::Busy).retry_after(1),
             Error::StoreUnavailable(_) => logged(&error, new(Code::StoreUnavailable).retry_after(5)),
-            Error::ReadOnly(_) => new(Code::StoreUnavailable).retry_after(30),
+            Error::ReadOnly(_) | Error::Provisional(_) => new(Code::StoreUnavailable).retry_after(30),
             Error::Indeterminate(_) => logged(&error, new(Code::Indeterminate).retry_after(5).closing()),
             Error::Full(_) => logged(&error, new(Code::InsufficientStorage)),
             Error::Fenced(_) => logged(&error, Self::new(Code::StoreUnavailable, "this node is out of service")),

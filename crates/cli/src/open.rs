@@ -11,7 +11,10 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use larder_api::record::Record;
-use larder_files::{File, Files, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName};
+use larder_files::{
+    File, Files, Ledger as _, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName, ledger::Identity,
+};
+
 use larder_ledger::{Open, SqliteLedger};
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
@@ -66,9 +69,7 @@ pub(crate) async fn with(
         let secrets = secrets.display();
         context.output.message(format_args!("a new larder in {there}; back up {secrets} apart from the files"));
     }
-    if let Some(words) = recovered(&larder.recovered) {
-        context.output.message(words);
-    }
+    larder.tell(&context.output);
     let worked = work(&larder.files).await;
     larder.close().await;
     worked
@@ -98,11 +99,21 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         None if fresh => secrets::make(dir, made)?,
         None => return Err(no_secrets(dir)),
     };
-    let Mounted { stores, new, locks } = mount(dir, config, Hold::Shared, made)?;
     if fresh {
         made.database(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
     }
     let ledger = open_ledger(&dir.database(), fresh).await?;
+    let mounted = match unread(&ledger).await {
+        Ok(unread) => mount(dir, config, Hold::Shared, made, &unread),
+        Err(error) => Err(error),
+    };
+    let Mounted { stores, new, locks } = match mounted {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            close(ledger).await;
+            return Err(error);
+        }
+    };
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
     let settings = Settings { look_every, ..config.settings() };
     let master = secrets.id();
@@ -123,6 +134,23 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: locks, _serve: serve })
 }
 
+/// The names of stores that the database was made without.
+async fn unread(ledger: &SqliteLedger) -> Result<Vec<String>> {
+    let identity = ledger.identity().await.context("cannot read the database")?;
+    Ok(identity.iter().flat_map(Identity::unread).map(|store| store.name.clone()).collect())
+}
+
+/// What a database that was made without these stores means.
+pub(crate) fn provisional(unread: &[String]) -> String {
+    let names: Vec<_> = unread.iter().map(|name| format!("`{name}`")).collect();
+    format!(
+        "the database was made without the store {}: what is from before can only be read, and what lies only there is missing; \
+         run `larder rebuild` when it is back, or `larder rebuild --forget {}` if it will not come back",
+        names.join(", "),
+        unread.join(" --forget ")
+    )
+}
+
 async fn any_is_marked(new: &[Arc<dyn Store>], master: &str) -> bool {
     for store in new {
         if larder_files::is_marked(&**store, master).await {
@@ -133,6 +161,16 @@ async fn any_is_marked(new: &[Arc<dyn Store>], master: &str) -> bool {
 }
 
 impl Larder {
+    /// Says what its start has found.
+    pub(crate) fn tell(&self, output: &Output) {
+        if let Some(words) = recovered(&self.recovered) {
+            output.message(words);
+        }
+        if !self.files.unread_stores().is_empty() {
+            output.message(provisional(self.files.unread_stores()));
+        }
+    }
+
     /// Ends the node.
     pub(crate) async fn close(self) {
         self.files.stop().await;
@@ -159,14 +197,20 @@ pub(crate) struct Mounted {
 }
 
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
-/// directory too.
+/// directory too. Those that are left out are not looked at.
 ///
 /// # Errors
 /// A directory that is missing, not writable, unfit, or held by another.
-pub(crate) fn mount(dir: &DataDir, config: &Config, hold: Hold, made: &mut Made) -> Result<Mounted> {
+pub(crate) fn mount(
+    dir: &DataDir,
+    config: &Config,
+    hold: Hold,
+    made: &mut Made,
+    left_out: &[String],
+) -> Result<Mounted> {
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
-    for (name, store) in &config.stores {
+    for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
         let root = root(dir, store);
         made.dir(&root).map_err(|error| dir.not_writable(&root, &error))?;
         let place = fs::metadata(&root).map(|about| (about.dev(), about.ino()))?;
@@ -224,7 +268,7 @@ pub(crate) fn record(files: &Files, file: &File) -> Record {
 }
 
 /// What recovery settled, in words; `None` where there was nothing.
-pub(crate) fn recovered(recovered: &Recovered) -> Option<String> {
+fn recovered(recovered: &Recovered) -> Option<String> {
     let Recovered { finished, undone, settled, waiting } = *recovered;
     let parts: Vec<String> = [
         (finished, "upload finished", "uploads finished"),

@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use clap::Args;
-use larder_files::{Ledger, Rebuilt};
+use larder_files::{Ledger, RebuildOptions, Rebuilt, StoreName};
 use larder_ledger::{OpenError, SqliteLedger};
 use larder_storage_core::crash_point;
 use std::sync::Arc;
@@ -25,24 +25,20 @@ pub(crate) struct Rebuild {
     /// gets an account that can't log in
     #[arg(long, conflicts_with = "dry_run")]
     without_secrets: bool,
-}
-
-/// How a rebuild is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    Whole,
-    DryRun,
-    WithoutSecrets,
+    /// Leave out this store, which is away for now. What is from before can then only be read, until it is back and a
+    /// rebuild has read it
+    #[arg(long, value_name = "NAME", conflicts_with = "without_secrets")]
+    without: Vec<StoreName>,
+    /// Give up this store, which will not come back, and what lies only there
+    #[arg(long, value_name = "NAME", conflicts_with = "without_secrets")]
+    forget: Vec<StoreName>,
 }
 
 impl Rebuild {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let how = match self {
-            Self { dry_run: true, .. } => How::DryRun,
-            Self { without_secrets: true, .. } => How::WithoutSecrets,
-            _ => How::Whole,
-        };
-        let rebuilt = rebuild(&context, how).await?;
+        let Self { dry_run, without_secrets, without, forget } = self;
+        let options = RebuildOptions { without_secrets, without, forget };
+        let rebuilt = rebuild(&context, dry_run, options).await?;
         Ok(Exit::failed_if(rebuilt.findings > 0))
     }
 }
@@ -51,8 +47,7 @@ impl Rebuild {
 ///
 /// # Errors
 /// Another node at work; missing secrets; a store that is away. The old database is then still there.
-pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
-    let dry_run = how == How::DryRun;
+pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOptions) -> Result<Rebuilt> {
     let Context { dir, config, output, .. } = context;
     if !dir.path().is_dir() {
         let mend = "name another with --data (or LARDER_DATA)";
@@ -64,10 +59,11 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
     let mut made_secrets = Made::default();
     let secrets = match secrets::load(dir)? {
         Some(secrets) => secrets,
-        None if how == How::WithoutSecrets => secrets::make(dir, &mut made_secrets)?,
+        None if options.without_secrets => secrets::make(dir, &mut made_secrets)?,
         None => return Err(open::no_secrets(dir)),
     };
-    let Mounted { stores, locks: _alone_on_stores, .. } = open::mount(dir, config, Hold::Alone, &mut made)?;
+    let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
+    let Mounted { stores, locks: _alone_on_stores, .. } = open::mount(dir, config, Hold::Alone, &mut made, &left_out)?;
     let older = if dir.database().exists() && !dry_run { older(context).await? } else { None };
     made.database(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
     let ledger = open::open_ledger(&dir.db_new().join("larder.db"), true).await?;
@@ -75,14 +71,13 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
     let mut take = |finding| report.take(&finding);
     let parts = open::parts(stores, &ledger, secrets);
     let replaced = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
-    let rebuilt = match how {
-        How::DryRun => larder_files::rehearse_rebuild(parts, &mut take).await,
-        How::Whole => larder_files::rebuild(parts, config.settings(), replaced, &mut take).await,
-        How::WithoutSecrets => {
-            // They stay whatever becomes of it: records may be sealed by them.
-            made_secrets.keep();
-            larder_files::rebuild_without_secrets(parts, config.settings(), replaced, &mut take).await
-        }
+    if options.without_secrets {
+        // They stay whatever becomes of it: records may be sealed by them.
+        made_secrets.keep();
+    }
+    let rebuilt = match dry_run {
+        true => larder_files::rehearse_rebuild(parts, options.clone(), &mut take).await,
+        false => larder_files::rebuild(parts, config.settings(), replaced, options.clone(), &mut take).await,
     };
     open::close(ledger).await;
     if let Some(older) = older {
@@ -103,6 +98,9 @@ pub(crate) async fn rebuild(context: &Context, how: How) -> Result<Rebuilt> {
              `larder user add NAME --admin` makes an admin",
             rebuilt.locked
         ));
+    }
+    if !options.without.is_empty() && !dry_run {
+        output.message(open::provisional(&left_out));
     }
     Ok(rebuilt)
 }

@@ -11,6 +11,7 @@ use crate::{
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use larder_api::{Limits, Server, ServerConfig};
+use larder_files::RebuildOptions;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{SocketAddr, TcpListener},
@@ -51,7 +52,7 @@ impl Serve {
         let listener = bind(&context.config)?;
         raise_open_files();
         if self.rebuild && open::lacks_database(&context) {
-            rebuild::rebuild(&context, rebuild::How::Whole).await?;
+            rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
         }
         let larder = open::open(&context, Access::Serve).await?;
         let config = server_config(&context.config, &listener)?;
@@ -118,9 +119,7 @@ fn server_config(config: &Config, listener: &TcpListener) -> Result<ServerConfig
 /// What a first start and a recovery have to say.
 fn greet(larder: &Larder, dir: &DataDir, address: SocketAddr, output: &Output) {
     open::warn_of_overlay(dir, output);
-    if let Some(words) = open::recovered(&larder.recovered) {
-        output.message(words);
-    }
+    larder.tell(output);
     if !address.ip().is_loopback() {
         output.message(format_args!(
             "warning: {address} can be reached from other machines and speaks plain HTTP; put a proxy with TLS before it"

@@ -9,6 +9,7 @@ use std::{
     fs,
     io::Read,
     os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
     process::Stdio,
     time::Instant,
 };
@@ -429,4 +430,76 @@ fn a_server_that_was_stopped_leaves_no_node_behind() {
         });
         assert_eq!(nodes(), 0);
     }
+}
+
+/// Two directories: documents go to `local`, images to `far`, which can be moved away.
+fn with_a_far_store() -> (Larder, PathBuf) {
+    let larder = Larder::new();
+    let far = larder.place().join("far");
+    fs::create_dir_all(larder.data()).unwrap();
+    let toml = format!(
+        "placement = \"local\"\n[stores.local]\n[stores.far]\npath = \"{}\"\n[buckets.images]\nplacement = \"far\"\n",
+        far.display()
+    );
+    fs::write(larder.data().join("larder.toml"), toml).unwrap();
+    (larder, far)
+}
+
+#[test]
+fn a_rebuild_goes_without_a_store_that_is_away_and_takes_it_in_when_it_is_back() {
+    let (larder, far) = with_a_far_store();
+    let near = larder.put("near", "near");
+    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
+    let image = larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned();
+    let before = larder.ok(&["dump"]);
+    fs::rename(&far, larder.place().join("elsewhere")).unwrap();
+    fs::remove_dir_all(larder.data().join("db")).unwrap();
+    let said = larder.run(&["rebuild"]);
+    assert!(said.status.code() == Some(1) && said.stderr.contains("larder rebuild --without far"), "{said:?}");
+
+    let said = larder.run(&["rebuild", "--without", "far"]);
+    assert!(said.status.success() && said.stderr.contains("without the store `far`"), "{said:?}");
+    let said = larder.run(&["get", &near, "-o", "-"]);
+    assert!(said.stdout == "near" && said.stderr.contains("larder rebuild --forget far"), "{said:?}");
+    for refused in [
+        &["rm", &near][..],
+        &["rm", "--purge", &near],
+        &["stat", &image],
+        &["user", "add", "ivanov", "--password-stdin"],
+    ] {
+        let said = larder.feed(refused, b"a password\na password\n");
+        assert!(said.status.code() == Some(1) && said.stderr.contains("`far`"), "{refused:?}: {said:?}");
+    }
+    let server = larder.serve();
+    assert!(server.said().contains("without the store `far`"), "{}", server.said());
+    let meanwhile = larder.put("meanwhile", "meanwhile");
+    server.stop();
+    larder.ok(&["rm", "--purge", &meanwhile]);
+    assert!(!far.exists(), "an empty directory in its place would be taken for a store");
+
+    fs::rename(larder.place().join("elsewhere"), &far).unwrap();
+    assert!(larder.run(&["ls"]).stderr.contains("larder rebuild"));
+    larder.ok(&["rebuild"]);
+    let after = larder.ok(&["dump"]);
+    let tombstone = after.lines().find(|line| line.contains("\"tombstone\"")).unwrap();
+    assert_eq!(after.replace(&format!("{tombstone}\n"), ""), before);
+    larder.ok(&["rm", &near]);
+    larder.assert_clean();
+}
+
+#[test]
+fn a_store_that_is_gone_for_good_is_forgotten() {
+    let (larder, far) = with_a_far_store();
+    let near = larder.put("near", "near");
+    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
+    let lost = larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned();
+    fs::remove_dir_all(&far).unwrap();
+    larder.ok(&["rebuild", "--forget", "far"]);
+    larder.ok(&["rm", &near]);
+    assert!(larder.run(&["stat", &lost]).stderr.contains("no such file"));
+    // A new directory takes its place.
+    larder.ok(&["put", &image, "--bucket", "images"]);
+    assert!(far.join("images").exists());
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
 }

@@ -341,7 +341,10 @@ impl Node {
             Some(name) => self.places.iter().position(|place| place.name == *name),
             None => Some(0),
         };
-        let index = index.ok_or_else(|| Error::internal("a placement names a store that is not configured"))?;
+        let index = index.ok_or_else(|| match self.check_whole() {
+            Err(provisional) => provisional,
+            Ok(()) => Error::internal("a placement names a store that is not configured"),
+        })?;
         let place = &self.places[index];
         if place.mode.creates() {
             Ok(index)
@@ -580,6 +583,10 @@ impl Node {
         match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
             Reservation::Made => {
                 let held = Some(HeldKey { node: self.clone(), key, armed: true });
+                // What was made under it may lie on a store that was not read.
+                if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
+                    return Err(self.provisional());
+                }
                 Ok(Reserved { key, request, done: None, held })
             }
             Reservation::Running { .. } => Err(Error::Running),

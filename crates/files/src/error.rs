@@ -87,6 +87,12 @@ pub enum Error {
     /// No store takes the change: read-only modes, or a node that turned degraded.
     #[error("no store takes changes now: {0}")]
     ReadOnly(String),
+    /// The index was rebuilt without a store, which may know better: what it does not tell of can't be called absent, and what was
+    /// there before takes no changes.
+    #[error(
+        "the index was rebuilt without the store {0}: until `larder rebuild` has read that too, what is from before can only be read"
+    )]
+    Provisional(String),
     /// It may have happened: ask again with the same key.
     #[error("the outcome is not known")]
     Indeterminate(#[source] BoxError),

@@ -119,6 +119,10 @@ pub(crate) struct Node {
     pub(crate) secrets: Secrets,
     pub(crate) settings: Settings,
     pub(crate) epoch: u64,
+    /// The names of stores that the index was rebuilt without.
+    pub(crate) unread: Vec<String>,
+    /// When it was.
+    pub(crate) unread_since: Option<crate::Timestamp>,
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,

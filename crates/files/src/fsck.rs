@@ -50,6 +50,9 @@ impl Files {
     /// # Errors
     /// `StoreUnavailable` where a store is away, and the ledger's: what was reported until then stands.
     pub async fn fsck(&self, options: FsckOptions, report: &mut (dyn FnMut(Finding) + Send)) -> Result<FsckSummary> {
+        if options.repair {
+            self.0.check_whole()?;
+        }
         let check = Check { node: &self.0, options, lacking: Mutex::default(), verified: Mutex::new(0) };
         let mut run = Run { check: &check, report, summary: FsckSummary::default(), suspects: vec![] };
         run.settle_leftovers().await?;

@@ -91,6 +91,13 @@ pub struct Identity {
     pub stores: Vec<KnownStore>,
 }
 
+impl Identity {
+    /// The stores that the last rebuild was done without.
+    pub fn unread(&self) -> impl Iterator<Item = &KnownStore> {
+        self.stores.iter().filter(|store| store.unread_since.is_some())
+    }
+}
+
 /// A store that an installation knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownStore {
@@ -100,6 +107,9 @@ pub struct KnownStore {
     pub id: StoreId,
     /// Whether a rebuild takes ids from it.
     pub adopted: bool,
+    /// When a rebuild was done without it: what only this store knows is missing until another rebuild has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_since: Option<Timestamp>,
 }
 
 /// The state of a copy.

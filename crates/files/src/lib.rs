@@ -56,7 +56,7 @@ pub use ids::{BucketId, FileId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::Ledger;
 pub use names::{BucketName, InvalidName, StoreName, UserName};
-pub use rebuild::{rebuild, rebuild_without_secrets, rehearse_rebuild};
+pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;

@@ -46,7 +46,8 @@ impl Files {
         let state = self.0.state();
         match (&state.fenced, state.unsettled) {
             (Some(why), _) => Health::Fenced(why.clone()),
-            (None, 0) => Health::Ready,
+            (None, 0) if self.0.unread.is_empty() => Health::Ready,
+            (None, 0) => Health::Degraded(self.0.provisional().to_string()),
             (None, count) => Health::Degraded(format!("{count} operations must be settled first")),
         }
     }
@@ -77,6 +78,12 @@ impl Files {
         self.0.place(id).map(|(_, place)| &place.name)
     }
 
+    /// The names of stores that the index was rebuilt without: a provisional one, which takes no changes of what is from before.
+    #[must_use]
+    pub fn unread_stores(&self) -> &[String] {
+        &self.0.unread
+    }
+
     /// Runs `task` to its end whatever becomes of the caller, and waits for it.
     pub(crate) async fn complete<T: Send + 'static>(
         &self,
@@ -98,6 +105,33 @@ impl Node {
     /// The place of a store, with its index.
     pub(crate) fn place(&self, id: StoreId) -> Option<(usize, &Place)> {
         self.places.iter().enumerate().find(|(_, place)| place.id == id)
+    }
+
+    /// Why a provisional index can't tell.
+    pub(crate) fn provisional(&self) -> Error {
+        let names: Vec<_> = self.unread.iter().map(|name| format!("`{name}`")).collect();
+        Error::Provisional(names.join(", "))
+    }
+
+    /// Refuses what needs an index of all stores.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        if self.unread.is_empty() { Ok(()) } else { Err(self.provisional()) }
+    }
+
+    /// The answer where there is none: a store that was not read may know of one.
+    pub(crate) fn absent(&self, what: &'static str) -> Error {
+        self.check_whole().err().unwrap_or(Error::NotFound(what))
+    }
+
+    /// Refuses a change of what a store that was not read may know better. What was made since is nowhere else.
+    async fn check_known_best(&self, file: FileId) -> Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        match self.ledger.file(file).await? {
+            Some(row) if row.attributes.epoch == self.epoch => Ok(()),
+            _ => Err(self.provisional()),
+        }
     }
 
     /// Refuses changes of a node that must stop, and sees to it that the mark was raised before the first one.
@@ -238,6 +272,7 @@ impl Node {
 
     /// Opens a claim, waiting for another one of the same file to close, and settling it where its node is dead.
     pub(crate) async fn claim(self: &Arc<Self>, file: FileId, purpose: Purpose) -> Result<Claim> {
+        self.check_known_best(file).await?;
         let clock = &self.environment.clock;
         let deadline = clock.elapsed() + self.settings.claim_wait;
         let mut pause = CLAIM_POLL_MIN;

@@ -24,9 +24,9 @@ impl Files {
     /// # Errors
     /// `NotFound`.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
-        let name = BucketName::new(name).map_err(|_| Error::NotFound("bucket"))?;
+        let name = BucketName::new(name).map_err(|_| self.0.absent("bucket"))?;
         let buckets = self.0.buckets.lock().expect("nothing panics while it holds this lock");
-        buckets.get(&name).cloned().ok_or(Error::NotFound("bucket"))
+        buckets.get(&name).cloned().ok_or_else(|| self.0.absent("bucket"))
     }
 
     /// Adds a user, durably; without a password they can't log in.
@@ -35,6 +35,7 @@ impl Files {
     /// `Conflict` where the name is, or ever was, another's.
     pub async fn add_user(&self, name: UserName, role: Role, password_hash: Option<String>) -> Result<User> {
         self.0.begin_change().await?;
+        self.0.check_whole()?;
         if name == UserName::local() || self.user_named(name.as_str()).await?.is_some() {
             return Err(Error::Conflict(format!("the name `{name}` is taken")));
         }
@@ -50,6 +51,7 @@ impl Files {
     /// `NotFound`.
     pub async fn set_password(&self, id: UserId, password_hash: String) -> Result<User> {
         self.0.begin_change().await?;
+        self.0.check_whole()?;
         let user = self.user(id).await?.filter(|user| user.gone_at.is_none()).ok_or(Error::NotFound("user"))?;
         let version = user.version + 1;
         self.write_user(User { password_hash: Some(password_hash), epoch: self.0.epoch, version, ..user.clone() }).await
@@ -108,6 +110,11 @@ impl Node {
             let next = match known.get(name) {
                 Some(bucket) if bucket.policy == *policy => continue,
                 Some(bucket) => self.changed_bucket(bucket, policy),
+                // A store that was not read may know one of this name.
+                None if !self.unread.is_empty() => {
+                    tracing::warn!(bucket = %name, "a new bucket must wait until the index is whole");
+                    continue;
+                }
                 None => self.new_bucket(name, policy),
             };
             self.begin_change().await?;

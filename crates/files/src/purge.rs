@@ -118,7 +118,7 @@ impl Files {
             return Err(Error::Conflict(why.into()));
         }
         let known = self.0.ledger.revision(id, revision).await?;
-        known.map(drop).ok_or(Error::NotFound("revision"))
+        known.map(drop).ok_or_else(|| self.0.absent("revision"))
     }
 }
 

@@ -25,8 +25,8 @@ impl Files {
     /// # Errors
     /// `NotFound` of one that is absent, purged or another's.
     pub async fn describe(&self, caller: &Caller, id: FileId) -> Result<File> {
-        let file = self.0.ledger.file(id).await?.ok_or(Error::NotFound("file"))?;
-        if caller.sees(file.attributes.owner_id) { Ok(file) } else { Err(Error::NotFound("file")) }
+        let file = self.0.ledger.file(id).await?.ok_or_else(|| self.0.absent("file"))?;
+        if caller.sees(file.attributes.owner_id) { Ok(file) } else { Err(self.0.absent("file")) }
     }
 
     /// As [`Files::describe`], but one in the trash is not found.
@@ -50,7 +50,7 @@ impl Files {
     /// As [`Files::describe`]; `NotFound` of the revision.
     pub async fn revision(&self, caller: &Caller, id: FileId, revision: u64) -> Result<RevisionRow> {
         self.describe(caller, id).await?;
-        self.0.ledger.revision(id, revision).await?.ok_or(Error::NotFound("revision"))
+        self.0.ledger.revision(id, revision).await?.ok_or_else(|| self.0.absent("revision"))
     }
 
     /// Opens content of a file as [`Files::describe`] gave it: the revision that was the newest then, or the one named.
@@ -71,7 +71,7 @@ impl Files {
         let revision = match number {
             Some(number) if number != attributes.revision => {
                 let found = self.0.ledger.revision(attributes.id, number).await?;
-                found.ok_or(Error::NotFound("revision"))?
+                found.ok_or_else(|| self.0.absent("revision"))?
             }
             _ => newest(file),
         };
@@ -125,6 +125,7 @@ impl Node {
         }
         match outage {
             Some(cause) => Err(Error::StoreUnavailable(Some(cause.into()))),
+            None if !self.unread.is_empty() => Err(self.provisional()),
             None => Err(Error::ContentLost(lost.map(Into::into))),
         }
     }

@@ -8,12 +8,17 @@
 //!    purge that was under way meanwhile wins.
 //! 4. Without the secrets: steps 2 to 4 of `reseal`.
 //!
+//! A store that is away can be left out. What it alone knows is then missing, newer attributes, tombstones and accounts too, so the
+//! index is provisional: what it tells of from before takes no changes, and what it does not tell of is not called absent. Nothing
+//! that is written meanwhile can so outrank what that store knows; another rebuild, which reads it, ends this. A store that will not
+//! come back can be forgotten instead: the index is whole then, without what that store alone knew.
+//!
 //! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for
 //! what is away must not look absent.
 
 use crate::{
     Attributes, Bucket, BucketId, FileId, Finding, FindingKind, Ledger, Parts, Rebuilt, Settings, StartError, StoreId,
-    Timestamp, Tombstone, User, UserId,
+    StoreName, Timestamp, Tombstone, User, UserId,
     files::{Mount, Place},
     intents::WHOLE,
     layout,
@@ -37,6 +42,25 @@ const READS: usize = 32;
 pub(crate) type Result<T, E = StartError> = std::result::Result<T, E>;
 type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
+/// What a rebuild does without.
+#[derive(Clone, Debug, Default)]
+pub struct RebuildOptions {
+    /// The secrets are not those that the stores were sealed with: users and buckets are sealed anew by `parts.secrets`. They come from
+    /// the older ledger, where it is this installation's; else each owner of files gets an account that can't log in. What could not
+    /// be opened goes to quarantine. Every store must take changes, and none may be left out.
+    pub without_secrets: bool,
+    /// Known stores that are away and may come back. The index is provisional: see [`Files::unread_stores`](crate::Files).
+    pub without: Vec<StoreName>,
+    /// Known stores that will not come back. What they alone knew is lost.
+    pub forget: Vec<StoreName>,
+}
+
+impl RebuildOptions {
+    fn leaves_out(&self, name: &str) -> bool {
+        self.without.iter().chain(&self.forget).any(|left_out| left_out.as_str() == name)
+    }
+}
+
 /// Rebuilds `parts.ledger` (empty) from the stores. `older` is the ledger that it replaces, if it can be opened.
 ///
 /// The caller sees to it that no other node works meanwhile, as by an exclusive lock: one that did would write by the
@@ -50,40 +74,17 @@ pub async fn rebuild(
     parts: Parts,
     settings: Settings,
     older: Option<Arc<dyn Ledger>>,
+    options: RebuildOptions,
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
-    run(parts, settings, older, Run::Real, report).await
-}
-
-/// As [`rebuild`], with secrets that are not those that the stores were sealed with: users and buckets are sealed anew by
-/// `parts.secrets`. They come from `older`, where it is this installation's; else each owner of files gets an account that
-/// can't log in. What could not be opened goes to quarantine. Every store must take changes.
-///
-/// # Errors
-/// As [`rebuild`]: until it has ended well every start is refused as before, and the same call can be made again.
-pub async fn rebuild_without_secrets(
-    parts: Parts,
-    settings: Settings,
-    older: Option<Arc<dyn Ledger>>,
-    report: &mut (dyn FnMut(Finding) + Send),
-) -> Result<Rebuilt> {
-    run(parts, settings, older, Run::Resealing, report).await
-}
-
-async fn run(
-    parts: Parts,
-    settings: Settings,
-    older: Option<Arc<dyn Ledger>>,
-    run: Run,
-    report: Report<'_>,
-) -> Result<Rebuilt> {
-    let mut installation = Installation::read(&parts, older.as_deref(), run).await?;
+    let run = if options.without_secrets { Run::Resealing } else { Run::Real };
+    let mut installation = Installation::read(&parts, older.as_deref(), &options, run).await?;
     let mut epoch = next_epoch(installation.epoch, &parts.environment);
     installation.raise(epoch, older.as_deref()).await?;
     if installation.places.iter().any(|place| place.store.staging().is_none()) {
         // Nothing that was sent before may arrive later; a mark, or a marker of a rebuild that broke off, may have by now.
         parts.environment.clock.sleep(WHOLE).await;
-        installation = Installation::read(&parts, older.as_deref(), run).await?;
+        installation = Installation::read(&parts, older.as_deref(), &options, run).await?;
         if installation.markers.iter().any(|marker| marker.epoch != epoch) {
             epoch = next_epoch(installation.epoch.max(epoch), &parts.environment);
             installation.raise(epoch, older.as_deref()).await?;
@@ -97,6 +98,11 @@ async fn run(
         installation.initialise(&*parts.ledger, above).await?;
         scan.rebuilt.epoch = above;
     }
+    match (options.without.is_empty(), options.forget.is_empty()) {
+        (false, _) => scan.record_what_is_told(&settings).await?,
+        (true, false) => scan.seal_what_is_told(&settings).await?,
+        (true, true) => {}
+    }
     if run == Run::Resealing {
         scan.reseal(&settings, older.as_deref()).await?;
         installation.name_secrets(scan.rebuilt.epoch, &parts.secrets.id()).await?;
@@ -109,8 +115,12 @@ async fn run(
 ///
 /// # Errors
 /// As [`rebuild`].
-pub async fn rehearse_rebuild(parts: Parts, report: &mut (dyn FnMut(Finding) + Send)) -> Result<Rebuilt> {
-    let installation = Installation::read(&parts, None, Run::Rehearsal).await?;
+pub async fn rehearse_rebuild(
+    parts: Parts,
+    options: RebuildOptions,
+    report: &mut (dyn FnMut(Finding) + Send),
+) -> Result<Rebuilt> {
+    let installation = Installation::read(&parts, None, &options, Run::Rehearsal).await?;
     let epoch = next_epoch(installation.epoch, &parts.environment);
     Ok(installation.scan(&parts, Settings::default().batch_max, epoch, Run::Rehearsal, report).await?.rebuilt)
 }
@@ -135,10 +145,10 @@ struct Installation {
 }
 
 impl Installation {
-    async fn read(parts: &Parts, older: Option<&dyn Ledger>, run: Run) -> Result<Self> {
+    async fn read(parts: &Parts, older: Option<&dyn Ledger>, options: &RebuildOptions, run: Run) -> Result<Self> {
         let (mut places, mut markers, mut mark) = (vec![], vec![], 0);
         let mut unmarked = vec![];
-        for mount in &parts.stores {
+        for mount in parts.stores.iter().filter(|mount| !options.leaves_out(mount.name.as_str())) {
             let Some(found) = Marker::read(&*mount.store).await.map_err(failed)? else {
                 unmarked.push(mount);
                 continue;
@@ -149,7 +159,7 @@ impl Installation {
             markers.push(found);
         }
         check_one_installation(&places, &markers)?;
-        let stores = known_stores(&markers);
+        let stores = leave_out(known_stores(&places, &markers), options, run, parts.environment.clock.now())?;
         check_all_there(&stores, &places, &unmarked)?;
         let mut epoch = markers.iter().map(|marker| marker.epoch).max().unwrap_or(0);
         if let Some(identity) = older_identity(older).await {
@@ -509,12 +519,42 @@ fn check_one_installation(places: &[Place], markers: &[Marker]) -> Result<()> {
     Ok(())
 }
 
-/// Every store that any marker tells of; adopted where one says so.
-fn known_stores(markers: &[Marker]) -> Vec<KnownStore> {
+/// The known stores as they are after a rebuild that leaves some out.
+fn leave_out(
+    mut stores: Vec<KnownStore>,
+    options: &RebuildOptions,
+    run: Run,
+    now: Timestamp,
+) -> Result<Vec<KnownStore>> {
+    let wrong = |text: String| Err(StartError::Configuration(text));
+    let mut names: Vec<_> = stores.iter().map(|store| format!("`{}`", store.name)).collect();
+    names.sort();
+    for name in options.without.iter().chain(&options.forget) {
+        if !stores.iter().any(|store| store.name == name.as_str()) {
+            return wrong(format!("no store `{name}` is known here; known are {}", names.join(", ")));
+        }
+        if run == Run::Resealing {
+            return wrong(format!("without the secrets a rebuild needs every store: `{name}` can't be left out"));
+        }
+    }
+    stores.retain(|store| !options.forget.iter().any(|name| name.as_str() == store.name));
+    for store in &mut stores {
+        store.unread_since = options.leaves_out(&store.name).then_some(now);
+    }
+    Ok(stores)
+}
+
+/// Every store that any marker tells of; adopted where one says so. One that is here has the name that it is configured under.
+fn known_stores(places: &[Place], markers: &[Marker]) -> Vec<KnownStore> {
     let mut known = BTreeMap::<StoreId, KnownStore>::new();
     for store in markers.iter().flat_map(|marker| &marker.stores) {
         let entry = known.entry(store.id).or_insert_with(|| store.clone());
         entry.adopted |= store.adopted;
+    }
+    for place in places {
+        if let Some(store) = known.get_mut(&place.id) {
+            store.name = place.name.to_string();
+        }
     }
     known.into_values().collect()
 }
@@ -522,7 +562,7 @@ fn known_stores(markers: &[Marker]) -> Vec<KnownStore> {
 /// A known store that is not configured, or does not show itself, would take its files with it.
 fn check_all_there(stores: &[KnownStore], places: &[Place], unmarked: &[&Mount]) -> Result<()> {
     let here: BTreeSet<StoreId> = places.iter().map(|place| place.id).collect();
-    match stores.iter().find(|store| !here.contains(&store.id)) {
+    match stores.iter().find(|store| store.unread_since.is_none() && !here.contains(&store.id)) {
         Some(store) if unmarked.iter().any(|mount| mount.name.as_str() == store.name) => {
             Err(StartError::StoreAway { store: store.name.clone(), found: "missing".into() })
         }

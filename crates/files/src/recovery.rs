@@ -9,7 +9,8 @@
 //! 3. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim
 //!    ends; where a store does not stage, only once a lease has passed in which its request could still take effect. One that an
 //!    intent names ends with that. A purge is carried out to its end.
-//! 4. **Reservations** of the dead are given up, once nothing of steps 1 and 2 may still settle them.
+//! 4. **Reservations** of those that were dead before step 1 are given up, once nothing of steps 1 and 2 may still settle them. What
+//!    one that died meanwhile has left is found by the next look, and its keys are kept until then.
 //!
 //! What can't be settled now, because a store is away, waits: it is counted and logged, and never stops a start.
 
@@ -19,7 +20,7 @@ use crate::{
     ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
     truth::{Found, Reading},
 };
-use larder_storage_core::{self as core, Body, Key, Leftover, OpId, Pair, PutOptions};
+use larder_storage_core::{self as core, Body, Key, Leftover, NodeId, OpId, Pair, PutOptions};
 use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
@@ -46,6 +47,7 @@ impl Node {
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
         let (mut recovered, mut broken) = (Recovered::default(), false);
+        let dead = self.dead_nodes().await?;
         for place in 0..self.places.len() {
             match self.settle_leftovers(place, &mut recovered).await {
                 Ok(left) => broken |= left == Left::Broken,
@@ -64,14 +66,14 @@ impl Node {
         // What is broken waits for `fsck`, and with it whose key it may still take.
         if !broken
             && all_in_hand
-            && let Err(error) = self.give_up_reservations().await
+            && let Err(error) = self.give_up_reservations(&dead).await
         {
             warn!(%error, "the idempotency keys of dead nodes must wait");
             recovered.waiting += u64::from(!matches!(error, Error::Busy));
-            let node = self.clone();
+            let (node, dead) = (self.clone(), Arc::new(dead));
             self.settle_until_done(move || {
-                let node = node.clone();
-                async move { node.give_up_reservations().await }
+                let (node, dead) = (node.clone(), dead.clone());
+                async move { node.give_up_reservations(&dead).await }
             });
         }
         Ok(recovered)
@@ -428,16 +430,25 @@ impl Node {
         }
     }
 
-    async fn give_up_reservations(&self) -> Result<()> {
-        if self.state().leftovers > 0 {
-            return Err(Error::Busy);
-        }
+    /// The nodes of which the ledger still knows something, and which are dead.
+    async fn dead_nodes(&self) -> Result<Vec<NodeId>> {
+        let mut dead = vec![];
         for node in self.ledger.nodes().await? {
             match self.is_alive(&node).await {
-                Ok(false) => self.ledger.unreserve_all(&node).await?,
+                Ok(false) => dead.push(node),
                 Ok(true) => {}
                 Err(error) => warn!(%node, %error, "whether a node lives can't be told now"),
             }
+        }
+        Ok(dead)
+    }
+
+    async fn give_up_reservations(&self, dead: &[NodeId]) -> Result<()> {
+        if self.state().leftovers > 0 {
+            return Err(Error::Busy);
+        }
+        for node in dead {
+            self.ledger.unreserve_all(node).await?;
         }
         Ok(())
     }

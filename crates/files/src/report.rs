@@ -141,7 +141,8 @@ pub enum StartError {
     },
     /// A known store does not show itself.
     #[error(
-        "the store `{store}` is not the one it was: its marker is {found}; is the disk mounted, is it the right bucket?"
+        "the store `{store}` is not the one it was: its marker is {found}; is the disk mounted, is it the right bucket? \
+         If it can't be back now, `larder rebuild --without {store}` goes on without it"
     )]
     StoreAway {
         /// The store.
@@ -167,10 +168,19 @@ pub enum StartError {
     #[error("{0}")]
     Configuration(String),
     /// A store that this installation keeps files on is not configured.
-    #[error("the store `{0}` belongs to this installation and is not configured: put it back into the configuration")]
+    #[error(
+        "the store `{0}` belongs to this installation and is not configured: put it back into the configuration, \
+         or go on without it: `larder rebuild --without {0}`, or `--forget {0}` where it will not come back"
+    )]
     StoreNotConfigured(String),
+    /// A store was forgotten, and is here again.
+    #[error("the store `{0}` was forgotten and is back; `larder rebuild` takes in what it holds")]
+    StoreForgotten(String),
     /// A rebuild needs a store that is not configured.
-    #[error("the store `{0}` is needed for a rebuild and is not configured; put it back into the configuration")]
+    #[error(
+        "the store `{0}` is needed for a rebuild and is not configured; put it back into the configuration, \
+         or leave it out for now: `larder rebuild --without {0}`"
+    )]
     StoreMissing(String),
     /// A store or the ledger failed.
     #[error("cannot start")]

@@ -34,7 +34,10 @@ impl Scan<'_> {
         for bucket in buckets {
             self.seal(Bucket { epoch, ..bucket }, |bucket| Entry::Bucket(Box::new(bucket))).await?;
         }
-        self.seal_what_is_told(settings).await?;
+        self.seal_what_is_told(settings).await
+    }
+
+    async fn count_people(&mut self) -> Result<()> {
         let users = self.parts.ledger.users().await.map_err(failed)?;
         self.rebuilt.buckets = self.parts.ledger.buckets().await.map_err(failed)?.len() as u64;
         self.rebuilt.users = users.len() as u64;
@@ -67,37 +70,50 @@ impl Scan<'_> {
         others.any(|(of, newer_epoch, newer)| of == id && (newer_epoch, newer) > (epoch, version))
     }
 
-    /// Accounts and buckets that only attributes tell of.
-    async fn seal_what_is_told(&mut self, settings: &Settings) -> Result<()> {
-        let (owners, buckets) = self.told().await?;
-        let epoch = self.rebuilt.epoch;
+    /// Seals accounts and buckets that only attributes tell of.
+    pub(crate) async fn seal_what_is_told(&mut self, settings: &Settings) -> Result<()> {
+        let (users, buckets) = self.only_told(settings, (self.rebuilt.epoch, 1)).await?;
+        for user in users {
+            self.seal(user, |user| Entry::User(Box::new(user))).await?;
+        }
+        for bucket in buckets {
+            self.seal(bucket, |bucket| Entry::Bucket(Box::new(bucket))).await?;
+        }
+        self.count_people().await
+    }
+
+    /// Takes in accounts and buckets that only attributes tell of, with the lowest rank there is and nowhere sealed: a store that was not
+    /// read may have their records.
+    pub(crate) async fn record_what_is_told(&mut self, settings: &Settings) -> Result<()> {
+        let (users, buckets) = self.only_told(settings, (0, 0)).await?;
+        let users = users.into_iter().map(|user| (user.key(), Entry::User(Box::new(user))));
+        let buckets = buckets.into_iter().map(|bucket| (bucket.key(), Entry::Bucket(Box::new(bucket))));
+        self.record(users.chain(buckets).collect()).await?;
+        self.count_people().await
+    }
+
+    /// Accounts that can't log in, and buckets with the policies of the configuration, for all that attributes alone tell of.
+    async fn only_told(&mut self, settings: &Settings, rank: (u64, u64)) -> Result<(Vec<User>, Vec<Bucket>)> {
+        let (owners, told) = self.told().await?;
+        let (epoch, version) = rank;
+        let (mut users, mut buckets) = (vec![], vec![]);
         for (id, (name, created_at)) in owners {
             let Ok(name) = UserName::new(&name) else { continue };
             if self.parts.ledger.user(id).await.map_err(failed)?.is_none() {
-                let user = User {
-                    id,
-                    name,
-                    role: crate::Role::User,
-                    password_hash: None,
-                    created_at,
-                    epoch,
-                    version: 1,
-                    gone_at: None,
-                };
-                self.seal(user, |user| Entry::User(Box::new(user))).await?;
+                let (role, password_hash, gone_at) = (crate::Role::User, None, None);
+                users.push(User { id, name, role, password_hash, created_at, epoch, version, gone_at });
             }
         }
         let known = self.parts.ledger.buckets().await.map_err(failed)?;
-        for (id, (name, created_at)) in buckets {
+        for (id, (name, created_at)) in told {
             let Ok(name) = BucketName::new(&name) else { continue };
             if !known.iter().any(|bucket| bucket.id == id) {
                 let policy = settings.buckets.iter().find(|(configured, _)| *configured == name);
                 let policy = policy.map(|(_, policy)| policy.clone()).unwrap_or_default();
-                let bucket = Bucket { id, name, policy, created_at, epoch, version: 1 };
-                self.seal(bucket, |bucket| Entry::Bucket(Box::new(bucket))).await?;
+                buckets.push(Bucket { id, name, policy, created_at, epoch, version });
             }
         }
-        Ok(())
+        Ok((users, buckets))
     }
 
     async fn told(&mut self) -> Result<(Told<UserId>, Told<crate::BucketId>)> {
@@ -117,14 +133,14 @@ impl Scan<'_> {
         Ok((owners, buckets))
     }
 
-    /// Seals a record on every store, and takes it in. One that the ledger refuses is reported and not sealed.
+    /// Seals a record on every store that takes it, and takes it in. One that the ledger refuses is reported and not sealed.
     async fn seal<T: Sealed + Send>(&mut self, record: T, entry: impl Fn(T) -> Entry) -> Result<()> {
         let key = record.key();
         let bytes = sealed::seal(&self.parts.secrets, &self.parts.environment, &key, &record);
         if self.record(vec![(key.clone(), entry(record))]).await?.contains(&None) {
             return Ok(());
         }
-        for place in self.places {
+        for place in self.places.iter().filter(|place| place.mode.creates()) {
             place.store.put(&key, bytes.clone().into(), PutOptions::create()).await.map_err(failed)?;
         }
         Ok(())

@@ -31,8 +31,10 @@ impl Files {
     /// # Errors
     /// [`StartError`] says what is wrong and what mends it. Nothing was changed then, unless [`is_marked`] says so of a new store.
     pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
-        check_settings(&parts, &settings)?;
-        let seen = look(&parts.stores).await?;
+        let identity = parts.ledger.identity().await.map_err(failed)?;
+        check_settings(&parts, &settings, identity.as_ref())?;
+        let seen = look(&parts.stores, identity.as_ref()).await?;
+        // Read after the stores: another node may have raised its mark and theirs meanwhile.
         let identity = parts.ledger.identity().await.map_err(failed)?;
         check(&seen, identity.as_ref(), &parts)?;
         let (identity, places) = introduce(seen, identity, &parts).await?;
@@ -57,7 +59,7 @@ pub async fn is_marked(store: &dyn Store, master: &str) -> bool {
 }
 
 /// What this Larder can't carry out yet is refused, not ignored.
-fn check_settings(parts: &Parts, settings: &Settings) -> Result<(), StartError> {
+fn check_settings(parts: &Parts, settings: &Settings, identity: Option<&Identity>) -> Result<(), StartError> {
     let wrong = |text: String| Err(StartError::Configuration(text));
     if parts.stores.is_empty() {
         return wrong("at least one store is needed".into());
@@ -66,7 +68,8 @@ fn check_settings(parts: &Parts, settings: &Settings) -> Result<(), StartError> 
         return wrong(format!("store `{}`: the mode `ar` is not possible yet; `ro` is", mount.name));
     }
     for name in settings.placement.iter().chain(settings.buckets.iter().flat_map(|(_, policy)| &policy.placement)) {
-        if !parts.stores.iter().any(|mount| mount.name == *name) {
+        let is_away = || identity.is_some_and(|identity| identity.unread().any(|store| store.name == name.as_str()));
+        if !parts.stores.iter().any(|mount| mount.name == *name) && !is_away() {
             return wrong(format!("a placement names the store `{name}`, which is not configured"));
         }
     }
@@ -80,10 +83,15 @@ fn check_settings(parts: &Parts, settings: &Settings) -> Result<(), StartError> 
     }
 }
 
-async fn look(mounts: &[Mount]) -> Result<Vec<Seen>, StartError> {
+/// Step 1. A store that the index was rebuilt without stays out of it, though it may be back: another rebuild reads it.
+async fn look(mounts: &[Mount], identity: Option<&Identity>) -> Result<Vec<Seen>, StartError> {
     let mut seen = Vec::with_capacity(mounts.len());
-    for mount in mounts {
+    let is_unread = |is: &dyn Fn(&KnownStore) -> bool| identity.is_some_and(|identity| identity.unread().any(is));
+    for mount in mounts.iter().filter(|mount| !is_unread(&|store| store.name == mount.name.as_str())) {
         let marker = Marker::read(&*mount.store).await.map_err(failed)?;
+        if marker.as_ref().is_some_and(|marker| is_unread(&|store| store.id == marker.itself)) {
+            continue;
+        }
         let mark = read_mark(&*mount.store).await.map_err(failed)?;
         seen.push(Seen { mount: mount.clone(), marker, mark });
     }
@@ -110,11 +118,14 @@ fn check(seen: &[Seen], identity: Option<&Identity>, parts: &Parts) -> Result<()
             return Err(StartError::WrongSecrets);
         }
         check_age(one, marker, identity)?;
+        check_not_forgotten(one, marker, identity)?;
         check_self(one, marker, identity)?;
     }
     let attached =
         |known: &KnownStore| seen.iter().any(|one| one.marker.as_ref().is_some_and(|marker| marker.itself == known.id));
-    if let Some(missing) = identity.and_then(|identity| identity.stores.iter().find(|known| !attached(known))) {
+    if let Some(missing) = identity
+        .and_then(|identity| identity.stores.iter().find(|known| known.unread_since.is_none() && !attached(known)))
+    {
         return Err(StartError::StoreNotConfigured(missing.name.clone()));
     }
     for (index, one) in seen.iter().enumerate() {
@@ -140,6 +151,17 @@ fn check_age(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result
     older("mark", identity.mark, one.mark)
 }
 
+/// A store tells of itself only once the ledger knows it: where that doesn't, it was forgotten, and nobody has read what it holds.
+fn check_not_forgotten(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result<(), StartError> {
+    let tells = |stores: &[KnownStore]| stores.iter().any(|store| store.id == marker.itself);
+    match identity {
+        Some(identity) if tells(&marker.stores) && !tells(&identity.stores) => {
+            Err(StartError::StoreForgotten(one.mount.name.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A store configured under the name of another known one is not the one it was.
 fn check_self(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result<(), StartError> {
     let name = one.mount.name.as_str();
@@ -163,14 +185,23 @@ async fn introduce(
         Some(identity) => identity,
         None => new_installation(parts).await?,
     };
-    let mut places = Vec::with_capacity(seen.len());
+    let mut places: Vec<Place> = Vec::with_capacity(seen.len());
+    let mut markers = Vec::with_capacity(seen.len());
     for one in seen {
         let id = introduce_store(&one, &mut identity, parts).await?;
-        if let Some(twin) = places.iter().find(|place: &&Place| place.id == id) {
+        if let Some(twin) = places.iter().find(|place| place.id == id) {
             let (first, second) = (twin.name.to_string(), one.mount.name.to_string());
             return Err(StartError::SameStore { first, second });
         }
         places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
+        markers.push(one.marker);
+    }
+    // Each tells of all, so that a rebuild misses none.
+    for (place, told) in places.iter().zip(markers) {
+        let told = told.is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
+        if place.mode.changes() && !told {
+            marker(place.id, &identity, parts).write(&*place.store).await.map_err(failed)?;
+        }
     }
     Ok((identity, places))
 }
@@ -193,13 +224,9 @@ async fn introduce_store(one: &Seen, identity: &mut Identity, parts: &Parts) -> 
         Some(marker) => marker.itself,
         None => mark_new(one, identity, parts).await?,
     };
-    let known = KnownStore { name: one.mount.name.to_string(), id, adopted: true };
+    let known = KnownStore { name: one.mount.name.to_string(), id, adopted: true, unread_since: None };
     if !identity.stores.contains(&known) {
         *identity = note_store(known, identity, parts).await?;
-    }
-    let told = |marker: &Marker| marker.stores == identity.stores && marker.epoch == identity.epoch;
-    if one.mount.mode.changes() && !one.marker.as_ref().is_some_and(told) {
-        marker(id, identity, parts).write(&*one.mount.store).await.map_err(failed)?;
     }
     Ok(id)
 }
@@ -271,6 +298,8 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         secrets,
         settings,
         epoch: identity.epoch,
+        unread: identity.unread().map(|store| store.name.clone()).collect(),
+        unread_since: identity.unread().filter_map(|store| store.unread_since).max(),
         node,
         buckets: Mutex::default(),
         committer,

@@ -4,7 +4,8 @@
 mod support;
 
 use larder_files::{
-    Attributes, FindingKind, Ledger, Parts, Patch, Role, Secrets, Settings, StartError, UserName, canonical,
+    Attributes, FindingKind, Ledger, Parts, Patch, RebuildOptions, Role, Secrets, Settings, StartError, UserName,
+    canonical,
     ledger::{FileQuery, MemoryLedger},
 };
 use larder_storage_core::{Key, MemoryOptions, PutOptions, Store};
@@ -148,7 +149,7 @@ async fn each_kind_of_damaged_attributes_is_reported_by_name_and_all_the_rest_co
         let fresh = MemoryLedger::new();
         let parts = larder.parts(fresh.clone());
         let report = &mut |finding| findings.push(finding);
-        let rebuilt = larder_files::rehearse_rebuild(parts, report).await.unwrap();
+        let rebuilt = larder_files::rehearse_rebuild(parts, RebuildOptions::default(), report).await.unwrap();
         assert_eq!(kinds(&findings), [FindingKind::AttributesBroken], "{what}");
         assert_eq!(findings[0].key.as_deref(), Some(sidecar.as_str()), "{what}");
         assert_eq!((rebuilt.files, rebuilt.findings), (1, 1), "{what}");
@@ -180,7 +181,7 @@ async fn a_rehearsal_changes_nothing_on_the_stores() {
     let (larder, _files) = furnished().await;
     let before = larder.objects();
     let parts = larder.parts(MemoryLedger::new());
-    let rebuilt = larder_files::rehearse_rebuild(parts, &mut |_| {}).await.unwrap();
+    let rebuilt = larder_files::rehearse_rebuild(parts, RebuildOptions::default(), &mut |_| {}).await.unwrap();
     assert_eq!(rebuilt.files, 7);
     assert_eq!(larder.objects(), before);
 }
@@ -192,11 +193,15 @@ async fn other_secrets_and_a_missing_store_refuse_a_rebuild_and_change_nothing()
     let fresh = MemoryLedger::new;
     let mut parts = larder.parts(fresh());
     parts.secrets = Secrets::new([8; 32]);
-    let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
+    let error = larder_files::rebuild(parts, Settings::default(), None, RebuildOptions::default(), &mut |_| {})
+        .await
+        .unwrap_err();
     assert!(matches!(error, StartError::WrongSecrets), "{error}");
     let empty = Larder::new();
     let parts = Parts { stores: empty.parts(fresh()).stores, ..larder.parts(fresh()) };
-    let error = larder_files::rebuild(parts, Settings::default(), None, &mut |_| {}).await.unwrap_err();
+    let error = larder_files::rebuild(parts, Settings::default(), None, RebuildOptions::default(), &mut |_| {})
+        .await
+        .unwrap_err();
     assert!(matches!(error, StartError::Configuration(_)), "{error}");
     assert_eq!(larder.objects(), before);
 }
@@ -222,7 +227,9 @@ async fn an_outage_at_any_read_never_makes_a_rebuild_that_lacks_something() {
             outage.plan(after, count);
             let mut findings = vec![];
             let parts = larder.parts(MemoryLedger::new());
-            let result = larder_files::rehearse_rebuild(parts, &mut |finding| findings.push(finding)).await;
+            let result =
+                larder_files::rehearse_rebuild(parts, RebuildOptions::default(), &mut |finding| findings.push(finding))
+                    .await;
             let begun = outage.end();
             match result {
                 Ok(rebuilt) => assert_eq!((rebuilt.files, rebuilt.revisions, findings), (7, 8, vec![]), "read {after}"),

@@ -5,8 +5,8 @@ mod support;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{
-    Caller, Entropy, Files, Finding, FsckOptions, Ledger, Parts, Rebuilt, Role, Secrets, Settings, StartError, User,
-    UserName, ledger::MemoryLedger,
+    Caller, Entropy, Files, Finding, FsckOptions, Ledger, Parts, RebuildOptions, Rebuilt, Role, Secrets, Settings,
+    StartError, User, UserName, ledger::MemoryLedger,
 };
 use larder_storage_core::{ErrorKind, MemoryOptions, NodeId, Steps};
 use std::sync::{
@@ -52,7 +52,8 @@ async fn reseal(larder: &mut Larder, older: Option<MemoryLedger>) -> Result<(Reb
     let older = older.map(|older| Arc::new(older) as Arc<dyn Ledger>);
     let mut findings = vec![];
     let report = &mut |finding| findings.push(finding);
-    let rebuilt = larder_files::rebuild_without_secrets(parts, Settings::default(), older, report).await?;
+    let options = RebuildOptions { without_secrets: true, ..RebuildOptions::default() };
+    let rebuilt = larder_files::rebuild(parts, Settings::default(), older, options, report).await?;
     larder.ledger = fresh;
     Ok((rebuilt, findings))
 }
@@ -62,7 +63,8 @@ async fn rebuild(larder: &mut Larder) -> (Rebuilt, Vec<Finding>) {
     let parts = other_secrets(larder.parts(fresh.clone()));
     let mut findings = vec![];
     let report = &mut |finding| findings.push(finding);
-    let rebuilt = larder_files::rebuild(parts, Settings::default(), None, report).await.unwrap();
+    let rebuilt =
+        larder_files::rebuild(parts, Settings::default(), None, RebuildOptions::default(), report).await.unwrap();
     larder.ledger = fresh;
     (rebuilt, findings)
 }

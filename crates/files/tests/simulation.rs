@@ -30,7 +30,7 @@ fn one_of(profiles: &[Profile], seed: u64) -> Profile {
 const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
 
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 8] = [
+const FOUND: [(u64, Profile, &str); 9] = [
     (1781, Profile::DISK, "a leftover that the ledger refused once was forgotten, and its claim settled without it"),
     (1285, Profile::DISK, UNSYNCED),
     (326, Profile::PAIR, UNSYNCED),
@@ -46,6 +46,11 @@ const FOUND: [(u64, Profile, &str); 8] = [
     ),
     (840, Profile::CLOUD, "a marker of a rebuild that had broken off arrived late, and its epoch refused every start"),
     (2076, Profile::CLOUD, "a tombstone that arrived late said another time of purge than the ledger"),
+    (
+        4904,
+        Profile::MIXED,
+        "a node that died after a start had looked for its intents lost its idempotency keys to that start: one create made two files",
+    ),
     (1175, Profile::MIXED, "the sealed record of a bucket that had lost its name arrived late, and stayed for ever"),
 ];
 

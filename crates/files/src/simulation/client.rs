@@ -257,10 +257,13 @@ impl Client {
     }
 
     async fn read(&mut self, id: FileId) -> Verdict {
+        let turns = self.world.state().turns_of_index;
         let floor = lock(&self.oracle).floor(id);
         let old = self.random.chance(150);
         let answer =
             self.call(format!("read {id}"), move |files| async move { read(files, id, old).await }.boxed()).await;
+        // A provisional index may be behind: what it says is something that was so once.
+        let floor = floor.filter(|_| self.world.is_whole_since(turns));
         self.check_read(id, floor, answer)
     }
 
@@ -281,10 +284,12 @@ impl Client {
     }
 
     async fn list(&mut self) -> Verdict {
+        let turns = self.world.state().turns_of_index;
         let begun: BTreeSet<_> = lock(&self.oracle).targets().into_iter().collect();
         let limit = *self.random.pick(&[1, 3, 1000]);
         let answer = self.call("list".into(), move |files| list_all(files, limit).boxed()).await;
         match answer {
+            Some(Ok(_)) if !self.world.is_whole_since(turns) => Ok(()),
             Some(Ok(files)) => {
                 let listed = files.iter().map(|file| file.attributes.id).collect();
                 // A file may go to the trash, or come back, between the two walks.

@@ -10,8 +10,8 @@ use super::{
     world::{Fault, Slot, World},
 };
 use crate::{
-    Caller, File, FileId, Files, FsckOptions, Mount, Parts, Recovered, Secrets, Settings, StartError, StoreName,
-    ledger::RevisionRow,
+    Caller, File, FileId, Files, FsckOptions, Mount, Parts, RebuildOptions, Recovered, Secrets, Settings, StartError,
+    StoreName, ledger::RevisionRow,
 };
 use futures_util::FutureExt;
 use larder_storage_core::{MemoryDisk, MemoryStore, Store};
@@ -27,6 +27,9 @@ const ORPHAN_AFTER: Duration = Duration::from_secs(25 * 60 * 60);
 /// By then an upload to a store that doesn't stage is at its end, whatever befell it: its lease of half an hour, and the last look
 /// five minutes later, with the pauses between.
 const SETTLED_AFTER: Duration = Duration::from_secs(45 * 60);
+
+/// As `serve` does.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How long anything may take once everything has healed.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -57,6 +60,8 @@ impl Operator {
         }
         self.world.heal();
         self.mend().await?;
+        self.read_all_stores().await?;
+        self.mend().await?;
         self.settle().await?;
         self.judge().await
     }
@@ -66,6 +71,13 @@ impl Operator {
         let disaster = self.world.state().disaster;
         if let Some(disaster) = disaster {
             self.bring_back(disaster).await?;
+        }
+        let reads_all = {
+            let mut state = self.world.state();
+            !state.has_whole_index() && state.random.chance(150)
+        };
+        if reads_all {
+            self.read_all_stores().await?;
         }
         for slot in 0..self.world.profile.nodes {
             let down = {
@@ -102,7 +114,7 @@ impl Operator {
         let stores = self.world.profile.stores;
         let store = self.world.state().random.index(stores.len());
         let placement = vec![StoreName::new(stores[store].name).expect("profiles name them well")];
-        Settings { placement, ..Settings::default() }
+        Settings { placement, look_every: Some(LOOK_EVERY), ..Settings::default() }
     }
 
     /// Starts a node over the current database; `None` where it died or could not yet.
@@ -184,22 +196,45 @@ impl Operator {
             Ok(None) | Err(StartError::Failed(_) | StartError::StoreAway { .. }) if self.world.is_disturbed() => {}
             other => return Err(format!("I6: a database that was {disaster:?} is met with {:?}", other.err())),
         }
-        self.rebuild(older).await
+        let without = self.pick_store_to_leave_out();
+        self.rebuild(older, without).await
     }
 
-    /// Rebuilds, as often as it takes.
-    async fn rebuild(&self, older: Option<Arc<dyn Database>>) -> Verdict {
+    /// Where there are several stores, now and then a rebuild is done without one, as if it were away.
+    fn pick_store_to_leave_out(&self) -> Option<StoreName> {
+        let stores = self.world.profile.stores;
+        if stores.len() < 2 {
+            return None;
+        }
+        let mut state = self.world.state();
+        let store = state.random.index(stores.len());
+        state.random.chance(400).then(|| StoreName::new(stores[store].name).expect("profiles name them well"))
+    }
+
+    /// Ends a provisional index by a rebuild that reads every store.
+    async fn read_all_stores(&self) -> Verdict {
+        if self.world.state().has_whole_index() {
+            return Ok(());
+        }
+        self.world.kill_all();
+        let older = self.world.state().database.clone();
+        self.rebuild(Some(older), None).await
+    }
+
+    /// Rebuilds, as often as it takes; `without` a store unless nobody knows it yet.
+    async fn rebuild(&self, older: Option<Arc<dyn Database>>, mut without: Option<StoreName>) -> Verdict {
         for _ in 0..100 {
             let new = (self.fresh)();
             let (process, parts) = self.parts(&new);
             let replaced = older.as_ref().map(|older| -> Arc<dyn crate::Ledger> {
                 Arc::new(Watched::open(older.clone(), self.world.clone(), process))
             });
-            self.world.note(format_args!("p{} rebuilds", process.0));
+            self.world.note(format_args!("p{} rebuilds without {without:?}", process.0));
             let (world, settings) = (self.world.clone(), self.settings());
+            let options = RebuildOptions { without: without.iter().cloned().collect(), ..RebuildOptions::default() };
             let rebuild = async move {
                 let mut found = |finding| world.note(format_args!("rebuild found {finding:?}"));
-                crate::rebuild(parts, settings, replaced, &mut found).await
+                crate::rebuild(parts, settings, replaced, options, &mut found).await
             };
             let rebuilt = ask_within(&self.world, process, rebuild.boxed(), PATIENCE).await;
             self.world.note(format_args!("p{} rebuilt: {rebuilt:?}", process.0));
@@ -210,8 +245,10 @@ impl Operator {
                     state.database = new;
                     state.disaster = None;
                     state.was_rebuilt = true;
+                    state.turns_of_index = (state.turns_of_index / 2 + 1) * 2 + u64::from(without.is_some());
                     return Ok(());
                 }
+                Some(Err(StartError::Configuration(_))) if without.is_some() => without = None,
                 Some(Err(error)) if !self.world.is_disturbed() => return Err(format!("I6: no rebuild: {error:?}")),
                 _ => self.world.executor.sleep(Duration::from_secs(5)).await,
             }
@@ -272,7 +309,7 @@ impl Operator {
             let mut state = self.world.state();
             state.random.chance(500).then(|| state.database.clone())
         };
-        self.rebuild(older).await?;
+        self.rebuild(older, None).await?;
         let third = self.started().await?;
         same_dump("a rebuild", &dump, &self.dump(&third).await?)?;
         self.inspect(&third).await

@@ -99,6 +99,8 @@ pub(super) struct State {
     pub(super) disaster: Option<Fault>,
     /// Whether a database was lost, and with it the notes of what was under way.
     pub(super) was_rebuilt: bool,
+    /// How often the index became provisional, or whole again: odd while it is provisional.
+    pub(super) turns_of_index: u64,
     /// Intents that a wrong ledger answered and holds back, by the number that it answered; and those it opened after all.
     pub(super) withheld: BTreeMap<u64, (NodeId, Upload)>,
     pub(super) opened_late: BTreeMap<u64, Hold>,
@@ -140,6 +142,13 @@ enum Fate {
 const TRACE_LINES: usize = 1_000;
 /// When every history begins: 2026-11-21.
 const EPOCH_MS: i64 = 1_795_275_045_000;
+
+impl State {
+    /// Whether the last rebuild read every store.
+    pub(super) fn has_whole_index(&self) -> bool {
+        self.turns_of_index.is_multiple_of(2)
+    }
+}
 
 impl World {
     pub(super) fn new(seed: u64, profile: Profile, database: Arc<dyn Database>) -> Arc<Self> {
@@ -404,6 +413,12 @@ impl World {
         !state.calm && state.enabled.contains(&Fault::HangUp) && state.random.chance(40)
     }
 
+    /// Whether nodes have worked on an index of all stores ever since [`State::turns_of_index`] was `turns`.
+    pub(super) fn is_whole_since(&self, turns: u64) -> bool {
+        let state = self.state();
+        state.has_whole_index() && state.turns_of_index == turns
+    }
+
     /// Whether anything fails right now.
     pub(super) fn is_disturbed(&self) -> bool {
         !self.state().calm
@@ -443,6 +458,7 @@ impl State {
             claimed_since_backup: false,
             disaster: None,
             was_rebuilt: false,
+            turns_of_index: 0,
             withheld: BTreeMap::new(),
             opened_late: BTreeMap::new(),
             clients: 0,

@@ -6,8 +6,8 @@
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use larder_files::{
     Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
-    Mount, NewFile, Parts, Rebuilt, Receive, Recovered, Role, Secrets, Settings, Spawn, StartError, StoreMode,
-    StoreName, Timestamp, UserName,
+    Mount, NewFile, Parts, RebuildOptions, Rebuilt, Receive, Recovered, Role, Secrets, Settings, Spawn, StartError,
+    StoreMode, StoreName, Timestamp, UserName,
     ledger::{LedgerError, MemoryLedger},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, MemoryStore, NodeId, Steps, Store};
@@ -382,6 +382,12 @@ impl Larder {
         Files::start(self.parts(ledger), Settings::default()).await
     }
 
+    /// Starts a process that puts new content on the store of this name.
+    pub(crate) async fn start_on(&self, store: &str) -> Files {
+        let settings = Settings { placement: vec![StoreName::new(store).unwrap()], ..Settings::default() };
+        Files::start(self.parts(self.ledger.another()), settings).await.unwrap().0
+    }
+
     /// Starts a process around whose calls to the ledger `steps` stands.
     pub(crate) async fn start_with(&self, steps: Arc<dyn larder_files::ledger::Steps>) -> Files {
         self.start_over(self.ledger.another().with_steps(steps)).await.unwrap().0
@@ -399,13 +405,20 @@ impl Larder {
 
     /// A new ledger from what lies on the disks; it becomes this larder's.
     pub(crate) async fn rebuild(&mut self) -> (Rebuilt, Vec<Finding>) {
+        self.rebuild_with(RebuildOptions::default()).await.unwrap()
+    }
+
+    pub(crate) async fn rebuild_with(
+        &mut self,
+        options: RebuildOptions,
+    ) -> Result<(Rebuilt, Vec<Finding>), StartError> {
         let (older, fresh) = (self.ledger.another(), MemoryLedger::new());
         let parts = self.parts(fresh.clone());
         let mut findings = vec![];
         let report = &mut |finding| findings.push(finding);
-        let rebuilt = larder_files::rebuild(parts, Settings::default(), Some(Arc::new(older)), report).await.unwrap();
+        let rebuilt = larder_files::rebuild(parts, Settings::default(), Some(Arc::new(older)), options, report).await?;
         self.ledger = fresh;
-        (rebuilt, findings)
+        Ok((rebuilt, findings))
     }
 
     /// Everything on all disks.

@@ -117,7 +117,7 @@ pub(super) async fn one_of(ledger: &Arc<dyn Ledger>, record: Record) -> Result<R
 pub(super) const EPOCH: u64 = 7;
 
 pub(super) fn identity(epoch: u64, mark: u64) -> Identity {
-    let stores = vec![KnownStore { name: "main".into(), id: store(1), adopted: true }];
+    let stores = vec![KnownStore { name: "main".into(), id: store(1), adopted: true, unread_since: None }];
     Identity { instance: Uuid::from_u128(42), epoch, mark, stores }
 }
 

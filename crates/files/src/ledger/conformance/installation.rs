@@ -19,7 +19,12 @@ pub(super) async fn the_identity_is_what_was_set(harness: Harness) -> Verdict {
     harness.ledger.initialise(&wanted).await?;
     ensure_eq!(harness.ledger.identity().await?, Some(wanted.clone()), "the identity");
     let mut further = wanted.clone();
-    further.stores.push(crate::ledger::KnownStore { name: "b".into(), id: super::harness::store(2), adopted: false });
+    further.stores.push(crate::ledger::KnownStore {
+        name: "b".into(),
+        id: super::harness::store(2),
+        adopted: false,
+        unread_since: Some(crate::Timestamp::from_millis(7)),
+    });
     harness.ledger.initialise(&further).await?;
     let harness = harness.reopened().await;
     ensure_eq!(harness.ledger.identity().await?, Some(further), "the identity with a further store, opened again");

@@ -1,0 +1,310 @@
+//! A rebuild without a store that is away: what that store may know better is read only, and never called absent, until
+//! another rebuild has read it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use larder_files::{
+    Body, Error, File, Files, FindingKind, FsckOptions, Health, IdempotencyKey, NewFile, Patch, RebuildOptions,
+    Receive, Role, Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
+};
+use larder_storage_core::{ErrorKind, MemoryOptions};
+use std::{sync::Arc, time::Duration};
+use support::*;
+
+fn named_b() -> Vec<StoreName> {
+    vec![StoreName::new("b").unwrap()]
+}
+
+fn without_b() -> RebuildOptions {
+    RebuildOptions { without: named_b(), ..RebuildOptions::default() }
+}
+
+fn forget_b() -> RebuildOptions {
+    RebuildOptions { forget: named_b(), ..RebuildOptions::default() }
+}
+
+/// Two disks that stage, `a` with faults that can be planned.
+fn two_disks() -> (Larder, Arc<Faults>) {
+    let faults = Arc::<Faults>::default();
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", staging_with(Arc::<Faults>::default()))]);
+    (larder, faults)
+}
+
+/// A file on each of two stores, of which the second is then left out.
+async fn half() -> (Larder, File, File) {
+    let (mut larder, _) = two_disks();
+    let on_a = put(&larder.start_on("a").await, "on a").await;
+    let on_b = put(&larder.start_on("b").await, "on b").await;
+    larder.rebuild_with(without_b()).await.unwrap();
+    (larder, on_a, on_b)
+}
+
+fn retag() -> Patch {
+    Patch { tags: Some(vec!["new".into()]), ..Patch::default() }
+}
+
+async fn create_with_key(files: &Files, name: &str) -> Result<File, Error> {
+    let idempotency = Some(IdempotencyKey { key: name.into(), request: Sha256::of(b"POST") });
+    let received =
+        files.receive(&local(), Receive { idempotency, ..into_documents() }, Body::from(name.to_owned())).await?;
+    let new = NewFile { name: name.into(), ..NewFile::default() };
+    Ok(files.create(&local(), received, new).await?.file)
+}
+
+fn is_provisional<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Provisional(store)) if store == "`b`")
+}
+
+#[tokio::test]
+async fn files_from_before_can_be_read_and_not_changed() {
+    let (larder, on_a, _) = half().await;
+    let files = larder.start_on("a").await;
+    let id = on_a.attributes.id;
+    assert_eq!(content(&files, id).await.unwrap(), b"on a");
+    assert!(is_provisional(files.update(&local(), id, retag(), None).await));
+    assert!(is_provisional(files.remove(&local(), id, None).await));
+    assert!(is_provisional(files.purge(&local(), id, None).await));
+    let received = files.receive_revision(&local(), id, "new".into()).await.unwrap();
+    assert!(is_provisional(files.replace(&local(), id, received, None, None).await));
+    assert_eq!(files.describe(&local(), id).await.unwrap().attributes, on_a.attributes);
+    assert_eq!(larder.keys().len(), 4, "what was refused leaves nothing");
+}
+
+#[tokio::test]
+async fn what_lies_only_on_the_missing_store_is_not_called_absent() {
+    let (larder, on_a, on_b) = half().await;
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(files.describe(&local(), on_b.attributes.id).await));
+    assert!(is_provisional(files.revision(&local(), on_a.attributes.id, 7).await));
+    assert!(is_provisional(files.bucket("elsewhere")));
+    let other = larder_files::Caller { role: Role::User, ..larder_files::Caller::local() };
+    let other = larder_files::Caller { id: larder_files::UserId::new(files.environment()), ..other };
+    assert!(is_provisional(files.describe(&other, on_a.attributes.id).await), "as what another's is");
+}
+
+#[tokio::test]
+async fn bytes_that_lie_only_on_the_missing_store_are_not_called_lost() {
+    let (mut larder, _) = two_disks();
+    let file = put(&larder.start_on("b").await, "on b").await;
+    // Its attributes are newer as an overlay on the other store.
+    larder.stores[1].2 = larder_files::StoreMode::Ro;
+    let changed = larder.start_on("a").await.update(&local(), file.attributes.id, retag(), None).await.unwrap();
+    let (_, findings) = larder.rebuild_with(without_b()).await.unwrap();
+    assert_eq!(kinds(&findings), [FindingKind::BytesMissing]);
+    let files = larder.start_on("a").await;
+    assert_eq!(files.describe(&local(), file.attributes.id).await.unwrap().attributes, changed.attributes);
+    assert!(is_provisional(content(&files, file.attributes.id).await));
+    larder.rebuild().await;
+    assert_eq!(content(&larder.start_on("a").await, file.attributes.id).await.unwrap(), b"on b");
+}
+
+#[tokio::test]
+async fn new_files_are_whole_files_meanwhile() {
+    let (larder, ..) = half().await;
+    let files = larder.start_on("a").await;
+    let new = put(&files, "new").await.attributes.id;
+    files.update(&local(), new, retag(), None).await.unwrap();
+    replace(&files, new, "newer").await;
+    files.remove(&local(), new, None).await.unwrap();
+    files.restore(&local(), new, None).await.unwrap();
+    assert_eq!(content(&files, new).await.unwrap(), b"newer");
+    files.purge(&local(), new, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn new_content_that_belongs_on_the_missing_store_is_refused() {
+    let (larder, ..) = half().await;
+    let files = larder.start_on("b").await;
+    assert!(is_provisional(files.receive(&local(), into_documents(), "new".into()).await));
+}
+
+#[tokio::test]
+async fn users_and_buckets_do_not_change_meanwhile() {
+    let (mut larder, _) = two_disks();
+    let known = user(&larder.start_on("a").await, "ivanov").await;
+    larder.rebuild_with(without_b()).await.unwrap();
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(files.set_password(known.id, "$argon2id$x".into()).await));
+    assert!(is_provisional(files.add_user(UserName::new("petrov").unwrap(), Role::User, None).await));
+    let mut settings = Settings::default();
+    settings.buckets.push((larder_files::BucketName::new("further").unwrap(), Default::default()));
+    let (files, _) = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap();
+    assert!(is_provisional(files.bucket("further")));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_the_missing_store_may_know_makes_no_second_file() {
+    let (mut larder, _) = two_disks();
+    let first = create_with_key(&larder.start_on("b").await, "once").await.unwrap();
+    larder.rebuild_with(without_b()).await.unwrap();
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(create_with_key(&files, "once").await));
+    larder.rebuild().await;
+    let again = create_with_key(&larder.start_on("a").await, "once").await.unwrap();
+    assert_eq!(again.attributes, first.attributes);
+}
+
+#[tokio::test]
+async fn a_day_later_no_key_of_the_missing_store_counts_any_more() {
+    let (larder, ..) = half().await;
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(create_with_key(&files, "new").await));
+    larder.world.pass(Duration::from_secs(24 * 60 * 60));
+    create_with_key(&files, "new").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rebuild_that_reads_the_store_makes_everything_whole_again() {
+    let (mut larder, faults) = two_disks();
+    let on_b = put(&larder.start_on("b").await, "on b").await;
+    let files = larder.start_on("a").await;
+    let [changed, purged] = [put(&files, "changed").await, put(&files, "purged").await];
+    // The first store takes nothing for a while: the other one alone knows of both.
+    faults.plan("put.written", "", ErrorKind::Unavailable);
+    let newer = files.update(&local(), changed.attributes.id, retag(), None).await.unwrap();
+    files.purge(&local(), purged.attributes.id, None).await.unwrap();
+    faults.heal();
+    files.stop().await;
+    drop(files);
+    for object in [purged.attributes.key.clone(), purged.attributes.sidecar()] {
+        assert!(larder.bytes_at(&object).is_none());
+    }
+
+    larder.rebuild_with(without_b()).await.unwrap();
+    let files = larder.start_on("a").await;
+    assert_eq!(files.describe(&local(), changed.attributes.id).await.unwrap().attributes, changed.attributes);
+    let meanwhile = put(&files, "meanwhile").await;
+    drop(files);
+
+    let (_, findings) = larder.rebuild().await;
+    assert_eq!(findings, []);
+    let files = larder.start_on("a").await;
+    assert_eq!(files.describe(&local(), changed.attributes.id).await.unwrap().attributes, newer.attributes);
+    assert!(matches!(files.describe(&local(), purged.attributes.id).await, Err(Error::NotFound(_))));
+    for file in [on_b, meanwhile] {
+        assert_eq!(files.describe(&local(), file.attributes.id).await.unwrap().attributes, file.attributes);
+    }
+    assert_eq!(files.health(), Health::Ready);
+    files
+        .update(&local(), changed.attributes.id, Patch { tags: Some(vec![]), ..Patch::default() }, None)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_back_stays_out_until_it_is_read() {
+    let (larder, _, on_b) = half().await;
+    for start in 0..2 {
+        let files = larder.start_on("a").await;
+        assert_eq!(files.unread_stores(), ["b"], "start {start}");
+        assert!(matches!(files.health(), Health::Degraded(why) if why.contains("`b`")));
+        assert!(is_provisional(files.describe(&local(), on_b.attributes.id).await));
+    }
+}
+
+#[tokio::test]
+async fn a_node_starts_where_the_missing_store_is_not_configured_or_under_another_name() {
+    let (mut larder, on_a, _) = half().await;
+    let b = larder.stores.pop().unwrap();
+    assert_eq!(content(&larder.start_on("a").await, on_a.attributes.id).await.unwrap(), b"on a");
+    larder.stores.push((StoreName::new("renamed").unwrap(), b.1, b.2));
+    assert_eq!(larder.start_on("a").await.unread_stores(), ["b"]);
+}
+
+#[tokio::test]
+async fn fsck_moves_nothing_of_what_it_can_not_judge() {
+    let (larder, ..) = half().await;
+    let files = larder.start_on("a").await;
+    let repair = FsckOptions { repair: true, ..FsckOptions::default() };
+    assert!(is_provisional(files.fsck(repair, &mut |_| {}).await));
+    assert_eq!(fsck(&files, FsckOptions::default()).await.1, []);
+}
+
+#[tokio::test]
+async fn accounts_and_buckets_of_which_only_attributes_tell_are_there_until_their_records_are_back() {
+    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
+    let (files, _) = larder.start().await;
+    let ivanov = user(&files, "ivanov").await;
+    files.set_password(ivanov.id, "$argon2id$hash".into()).await.unwrap();
+    drop(files);
+    larder.add_disk("a", MemoryOptions::with_staging());
+    let file = put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+
+    larder.rebuild_with(without_b()).await.unwrap();
+    let files = larder.start_on("a").await;
+    let told = files.user(ivanov.id).await.unwrap().unwrap();
+    assert_eq!((told.name.as_str(), told.password_hash.clone()), ("ivanov", None));
+    assert_eq!(files.bucket("documents").unwrap().id, file.attributes.bucket_id);
+    put_as(&files, &ivanov, "more", "more").await;
+    assert_eq!(larder.stores[1].1.objects().iter().filter(|(key, _)| key.as_str().contains("/accounts/")).count(), 0);
+    drop(files);
+
+    larder.rebuild().await;
+    let back = larder.start_on("a").await.user(ivanov.id).await.unwrap().unwrap();
+    assert_eq!(back.password_hash.as_deref(), Some("$argon2id$hash"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_forgotten_is_missed_no_more() {
+    let (mut larder, on_a, on_b) = half().await;
+    larder.rebuild_with(forget_b()).await.unwrap();
+    let old_b = larder.stores.pop().unwrap();
+    // An empty disk has taken its place.
+    larder.add_disk("b", MemoryOptions::with_staging());
+    let files = larder.start_on("b").await;
+    assert_eq!(files.health(), Health::Ready);
+    assert!(matches!(files.describe(&local(), on_b.attributes.id).await, Err(Error::NotFound(_))));
+    files.update(&local(), on_a.attributes.id, retag(), None).await.unwrap();
+    put(&files, "on the new b").await;
+    drop(files);
+
+    larder.stores.push((StoreName::new("old_b").unwrap(), old_b.1, old_b.2));
+    let refused = larder.start_over(larder.ledger.another()).await.err();
+    assert!(matches!(&refused, Some(StartError::StoreForgotten(name)) if name == "old_b"), "{refused:?}");
+    larder.rebuild().await;
+    assert_eq!(content(&larder.start_on("a").await, on_b.attributes.id).await.unwrap(), b"on b");
+}
+
+#[tokio::test]
+async fn owners_whose_records_were_on_a_forgotten_store_get_accounts_that_stay() {
+    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
+    let ivanov = user(&larder.start().await.0, "ivanov").await;
+    larder.add_disk("a", MemoryOptions::with_staging());
+    put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    larder.stores.remove(0);
+    let (rebuilt, _) = larder.rebuild_with(forget_b()).await.unwrap();
+    assert_eq!((rebuilt.users, rebuilt.locked), (1, 1));
+    larder.rebuild().await;
+    assert!(larder.start_on("a").await.user(ivanov.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn only_known_stores_can_be_left_out_and_none_without_the_secrets() {
+    let (mut larder, ..) = half().await;
+    let unknown = RebuildOptions { forget: vec![StoreName::new("c").unwrap()], ..RebuildOptions::default() };
+    let refused = larder.rebuild_with(unknown).await.unwrap_err().to_string();
+    assert_eq!(refused, "no store `c` is known here; known are `a`, `b`");
+    let resealing = RebuildOptions { without_secrets: true, ..without_b() };
+    let refused = larder.rebuild_with(resealing).await.unwrap_err().to_string();
+    assert!(refused.contains("`b` can't be left out"), "{refused}");
+}
+
+#[tokio::test]
+async fn from_the_first_start_on_each_store_tells_of_all() {
+    let (mut larder, _) = two_disks();
+    larder.start().await;
+    larder.stores.pop();
+    let refused = larder.rebuild_with(RebuildOptions::default()).await.unwrap_err();
+    assert!(matches!(&refused, StartError::StoreMissing(name) if name == "b"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_rehearsal_leaves_out_stays_known() {
+    let (larder, _) = two_disks();
+    put(&larder.start_on("b").await, "on b").await;
+    let parts = larder.parts(MemoryLedger::new());
+    let rebuilt = larder_files::rehearse_rebuild(parts, without_b(), &mut |_| {}).await.unwrap();
+    assert_eq!(rebuilt.files, 0);
+    assert_eq!(larder.start_on("b").await.unread_stores(), [""; 0]);
+}
