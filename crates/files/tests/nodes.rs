@@ -8,7 +8,7 @@ use larder_files::{
     Attributes, Error, Files, FsckOptions, Health, Ledger, Patch, Settings, Sha256, Timestamp,
     ledger::{MemoryLedger, Purpose, Record},
 };
-use larder_storage_core::{PutOptions, Staging, Store};
+use larder_storage_core::{ErrorKind, PutOptions, Staging, Store};
 use std::{sync::Arc, time::Duration};
 use support::*;
 
@@ -224,6 +224,26 @@ async fn what_a_killed_process_left_is_settled_by_a_node_that_lives() {
         assert_eq!(files.describe(&local(), file.id).await.unwrap().attributes, file);
         assert!(larder.ledger.claims().await.unwrap().is_empty() && larder.ledger.nodes().await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_look_settles_nothing_while_this_node_has_something_to_settle() {
+    let faults = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(faults.clone()));
+    let (files, alarm) = looking_around(&larder).await;
+    let [own, anothers] = [put(&files, "own").await.attributes, put(&files, "another's").await.attributes];
+    faults.plan("put.written", ".larder/tombstones/", ErrorKind::Unavailable);
+    assert!(files.purge(&local(), own.id, None).await.is_err());
+    assert!(matches!(files.health(), Health::Degraded(_)));
+    let changed = die_amid_a_change(&larder, &anothers).await;
+    alarm.bell.ring();
+    until("it looked", async || alarm.bell.asleep() == 2).await;
+    assert_ne!(files.describe(&local(), anothers.id).await.unwrap().attributes, changed);
+    faults.heal();
+    until("its own is settled", async || files.health() == Health::Ready).await;
+    alarm.bell.ring();
+    until("it looked again", async || alarm.bell.asleep() == 3).await;
+    assert_eq!(files.describe(&local(), anothers.id).await.unwrap().attributes, changed);
 }
 
 #[tokio::test]

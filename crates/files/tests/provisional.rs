@@ -114,9 +114,13 @@ async fn new_files_are_whole_files_meanwhile() {
 
 #[tokio::test]
 async fn new_content_that_belongs_on_the_missing_store_is_refused() {
-    let (larder, ..) = half().await;
-    let files = larder.start_on("b").await;
-    assert!(is_provisional(files.receive(&local(), into_documents(), "new".into()).await));
+    let (mut larder, ..) = half().await;
+    for configured in [true, false] {
+        let files = larder.start_on("b").await;
+        let refused = files.receive(&local(), into_documents(), "new".into()).await;
+        assert!(is_provisional(refused), "configured: {configured}");
+        larder.stores.truncate(1);
+    }
 }
 
 #[tokio::test]
@@ -204,12 +208,17 @@ async fn a_store_that_is_back_stays_out_until_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_node_starts_where_the_missing_store_is_not_configured_or_under_another_name() {
+async fn a_node_starts_where_the_missing_store_is_not_configured_or_empty_or_under_another_name() {
     let (mut larder, on_a, _) = half().await;
     let b = larder.stores.pop().unwrap();
     assert_eq!(content(&larder.start_on("a").await, on_a.attributes.id).await.unwrap(), b"on a");
     larder.stores.push((StoreName::new("renamed").unwrap(), b.1, b.2));
     assert_eq!(larder.start_on("a").await.unread_stores(), ["b"]);
+    // It is not mounted yet: an empty directory lies in its place, and stays so.
+    larder.stores.pop();
+    larder.add_disk("b", MemoryOptions::with_staging());
+    assert_eq!(larder.start_on("a").await.unread_stores(), ["b"]);
+    assert_eq!(larder.stores[1].1.objects(), []);
 }
 
 #[tokio::test]
@@ -303,8 +312,9 @@ async fn from_the_first_start_on_each_store_tells_of_all() {
 async fn what_a_rehearsal_leaves_out_stays_known() {
     let (larder, _) = two_disks();
     put(&larder.start_on("b").await, "on b").await;
-    let parts = larder.parts(MemoryLedger::new());
+    let (parts, before) = (larder.parts(MemoryLedger::new()), larder.objects());
     let rebuilt = larder_files::rehearse_rebuild(parts, without_b(), &mut |_| {}).await.unwrap();
     assert_eq!(rebuilt.files, 0);
+    assert_eq!(larder.objects(), before);
     assert_eq!(larder.start_on("b").await.unread_stores(), [""; 0]);
 }
