@@ -9,6 +9,7 @@ mod buckets;
 mod callers;
 mod conditions;
 mod content;
+mod cursor;
 mod deadline;
 mod digest;
 mod disposition;

@@ -1,47 +1,68 @@
 //! Lists and records of files: describe, list, revisions, change, trash, restore, purge.
 
 use crate::{
-    conditions,
+    conditions, cursor,
     problem::{Code, Problem},
     record::{Record, Revision},
     request::{Answer, Ask, Query},
 };
 use actix_web::{HttpResponse, http::header};
-use larder_files::{Caller, File, FileId, ListFiles, Patch, Role};
+use larder_files::{Caller, File, ListFiles, Patch, Role, Sort, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 /// A page of a list.
 #[derive(Serialize)]
 pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
+    /// Names that go on behind the delimiter; where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefixes: Option<Vec<String>>,
     pub(crate) next_cursor: Option<String>,
 }
 
 impl<T: Serialize> Items<T> {
     /// A list of one page.
     pub(crate) fn all(items: Vec<T>) -> HttpResponse {
-        HttpResponse::Ok().json(Self { items, next_cursor: None })
+        HttpResponse::Ok().json(Self { items, prefixes: None, next_cursor: None })
     }
 }
 
-const FILTERS: [&str; 10] = ["bucket", "owner", "name", "prefix", "q", "tag", "deleted", "sort", "limit", "cursor"];
+const FILTERS: [&str; 14] = [
+    "bucket",
+    "owner",
+    "name",
+    "prefix",
+    "q",
+    "tag",
+    "type",
+    "created_after",
+    "created_before",
+    "deleted",
+    "delimiter",
+    "sort",
+    "limit",
+    "cursor",
+];
 
 /// `GET /files`.
 pub(crate) async fn list(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let wanted = filters(&ask.query(&FILTERS)?)?;
-    let (api, by) = (ask.api.clone(), caller.clone());
+    let (api, by, folders) = (ask.api.clone(), caller.clone(), wanted.folders);
     let page = ask.api.run(async move { Ok(api.files.list(&by, wanted).await?) }).await?;
     let items = page.items.iter().map(|file| Record::new(file, &ask.api.files, caller.role)).collect();
-    Ok(HttpResponse::Ok().json(Items { items, next_cursor: page.next.map(cursor) }))
+    let prefixes = folders.then_some(page.folders);
+    Ok(HttpResponse::Ok().json(Items { items, prefixes, next_cursor: page.next.as_ref().map(cursor::text) }))
 }
 
 fn filters(query: &Query) -> Result<ListFiles, Problem> {
-    if query.get("sort").is_some_and(|sort| sort != "created_at") {
-        return Err(Problem::invalid("sort", "only `created_at` is offered yet"));
-    }
+    let folders = match query.get("delimiter") {
+        None => false,
+        Some("/") => true,
+        Some(_) => return Err(Problem::invalid("delimiter", "only `/` is one")),
+    };
+    let (sort, descending) = order(query.get("sort").unwrap_or(if folders { "name" } else { "created_at" }))?;
     Ok(ListFiles {
         bucket: query.owned("bucket"),
         owner: query.owned("owner"),
@@ -49,21 +70,33 @@ fn filters(query: &Query) -> Result<ListFiles, Problem> {
         prefix: query.owned("prefix"),
         q: query.owned("q"),
         tag: query.owned("tag"),
+        content_type: query.owned("type"),
+        created_after: time(query, "created_after")?,
+        created_before: time(query, "created_before")?,
         deleted: query.flag("deleted")?,
-        after: query.get("cursor").map(place).transpose()?,
+        sort,
+        descending,
+        folders,
+        after: query.get("cursor").map(|text| cursor::place(text).ok_or_else(no_cursor)).transpose()?,
         limit: limit(query)?,
     })
 }
 
-/// A cursor: what it is made of is nobody's business.
-fn cursor(after: FileId) -> String {
-    data_encoding::BASE64URL_NOPAD.encode(after.0.as_bytes())
+/// `name`, or `-name` for the other way round.
+fn order(text: &str) -> Result<(Sort, bool), Problem> {
+    let by = text.strip_prefix('-').unwrap_or(text);
+    let sort = match by {
+        "created_at" => Sort::Created,
+        "name" => Sort::Name,
+        "size" => Sort::Size,
+        _ => return Err(Problem::invalid("sort", "is `created_at`, `name` or `size`, or one of these behind a `-`")),
+    };
+    Ok((sort, by != text))
 }
 
-fn place(cursor: &str) -> Result<FileId, Problem> {
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
-    let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-    id.map(FileId).ok_or_else(no_cursor)
+fn time(query: &Query, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+    let wrong = || Problem::invalid(name, "a time as in RFC 3339 is expected, such as 2026-11-21T15:30:45Z");
+    query.get(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
 }
 
 /// `GET /files/{id}`: also of a file in the trash.
@@ -94,7 +127,7 @@ pub(crate) async fn revisions(ask: Ask) -> Answer {
     let next_cursor =
         rows.last().filter(|_| more).map(|row| data_encoding::BASE64URL_NOPAD.encode(&row.revision.to_be_bytes()));
     let items = rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect();
-    Ok(HttpResponse::Ok().json(Items { items, next_cursor }))
+    Ok(HttpResponse::Ok().json(Items { items, prefixes: None, next_cursor }))
 }
 
 fn revision_at(cursor: &str) -> Result<u64, Problem> {

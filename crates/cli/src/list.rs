@@ -6,8 +6,8 @@ use crate::{
     output::{Exit, Output, size},
 };
 use anyhow::{Context as _, Result};
-use clap::Args;
-use larder_files::{Caller, Error, File, FileId, Files, ListFiles};
+use clap::{Args, ValueEnum};
+use larder_files::{Caller, Error, File, FileId, Files, ListFiles, Sort};
 
 /// Files per request.
 const PAGE: usize = 1000;
@@ -30,9 +30,25 @@ pub(crate) struct Ls {
     /// Only with this tag
     #[arg(long)]
     tag: Option<String>,
+    /// Only of this content type
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
     /// The trash instead
     #[arg(long)]
     deleted: bool,
+    /// What they are sorted by
+    #[arg(long, value_enum, default_value_t = By::Created)]
+    sort: By,
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Created,
+    Name,
+    Size,
 }
 
 /// Show everything that is known of a file.
@@ -49,8 +65,14 @@ impl Ls {
     }
 
     async fn list(self, files: &Files, output: &Output) -> Result<Exit> {
-        let Self { bucket, owner, prefix, q, tag, deleted } = self;
-        let mut query = ListFiles { bucket, owner, name: None, prefix, q, tag, deleted, after: None, limit: PAGE };
+        let Self { bucket, owner, prefix, q, tag, r#type: content_type, deleted, sort, reverse: descending } = self;
+        let sort = match sort {
+            By::Created => Sort::Created,
+            By::Name => Sort::Name,
+            By::Size => Sort::Size,
+        };
+        let filters = ListFiles { bucket, owner, prefix, q, tag, content_type, deleted, ..ListFiles::default() };
+        let mut query = ListFiles { sort, descending, limit: PAGE, ..filters };
         loop {
             let page = files.list(&Caller::local(), query.clone()).await?;
             for file in &page.items {

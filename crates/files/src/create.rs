@@ -25,7 +25,7 @@ use crate::{
 use futures_util::{StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use larder_storage_core::{
-    Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged,
+    Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, NodeId, OpId, Pair, Part, PutOptions, Staged,
 };
 use serde_json::json;
 use std::{
@@ -603,7 +603,11 @@ impl Node {
     }
 
     pub(crate) async fn unreserve(&self, key: Sha256) {
-        if let Err(error) = self.ledger.unreserve(key, &self.node).await {
+        self.unreserve_from(key, &self.node).await;
+    }
+
+    pub(crate) async fn unreserve_from(&self, key: Sha256, node: &NodeId) {
+        if let Err(error) = self.ledger.unreserve(key, node).await {
             tracing::warn!(%error, "an idempotency key stays taken until this node ends");
         }
     }

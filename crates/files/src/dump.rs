@@ -6,7 +6,7 @@
 use crate::{
     Bucket, Error, FileId, Files, Result, Sha256, StoreId, Tombstone, User, canonical,
     files::Node,
-    ledger::{CopyState, FileQuery, FileRow, RevisionRow},
+    ledger::{CopyState, FileQuery, FileRow, Position, RevisionRow},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -53,7 +53,10 @@ impl Node {
 
     /// The next page of all files, the trash too, behind `after`; `None` behind the last.
     pub(crate) async fn page_of_files(&self, after: &mut Option<FileId>) -> Result<Option<Vec<FileRow>>> {
-        let page = self.ledger.files(&FileQuery { after: *after, limit: PAGE, ..FileQuery::default() }).await?;
+        let page = self
+            .ledger
+            .files(&FileQuery { after: after.map(Position::Created), limit: PAGE, ..FileQuery::default() })
+            .await?;
         *after = page.last().map(|file| file.attributes.id).or(*after);
         Ok((!page.is_empty()).then_some(page))
     }

@@ -2,9 +2,9 @@
 //! operations share; each operation has a file of its own.
 
 use crate::{
-    Bucket, BucketName, BucketPolicy, Environment, FileId, Ledger, Sha256, StoreId, StoreName, UserName,
+    Bucket, BucketName, BucketPolicy, Environment, Ledger, Sha256, StoreId, StoreName, Timestamp, UserName,
     committer::Committer,
-    ledger::{FileRow, RevisionRow},
+    ledger::{FileRow, Position, RevisionRow, Sort},
     node::State,
     secrets::Secrets,
 };
@@ -122,7 +122,7 @@ pub(crate) struct Node {
     /// The names of stores that the index was rebuilt without.
     pub(crate) unread: Vec<String>,
     /// When it was.
-    pub(crate) unread_since: Option<crate::Timestamp>,
+    pub(crate) unread_since: Option<Timestamp>,
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
@@ -260,19 +260,33 @@ pub struct ListFiles {
     pub q: Option<String>,
     /// Only with this tag.
     pub tag: Option<String>,
+    /// Only of exactly this content type.
+    pub content_type: Option<String>,
+    /// Only those made later than this.
+    pub created_after: Option<Timestamp>,
+    /// Only those made earlier than this.
+    pub created_before: Option<Timestamp>,
     /// The trash only, instead of live files only.
     pub deleted: bool,
-    /// Behind this file.
-    pub after: Option<FileId>,
-    /// At most so many: 1 to 1,000.
+    /// What they are listed by.
+    pub sort: Sort,
+    /// The other way round.
+    pub descending: bool,
+    /// Names that go on with a `/` behind the prefix are listed as folders, each once; only by [`Sort::Name`].
+    pub folders: bool,
+    /// Behind this place, as [`Page::next`] told it.
+    pub after: Option<Position>,
+    /// At most so many files and folders: 1 to 1,000.
     pub limit: usize,
 }
 
 /// A page of files.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The files, oldest first.
+    /// The files, in the order asked for.
     pub items: Vec<File>,
+    /// The folders, in the order asked for: the prefix, and what follows to the next `/`, which is their last character.
+    pub folders: Vec<String>,
     /// Where the next page begins, if there may be one.
-    pub next: Option<FileId>,
+    pub next: Option<Position>,
 }

@@ -68,3 +68,12 @@ impl UserId {
     /// The built-in account `local`: whoever can read the data directory.
     pub const LOCAL: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));
 }
+
+impl FileId {
+    /// No file that was made at this time or later, in milliseconds since 1970, has a smaller id.
+    pub(crate) fn first_at(millis: i64) -> Self {
+        const MILLIS_MAX: u64 = (1 << 48) - 1;
+        let millis = u64::try_from(millis).unwrap_or(0).min(MILLIS_MAX);
+        Self(Uuid::from_u128(u128::from(millis) << 80))
+    }
+}

@@ -376,17 +376,48 @@ pub struct FileQuery {
     pub q: Option<String>,
     /// Only with this tag.
     pub tag: Option<String>,
+    /// Only of exactly this content type.
+    pub content_type: Option<String>,
     /// The trash instead of the live files; `None` lists both.
     pub deleted: Option<bool>,
-    /// Behind this file.
-    pub after: Option<FileId>,
+    /// Not before this file, by id: an id tells when its file was made.
+    pub from: Option<FileId>,
+    /// Before this file, by id.
+    pub until: Option<FileId>,
+    /// What they are listed by.
+    pub sort: Sort,
+    /// The other way round.
+    pub descending: bool,
+    /// Behind this place. One of another sort is behind everything.
+    pub after: Option<Position>,
     /// At most so many.
     pub limit: usize,
 }
 
+/// What files are listed by; those that are equal in it, by id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// The id: UUIDv7, so the order in which they were made.
+    #[default]
+    Created,
+    /// The name, by bytes.
+    Name,
+    /// The size of the newest revision.
+    Size,
+}
+
+/// A place in a list, named by the file that is there, or that was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Position {
+    /// By [`Sort::Created`].
+    Created(FileId),
+    /// By [`Sort::Name`].
+    Name(String, FileId),
+    /// By [`Sort::Size`].
+    Size(u64, FileId),
+}
+
 /// What files needs to remember. Rows of `User`s and `Bucket`s that are gone stay, so that their names do.
-///
-/// Files are listed by id: UUIDv7, so in the order in which they were made.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// Which installation it belongs to; `None` before [`Ledger::initialise`].
@@ -474,7 +505,7 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// A file.
     async fn file(&self, id: FileId) -> Result<Option<FileRow>>;
 
-    /// A page of files, by id.
+    /// A page of files, in the order of the query.
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>>;
 
     /// The revisions of a file, by number.

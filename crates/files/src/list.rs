@@ -1,36 +1,79 @@
-//! Listing files: pages in the order in which they were made.
+//! Listing files: pages in the order of their making, of names or of sizes; names as folders.
 
-use crate::{Caller, Error, Files, ListFiles, Page, Result, Role, UserId, ledger::FileQuery};
+use crate::{
+    Caller, Error, FileId, Files, ListFiles, Page, Result, Role, UserId,
+    ledger::{FileQuery, Position, Sort},
+};
+use uuid::Uuid;
 
 const LIMIT_MAX: usize = 1000;
 
+/// How many rows are asked for behind a folder: the next one may be near.
+const NEAR: usize = 16;
+
 impl Files {
-    /// A page of files: the caller's own, or of an admin everybody's. One that exists during a whole walk is seen exactly once.
+    /// A page of files: the caller's own, or of an admin everybody's. One that exists during a whole walk is seen exactly once, in
+    /// the order of names or sizes unless its own changed meanwhile. Folders cost a query each.
     ///
     /// # Errors
-    /// `Invalid` of a limit out of bounds; `NotFound` of the bucket.
+    /// `Invalid` of a limit out of bounds, of a place in another order, of folders in another order than that of names; `NotFound` of
+    /// the bucket.
     pub async fn list(&self, caller: &Caller, query: ListFiles) -> Result<Page> {
-        if !(1..=LIMIT_MAX).contains(&query.limit) {
-            return Err(Error::invalid("limit", format!("a limit is 1 to {LIMIT_MAX}, not {}", query.limit)));
-        }
+        check(&query)?;
         let bucket = query.bucket.as_deref().map(|name| self.bucket(name)).transpose()?;
         let Some(owner) = self.whose(caller, query.owner.as_deref()).await? else {
-            return Ok(Page { items: vec![], next: None });
+            return Ok(Page { items: vec![], folders: vec![], next: None });
         };
-        let query = FileQuery {
+        let rows = FileQuery {
             bucket: bucket.map(|bucket| bucket.id),
             owner: owner.id(),
             name: query.name,
             prefix: query.prefix,
             q: query.q,
             tag: query.tag,
+            content_type: query.content_type,
             deleted: Some(query.deleted),
+            from: query.created_after.map(|time| FileId::first_at(time.as_millis() + 1)),
+            until: query.created_before.map(|time| FileId::first_at(time.as_millis())),
+            sort: query.sort,
+            descending: query.descending,
             after: query.after,
             limit: query.limit,
         };
+        if query.folders { self.list_folders(rows).await } else { self.list_files(rows).await }
+    }
+
+    async fn list_files(&self, query: FileQuery) -> Result<Page> {
         let items = self.0.ledger.files(&query).await?;
-        let next = (items.len() == query.limit).then(|| items.last().map(|file| file.attributes.id)).flatten();
-        Ok(Page { items, next })
+        let last = items.last().filter(|_| items.len() == query.limit);
+        let next = last.map(|file| Position::of(&file.attributes, query.sort));
+        Ok(Page { items, folders: vec![], next })
+    }
+
+    async fn list_folders(&self, mut query: FileQuery) -> Result<Page> {
+        let (limit, prefix) = (query.limit, query.prefix.clone().unwrap_or_default());
+        let (mut items, mut folders, mut rows) = (vec![], vec![], limit);
+        while items.len() + folders.len() < limit {
+            query.limit = rows.min(limit - items.len() - folders.len());
+            let found = self.0.ledger.files(&query).await?;
+            let is_last = found.len() < query.limit;
+            rows = rows.saturating_mul(4);
+            let mut skips = false;
+            for file in found {
+                if let Some(folder) = folder_of(&file.attributes.name, &prefix) {
+                    query.after = Some(behind(folder, query.descending));
+                    folders.push(folder.to_owned());
+                    (skips, rows) = (true, NEAR);
+                    break;
+                }
+                query.after = Some(Position::of(&file.attributes, query.sort));
+                items.push(file);
+            }
+            if is_last && !skips {
+                return Ok(Page { items, folders, next: None });
+            }
+        }
+        Ok(Page { items, folders, next: query.after })
     }
 
     /// Whose files the caller asks for; `None` where there can't be any for them.
@@ -43,6 +86,34 @@ impl Files {
             Some(name) => self.user_named(name).await?.map(|user| Owner::One(user.id)),
         })
     }
+}
+
+fn check(query: &ListFiles) -> Result<()> {
+    if !(1..=LIMIT_MAX).contains(&query.limit) {
+        return Err(Error::invalid("limit", format!("a limit is 1 to {LIMIT_MAX}, not {}", query.limit)));
+    }
+    if query.folders && query.sort != Sort::Name {
+        return Err(Error::invalid("sort", "folders come in the order of names only"));
+    }
+    match &query.after {
+        Some(place) if place.sort() != query.sort => Err(Error::invalid("cursor", "is of a list in another order")),
+        _ => Ok(()),
+    }
+}
+
+/// The folder that a name lies in, below `prefix`.
+fn folder_of<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let slash = name.get(prefix.len()..)?.find('/')?;
+    Some(&name[..=prefix.len() + slash])
+}
+
+/// Behind all names that begin with `folder`, which ends in `/`: `0` is the next byte. No id is smaller than nil, so it is a place where no file is.
+fn behind(folder: &str, descending: bool) -> Position {
+    let name = match folder.strip_suffix('/') {
+        Some(stem) if !descending => format!("{stem}0"),
+        _ => folder.to_owned(),
+    };
+    Position::Name(name, FileId(Uuid::nil()))
 }
 
 enum Owner {

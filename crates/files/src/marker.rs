@@ -2,7 +2,7 @@
 //! `.larder/mark` how new the database was that last wrote there. A known store without its marker is away, never empty.
 
 use crate::{Environment, StoreId, Timestamp, canonical, files::Place, layout, ledger::KnownStore};
-use larder_storage_core::{Error, ErrorKind, Op, PutOptions, Result, Store, StoreExt};
+use larder_storage_core::{Body, ETag, Error, ErrorKind, GetOptions, Op, PutMode, PutOptions, Result, Store, StoreExt};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -59,22 +59,45 @@ impl Marker {
     }
 }
 
-/// The mark on a store; 0 where there is none.
-pub(crate) async fn read_mark(store: &dyn Store) -> Result<u64> {
-    let key = layout::mark();
-    match store.get_bytes(&key, 64).await {
-        Ok(bytes) => std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| Error::new(Op::Get, &key, store, ErrorKind::Corrupt)),
-        Err(error) if error.is_not_found() => Ok(0),
-        Err(error) => Err(error),
-    }
+/// The mark that lies on a store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mark {
+    /// 0 where there is none.
+    pub(crate) number: u64,
+    etag: Option<ETag>,
 }
 
-/// Writes the mark, durably.
-pub(crate) async fn write_mark(store: &dyn Store, mark: u64) -> Result<()> {
-    store.put(&layout::mark(), format!("{mark}\n").into(), PutOptions::replace()).await.map(drop)
+/// Reads the mark.
+pub(crate) async fn read_mark(store: &dyn Store) -> Result<Mark> {
+    const BYTES_MAX: usize = 64;
+    let key = layout::mark();
+    let object = match store.get(&key, GetOptions::default()).await {
+        Ok(object) => object,
+        Err(error) if error.is_not_found() => return Ok(Mark::default()),
+        Err(error) => return Err(error),
+    };
+    let failed = |kind| Error::new(Op::Get, &key, store, kind);
+    let etag = Some(object.meta.etag.clone());
+    let body = Body::once(object.body, Some(object.meta.size)).collect(BYTES_MAX).await;
+    let bytes = body.map_err(|cause| failed(ErrorKind::Unavailable).because(cause))?;
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    Ok(Mark { number: number.ok_or_else(|| failed(ErrorKind::Corrupt))?, etag })
+}
+
+/// Writes the mark, durably, over the one that was `seen`; says whether that was still there. One that takes effect late, as it may
+/// where the store does not stage, so lowers no newer one.
+pub(crate) async fn write_mark(store: &dyn Store, number: u64, seen: &Mark) -> Result<bool> {
+    let mode = match &seen.etag {
+        _ if store.staging().is_some() => PutMode::Replace,
+        Some(etag) => PutMode::ReplaceIf(etag.clone()),
+        None => PutMode::Create,
+    };
+    let (key, options) = (layout::mark(), PutOptions { mode, ..PutOptions::replace() });
+    match store.put(&key, format!("{number}\n").into(), options).await {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl Place {

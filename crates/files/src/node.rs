@@ -5,8 +5,9 @@ use crate::{
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
-    marker::{self, Marker},
+    marker::{self, Mark, Marker},
 };
+use larder_storage_core::NodeId;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -14,6 +15,8 @@ use tokio::sync::oneshot;
 const MARK_WITHIN: Duration = Duration::from_secs(5);
 const CLAIM_POLL_MIN: Duration = Duration::from_millis(2);
 const CLAIM_POLL_MAX: Duration = Duration::from_millis(100);
+/// Behind a node's name where it settles what another has left.
+const SETTLES: &str = "-settles";
 const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -177,23 +180,25 @@ impl Node {
 
     /// Writes the mark, having seen that this database is the current one.
     async fn write_mark_on(&self, place: &Place, mark: u64) -> Result<()> {
-        let found = self.check_mark_on(place, mark).await?;
-        if found == mark {
-            // A ledger gives each mark once, and this one was given to us.
-            return Err(Error::Fenced(format!(
-                "a copy of the database has written the mark {mark} on `{}`",
-                place.name
-            )));
+        loop {
+            let found = self.check_mark_on(place, mark).await?;
+            if found.number == mark {
+                // A ledger gives each mark once, and this one was given to us.
+                return Err(Error::Fenced(format!(
+                    "a copy of the database has written the mark {mark} on `{}`",
+                    place.name
+                )));
+            }
+            // Another one may have come meanwhile.
+            if found.number > mark || marker::write_mark(&*place.store, mark, &found).await? {
+                return Ok(());
+            }
         }
-        if found < mark {
-            marker::write_mark(&*place.store, mark).await?;
-        }
-        Ok(())
     }
 
     /// The mark on a store, which the ledger's is known to have reached if it is at most `known`. The ledger's is raised first: where it
     /// is below, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
-    async fn check_mark_on(&self, place: &Place, known: u64) -> Result<u64> {
+    async fn check_mark_on(&self, place: &Place, known: u64) -> Result<Mark> {
         let marker = Marker::read(&*place.store).await?;
         if let Some(found) = marker.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
             return Err(Error::Fenced(format!(
@@ -202,11 +207,12 @@ impl Node {
             )));
         }
         let found = marker::read_mark(&*place.store).await?;
-        if found > known {
+        if found.number > known {
             // Read after the store's: another node of this ledger may have raised both since.
             let own = self.ledger.identity().await?.map_or(0, |identity| identity.mark);
-            if found > own {
-                return Err(Error::Fenced(format!("the mark on `{}` is {found}, the database's is {own}", place.name)));
+            if found.number > own {
+                let (store, found) = (&place.name, found.number);
+                return Err(Error::Fenced(format!("the mark on `{store}` is {found}, the database's is {own}")));
             }
         }
         Ok(found)
@@ -296,8 +302,17 @@ impl Node {
         }
     }
 
+    /// This node's name where it settles what another has left: a key that it holds so is told from one that it holds for a request.
+    pub(crate) fn settler(&self) -> NodeId {
+        NodeId::new(&format!("{}{SETTLES}", self.node)).expect("a node's name is short and plain")
+    }
+
     /// Whether a node lives: some store where nodes stage holds its lock.
-    pub(crate) async fn is_alive(&self, node: &larder_storage_core::NodeId) -> Result<bool> {
+    pub(crate) async fn is_alive(&self, node: &NodeId) -> Result<bool> {
+        let node = match node.as_str().strip_suffix(SETTLES) {
+            Some(name) => &NodeId::new(name).unwrap_or_else(|| node.clone()),
+            None => node,
+        };
         if *node == self.node {
             return Ok(true);
         }

@@ -22,7 +22,7 @@ use crate::{
     files::{Mount, Place},
     intents::WHOLE,
     layout,
-    ledger::{CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Record, Recorded},
+    ledger::{CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Position, Record, Recorded},
     marker::{FORMAT, Marker, next_epoch, read_mark},
     recovery::present,
     sealed::{self, Sealed},
@@ -154,7 +154,7 @@ impl Installation {
                 continue;
             };
             check_marker(mount, &found, &parts.secrets.id(), run)?;
-            mark = mark.max(read_mark(&*mount.store).await.map_err(failed)?);
+            mark = mark.max(read_mark(&*mount.store).await.map_err(failed)?.number);
             places.push(place(mount, &found));
             markers.push(found);
         }
@@ -392,7 +392,7 @@ impl Scan<'_> {
         loop {
             let page = ledger.files(&query).await.map_err(failed)?;
             let Some(last) = page.last() else { break };
-            query.after = Some(last.attributes.id);
+            query.after = Some(Position::Created(last.attributes.id));
             self.rebuilt.files += page.len() as u64;
         }
         let mut after = None;

@@ -149,7 +149,7 @@ impl Node {
             }
             let kept = self.settle_pair(place, &pair, &staged, None).await?;
             if let (false, Some(made)) = (kept, &staged.created_by_key) {
-                self.unreserve(made.key).await;
+                self.unreserve_from(made.key, &self.settler()).await;
             }
             return Ok(if kept { Settled::Finished } else { Settled::Undone });
         }
@@ -157,18 +157,19 @@ impl Node {
         Ok(Settled::Undone)
     }
 
-    /// Makes the idempotency key of a dead node's create this node's. `false` where a repeat of the request has it: another start
-    /// may have given it up before this one could settle the leftover, and one key makes one file.
+    /// Makes the idempotency key of a dead node's create this node's, as who settles. `false` where a repeat of the request has it, on
+    /// this node or another: the dead node's may have been given up before the leftover could be settled, and one key makes one file.
     async fn takes_over_key(&self, staged: &Attributes) -> Result<bool> {
         let Some(made) = &staged.created_by_key else { return Ok(true) };
         if staged.revision > 1 || self.ledger.file(staged.id).await?.is_some() {
             return Ok(true);
         }
+        let settler = self.settler();
         loop {
-            match self.ledger.reserve(made.key, &self.node, self.remembered_since()).await? {
+            match self.ledger.reserve(made.key, &settler, self.remembered_since()).await? {
                 Reservation::Made => return Ok(true),
                 Reservation::Done { file, .. } => return Ok(file == staged.id),
-                Reservation::Running { node } if node == self.node => return Ok(true),
+                Reservation::Running { node } if node == settler => return Ok(true),
                 Reservation::Running { node } if self.is_alive(&node).await? => return Ok(false),
                 Reservation::Running { node } => self.ledger.unreserve(made.key, &node).await?,
             }

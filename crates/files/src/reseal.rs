@@ -8,7 +8,7 @@
 
 use crate::{
     Bucket, BucketName, Settings, Timestamp, User, UserId, UserName, layout,
-    ledger::{Entry, FileQuery, Ledger},
+    ledger::{Entry, FileQuery, Ledger, Position},
     rebuild::{Result, Scan, failed},
     sealed::{self, Sealed},
     truth::chain,
@@ -122,7 +122,7 @@ impl Scan<'_> {
         loop {
             let page = self.parts.ledger.files(&query).await.map_err(failed)?;
             let Some(last) = page.last() else { break };
-            query.after = Some(last.attributes.id);
+            query.after = Some(Position::Created(last.attributes.id));
             for file in page.into_iter().map(|row| row.attributes) {
                 if file.owner_id != UserId::LOCAL {
                     owners.entry(file.owner_id).or_insert((file.owner, file.created_at));

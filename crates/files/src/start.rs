@@ -92,7 +92,7 @@ async fn look(mounts: &[Mount], identity: Option<&Identity>) -> Result<Vec<Seen>
         if marker.as_ref().is_some_and(|marker| is_unread(&|store| store.id == marker.itself)) {
             continue;
         }
-        let mark = read_mark(&*mount.store).await.map_err(failed)?;
+        let mark = read_mark(&*mount.store).await.map_err(failed)?.number;
         seen.push(Seen { mount: mount.clone(), marker, mark });
     }
     Ok(seen)

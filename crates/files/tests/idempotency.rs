@@ -3,10 +3,19 @@
 
 mod support;
 
-use futures_util::FutureExt;
-use larder_files::{Created, Error, Files, IdempotencyKey, NewFile, Receive, Received, Sha256, StoreMode, UserName};
+use futures_util::{FutureExt, future::BoxFuture};
+use larder_files::{
+    Created, Error, Files, IdempotencyKey, ListFiles, NewFile, Receive, Received, Settings, Sha256, StoreMode,
+    UserName, ledger::LedgerError,
+};
 use larder_storage_core::{Body, ErrorKind, MemoryOptions};
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use support::*;
 
 fn request() -> Receive {
@@ -110,4 +119,49 @@ async fn a_key_is_free_again_wherever_its_client_went_away() {
     let files = larder.start().await.0;
     drop(receive(&files, request(), "x".into()).await.unwrap());
     assert_free(&files, "content that nobody made a file of").await;
+}
+
+/// A ledger whose second and third step of this name fail.
+#[derive(Debug)]
+struct FailsAfterOne(&'static str, AtomicU64);
+
+impl larder_files::ledger::Steps for FailsAfterOne {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), LedgerError>> {
+        let fails = name == self.0 && (1..=2).contains(&self.1.fetch_add(1, Ordering::SeqCst));
+        std::future::ready(if fails { Err(LedgerError::Full("full".into())) } else { Ok(()) }).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_that_came_while_a_leftover_waited_keeps_its_key() {
+    let (larder, gate) = (Larder::new(), Gate::at("record"));
+    let dying = larder.start_with(gate.clone()).await;
+    let node = larder.last_node();
+    gate.close();
+    {
+        let going = create(&dying, named("file"));
+        futures_util::pin_mut!(going);
+        futures_util::select_biased! {
+            _ = going.fuse() => panic!("it is held up"),
+            () = gate.reached().fuse() => {}
+        }
+    }
+    larder.disk.kill(&node);
+
+    // The dead node's key is given up, and then the ledger fails: the leftover, published though it is, must wait.
+    let alarm = Alarm::of(&larder, Duration::from_millis(100));
+    let ledger = larder.ledger.another().with_steps(Arc::new(FailsAfterOne("reserve", AtomicU64::new(0))));
+    let mut parts = larder.parts(ledger);
+    parts.environment.clock = alarm.clone();
+    let (files, recovered) = Files::start(parts, Settings::default()).await.unwrap();
+    assert_eq!(recovered.waiting, 1, "{recovered:?}");
+    until("the leftover and what waits for it wait", async || alarm.bell.asleep() == 2).await;
+    let repeat = create(&files, named("file")).await.unwrap();
+    alarm.bell.ring();
+    alarm.bell.ring();
+    until("the leftover is settled", async || files.health() == larder_files::Health::Ready).await;
+
+    let listed = files.list(&local(), ListFiles { limit: 10, ..ListFiles::default() }).await.unwrap().items;
+    assert_eq!(listed.iter().map(|file| file.attributes.id).collect::<Vec<_>>(), [repeat.file.attributes.id]);
+    assert_eq!(larder.keys().len(), 2, "one key, one file");
 }

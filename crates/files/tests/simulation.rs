@@ -30,7 +30,7 @@ fn one_of(profiles: &[Profile], seed: u64) -> Profile {
 const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
 
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 9] = [
+const FOUND: [(u64, Profile, &str); 12] = [
     (1781, Profile::DISK, "a leftover that the ledger refused once was forgotten, and its claim settled without it"),
     (1285, Profile::DISK, UNSYNCED),
     (326, Profile::PAIR, UNSYNCED),
@@ -51,6 +51,13 @@ const FOUND: [(u64, Profile, &str); 9] = [
         Profile::MIXED,
         "a node that died after a start had looked for its intents lost its idempotency keys to that start: one create made two files",
     ),
+    (
+        39429,
+        Profile::DISK,
+        "a leftover that waited for its ledger took a repeat's idempotency key for its own: one create made two files",
+    ),
+    (86791, Profile::MIRROR, "bytes that a dead process had withdrawn without a sync came back after a power cut"),
+    (67318, Profile::CLOUD, "a mark that arrived late lowered a newer one, and an older database went unseen"),
     (1175, Profile::MIXED, "the sealed record of a bucket that had lost its name arrived late, and stayed for ever"),
 ];
 

@@ -104,6 +104,8 @@ pub(crate) fn file_row(rank: Rank, attributes: &Attributes) -> files::Model {
         name_folded: attributes.name.to_lowercase(),
         deleted: attributes.deleted_at.is_some(),
         attributes: text(attributes.to_bytes()),
+        size: int(attributes.size),
+        content_type: attributes.content_type.clone(),
     }
 }
 

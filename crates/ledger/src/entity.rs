@@ -44,6 +44,8 @@ pub(crate) mod files {
         pub name_folded: String,
         pub deleted: bool,
         pub attributes: String,
+        pub size: i64,
+        pub content_type: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -11,7 +11,7 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First), Box::new(Intents), Box::new(PurgeOfARevision)]
+        vec![Box::new(First), Box::new(Intents), Box::new(PurgeOfARevision), Box::new(Lists)]
     }
 }
 
@@ -39,12 +39,7 @@ impl MigrationTrait for First {
             manager.create_table(table).await?;
         }
         for (table, columns) in INDEXES {
-            let mut index = Index::create();
-            index.name(format!("{table}_{}", columns.join("_"))).table(*table);
-            for column in *columns {
-                index.col(*column);
-            }
-            manager.create_index(index).await?;
+            manager.create_index(index(table, columns)).await?;
         }
         Ok(())
     }
@@ -87,6 +82,56 @@ impl MigrationTrait for PurgeOfARevision {
         let mut claims = Table::alter();
         manager.alter_table(claims.table("claims").add_column(big_integer_null("purge_revision")).to_owned()).await
     }
+}
+
+/// Orders of lists, and the filter by type.
+struct Lists;
+
+impl MigrationName for Lists {
+    fn name(&self) -> &str {
+        "m0004_lists"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for Lists {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for mut column in [big("size"), string("content_type")] {
+            let none = if column.get_column_name() == "size" { Expr::val(0) } else { Expr::val("") };
+            column.default(none);
+            let mut files = Table::alter();
+            manager.alter_table(files.table("files").add_column(column).to_owned()).await?;
+        }
+        let filled = "update files set size = json_extract(attributes, '$.size'), \
+                      content_type = json_extract(attributes, '$.content_type')";
+        manager.get_connection().execute_unprepared(filled).await?;
+        manager.drop_index(Index::drop().name("files_name").table("files").to_owned()).await?;
+        for columns in ORDERS {
+            manager.create_index(index("files", columns)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Each filter that selects many, with each order.
+const ORDERS: &[&[&str]] = &[
+    &["deleted", "name", "id"],
+    &["deleted", "size", "id"],
+    &["bucket_id", "deleted", "name", "id"],
+    &["bucket_id", "deleted", "size", "id"],
+    &["owner_id", "deleted", "name", "id"],
+    &["owner_id", "deleted", "size", "id"],
+    &["content_type", "deleted", "id"],
+];
+
+fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(format!("{table}_{}", columns.join("_"))).table(table);
+    for column in columns {
+        index.col(*column);
+    }
+    index
 }
 
 /// Each filter of a list with the order of its answer; and what is looked up by something else than its key.

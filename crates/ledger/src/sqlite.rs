@@ -12,14 +12,14 @@ use async_trait::async_trait;
 use larder_files::{
     Attributes, Bucket, FileId, Ledger, NodeId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Purpose, Record, Recorded, Reservation, Result,
-        RevisionRow, Upload,
+        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Position, Purpose, Record, Recorded,
+        Reservation, Result, RevisionRow, Sort, Upload,
     },
 };
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait, SqlxSqliteConnector,
-    sea_query::{Expr, ExprTrait},
+    sea_query::{Expr, ExprTrait, SimpleExpr},
 };
 use sqlx::{Row, SqlitePool};
 use std::{collections::BTreeSet, path::Path};
@@ -162,7 +162,26 @@ fn condition(query: &FileQuery) -> Condition {
         .add_option(query.q.as_ref().filter(|q| !q.is_empty()).map(holds))
         .add_option(query.tag.as_ref().map(of_tag))
         .add_option(query.deleted.map(|deleted| Column::Deleted.eq(deleted)))
-        .add_option(query.after.map(|after| Column::Id.gt(after.0)))
+        .add_option(query.content_type.as_ref().map(|of| Column::ContentType.eq(of)))
+        .add_option(query.from.map(|from| Column::Id.gte(from.0)))
+        .add_option(query.until.map(|until| Column::Id.lt(until.0)))
+        .add_option(query.after.as_ref().map(|after| behind(after, query.descending)))
+}
+
+/// Behind a place, as one comparison of rows: so an index in that order goes straight there.
+fn behind(place: &Position, descending: bool) -> SimpleExpr {
+    use files::Column;
+    let row = |column: Column, value: SimpleExpr, id: &FileId| {
+        let (here, there) =
+            (Expr::tuple([Expr::col(column), Expr::col(Column::Id)]), Expr::tuple([value, Expr::val(id.0)]));
+        if descending { here.lt(there) } else { here.gt(there) }
+    };
+    match place {
+        Position::Created(id) if descending => Column::Id.lt(id.0),
+        Position::Created(id) => Column::Id.gt(id.0),
+        Position::Name(name, id) => row(Column::Name, Expr::val(name.as_str()), id),
+        Position::Size(size, id) => row(Column::Size, Expr::val(convert::int(*size)), id),
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -314,13 +333,22 @@ impl Ledger for SqliteLedger {
     }
 
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
+        if query.after.as_ref().is_some_and(|after| after.sort() != query.sort) {
+            return Ok(vec![]);
+        }
         let rows = files::Entity::find()
             .select_only()
             .column(files::Column::Attributes)
             .expr_as(Expr::cust(copies_text("files")), "copies")
             .filter(condition(query))
-            .order_by_asc(files::Column::Id)
             .limit(query.limit as u64);
+        let order = if query.descending { Order::Desc } else { Order::Asc };
+        let rows = match query.sort {
+            Sort::Created => rows,
+            Sort::Name => rows.order_by(files::Column::Name, order.clone()),
+            Sort::Size => rows.order_by(files::Column::Size, order.clone()),
+        };
+        let rows = rows.order_by(files::Column::Id, order);
         let rows: Vec<(String, Option<String>)> = rows.into_tuple().all(&self.orm).await.map_err(ledger_error)?;
         let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
         rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)

@@ -4,8 +4,8 @@
 
 use futures_util::future::join_all;
 use larder_files::{
-    Attributes, FileId, Ledger, NodeId, Timestamp,
-    ledger::{Entry, Identity, LedgerError, Purpose, Record},
+    Attributes, FileId, Ledger, NodeId, Position, Sort, Timestamp,
+    ledger::{Entry, FileQuery, Identity, LedgerError, Purpose, Record},
 };
 use larder_ledger::{Open, OpenError, SqliteLedger};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -116,6 +116,13 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "DROP TABLE intents").await;
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
     raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
+    raw(path, "DROP INDEX files_deleted_name_id; DROP INDEX files_deleted_size_id").await;
+    raw(path, "DROP INDEX files_bucket_id_deleted_name_id; DROP INDEX files_bucket_id_deleted_size_id").await;
+    raw(path, "DROP INDEX files_owner_id_deleted_name_id; DROP INDEX files_owner_id_deleted_size_id").await;
+    raw(path, "DROP INDEX files_content_type_deleted_id").await;
+    raw(path, "ALTER TABLE files DROP COLUMN size").await;
+    raw(path, "ALTER TABLE files DROP COLUMN content_type").await;
+    raw(path, "CREATE INDEX files_name ON files (name)").await;
     raw(path, "DELETE FROM seaql_migrations WHERE version > 'm0001_first'").await;
 }
 
@@ -127,6 +134,10 @@ async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() 
     let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
     assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
     assert_eq!(ledger.file(FileId(Uuid::from_u128(1))).await.unwrap().unwrap().attributes, attributes(1, 1));
+    let (size, content_type) = (attributes(1, 1).size, Some(attributes(1, 1).content_type));
+    let after = Some(Position::Size(size - 1, FileId(Uuid::nil())));
+    let by_size = FileQuery { content_type, sort: Sort::Size, after, limit: 9, ..FileQuery::default() };
+    assert_eq!(ledger.files(&by_size).await.unwrap().len(), 1, "what lists go by is filled in");
     let intents = ledger.intents().await.unwrap();
     assert!(intents.is_empty(), "{intents:?}");
     put(&ledger, 1, 2).await.unwrap();

@@ -145,7 +145,8 @@ pub trait Staging: Send + Sync {
     /// As [`Staging::publish`]; `NotFound` where the leftover's bytes are gone and none lie at the key.
     async fn finish(&self, pair: &Pair) -> Result<()>;
 
-    /// Removes the object at `bytes` if it is the very one that `op` published, durably; says whether it did.
+    /// Removes the object at `bytes` if it is the very one that `op` published, durably; says whether it did. Where nothing lies
+    /// there, that is made durable: an earlier one may have died in between.
     ///
     /// # Errors
     /// `Unavailable`, `ReadOnly`.

@@ -153,6 +153,14 @@ fn unlink(dir: &OwnedFd, name: &str) -> Outcome<()> {
 }
 
 /// Whether both names are of one file.
+fn is_there(dir: &OwnedFd, name: &str) -> Outcome<bool> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn same_file(a: &OwnedFd, a_name: &str, b: &OwnedFd, b_name: &str) -> bool {
     let stat = |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     matches!((stat(a, a_name), stat(b, b_name)), (Ok(a), Ok(b)) if identity(&a) == identity(&b))
@@ -369,10 +377,14 @@ impl Inner {
     pub(crate) fn withdraw(&self, op: &OpId, key: &Key) -> Outcome<bool> {
         let path = path::of_key(key);
         let (folder, name) = path::split(&path);
-        let dir = match self.root.dir(folder) {
-            Err(Errno::NOENT | Errno::NOTDIR) if self.root.is_there() => return Ok(false),
-            dir => dir?,
-        };
+        let (dir, at) = self.nearest(folder)?;
+        if at != folder {
+            if !self.root.is_there() {
+                return Err(Errno::NOENT.into());
+            }
+            rustix::fs::fsync(&dir)?;
+            return Ok(false);
+        }
         let ours = self.with_folder_of(op, |staged| {
             Ok(same_file(staged, &format!("{op}{BYTES}"), &dir, name)
                 || was_renamed(&self.root, staged, op, &dir, name))
@@ -380,6 +392,8 @@ impl Inner {
         if ours {
             unlink(&dir, name)?;
             crate::reach("local.withdraw.unlinked");
+        }
+        if ours || !is_there(&dir, name)? {
             self.durable.sync_one(&self.root, folder, Some(dir))?;
         }
         Ok(ours)

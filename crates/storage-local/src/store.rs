@@ -422,14 +422,7 @@ impl Inner {
         self.node()?;
         let path = path::of_key(key);
         let (folder, name) = path::split(&path);
-        let mut at = folder;
-        let dir = loop {
-            match self.root.dir(at) {
-                // Its folder is gone as well; that must be as durable as the object's own end.
-                Err(Errno::NOENT | Errno::NOTDIR) if !at.is_empty() => at = path::parent(at),
-                dir => break dir?,
-            }
-        };
+        let (dir, at) = self.nearest(folder)?;
         if at == folder {
             let _held = self.flock(REPLACE_LOCK, FlockOperation::LockShared)?;
             match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
@@ -446,6 +439,17 @@ impl Inner {
         rustix::fs::fsync(&dir).map_err(|errno| Fault::from(errno).unsettled())?;
         crate::reach("local.delete.synced");
         Ok(())
+    }
+
+    /// A folder, or the nearest one above it that is there. Its end must be as durable as that of what lay in it.
+    pub(crate) fn nearest<'a>(&self, folder: &'a str) -> Outcome<(OwnedFd, &'a str)> {
+        let mut at = folder;
+        loop {
+            match self.root.dir(at) {
+                Err(Errno::NOENT | Errno::NOTDIR) if !at.is_empty() => at = path::parent(at),
+                dir => return Ok((dir?, at)),
+            }
+        }
     }
 
     fn copy(self: &Arc<Self>, from: &Key, to: &Key, options: &PutOptions) -> Outcome<Written> {

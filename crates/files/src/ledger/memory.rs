@@ -584,9 +584,11 @@ impl State {
     }
 
     fn files(&self, query: &FileQuery) -> Vec<FileRow> {
-        let behind = self.heads.iter().filter(|(id, _)| query.after.is_none_or(|after| **id > after));
-        let wanted = behind.filter(|(_, head)| query.wants(&head.attributes));
-        wanted.take(query.limit).map(|(_, head)| self.row(head)).collect()
+        let wanted = self.heads.values().filter(|head| query.wants(&head.attributes));
+        let placed = wanted.map(|head| (Position::of(&head.attributes, query.sort), head));
+        let mut placed: Vec<_> = placed.filter(|(place, _)| query.is_behind(place)).collect();
+        placed.sort_by(|(place, _), (other, _)| if query.descending { other.cmp(place) } else { place.cmp(other) });
+        placed.into_iter().take(query.limit).map(|(_, head)| self.row(head)).collect()
     }
 
     fn nodes(&self) -> Vec<NodeId> {

@@ -1,6 +1,6 @@
 //! What every ledger must decide alike: who outranks whom, what a revision's row says, which files a query wants.
 
-use super::{FileQuery, RevisionRow};
+use super::{FileQuery, Position, RevisionRow, Sort};
 use crate::{Attributes, Bucket, Rank, Sha256, Tombstone, User, canonical};
 use serde::Serialize;
 
@@ -61,6 +61,42 @@ impl FileQuery {
             && self.prefix.as_ref().is_none_or(|prefix| file.name.starts_with(prefix))
             && self.q.as_ref().is_none_or(|q| folded(&file.name).contains(&folded(q)))
             && self.tag.as_ref().is_none_or(|tag| file.tags.contains(tag))
+            && self.content_type.as_ref().is_none_or(|of| file.content_type == *of)
             && self.deleted.is_none_or(|deleted| file.deleted_at.is_some() == deleted)
+            && self.from.is_none_or(|from| file.id >= from)
+            && self.until.is_none_or(|until| file.id < until)
+    }
+
+    /// Whether a place comes behind [`FileQuery::after`].
+    #[must_use]
+    pub fn is_behind(&self, place: &Position) -> bool {
+        match &self.after {
+            None => true,
+            Some(after) if after.sort() != self.sort => false,
+            Some(after) if self.descending => place < after,
+            Some(after) => place > after,
+        }
+    }
+}
+
+impl Position {
+    /// The place of a file.
+    #[must_use]
+    pub fn of(file: &Attributes, sort: Sort) -> Self {
+        match sort {
+            Sort::Created => Self::Created(file.id),
+            Sort::Name => Self::Name(file.name.clone(), file.id),
+            Sort::Size => Self::Size(file.size, file.id),
+        }
+    }
+
+    /// What it is a place in.
+    #[must_use]
+    pub fn sort(&self) -> Sort {
+        match self {
+            Self::Created(_) => Sort::Created,
+            Self::Name(..) => Sort::Name,
+            Self::Size(..) => Sort::Size,
+        }
     }
 }

@@ -145,11 +145,12 @@ impl Staging for MemoryStore {
 
     async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool> {
         self.step(Op::Recover, "withdraw.gone", bytes.as_str()).await?;
-        let gone = self.act(Op::Recover, bytes.as_str(), |state| {
+        let (gone, absent) = self.act(Op::Recover, bytes.as_str(), |state| {
             let staged = state.staged(&self.node, op, Part::Bytes).cloned();
-            staged.is_some_and(|blob| remove_same(state, bytes, &blob))
+            let gone = staged.is_some_and(|blob| remove_same(state, bytes, &blob));
+            (gone, state.find(bytes).is_none())
         })?;
-        if gone {
+        if absent {
             self.step(Op::Recover, "withdraw.durable", bytes.as_str()).await?;
             self.act(Op::Recover, bytes.as_str(), |state| state.sync(bytes))?;
         }

@@ -3,7 +3,10 @@ use crate::{
     PutOptions, Staging, Steps, Store, StoreExt,
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -191,4 +194,31 @@ async fn a_body_that_breaks_off_stages_nothing() {
     let error = store.stage(&op("o"), Part::Bytes, Body::once(Box::pin(broken), None)).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Body);
     assert_eq!(store.disk().staged(), 0);
+}
+
+/// Stops the first call for ever that comes to a step.
+struct FirstAt(&'static str, AtomicBool);
+
+impl Steps for FirstAt {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, _: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        match name == self.0 && !self.1.swap(true, Ordering::SeqCst) {
+            true => std::future::pending().boxed(),
+            false => std::future::ready(Ok(())).boxed(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_node_had_withdrawn_without_a_sync_stays_withdrawn_once_another_has() {
+    let steps = Arc::new(FirstAt("withdraw.durable", AtomicBool::new(false)));
+    let disk = MemoryDisk::new(MemoryOptions { steps: Some(steps), ..MemoryOptions::with_staging() });
+    let store = MemoryStore::open(&disk, "m", node("n1"));
+    stage(&store, "o").await;
+    store.publish(&[pair("o")]).await.remove(0).unwrap();
+    assert!(store.withdraw(&op("o"), &key("a/o")).now_or_never().is_none());
+    disk.kill(&node("n1"));
+    let second = MemoryStore::open(&disk, "m", node("n2"));
+    second.leftovers().await.unwrap();
+    assert!(!second.withdraw(&op("o"), &key("a/o")).await.unwrap(), "it was gone already");
+    assert!(!cut(&disk, false, "n3").exists(&key("a/o")).await.unwrap());
 }

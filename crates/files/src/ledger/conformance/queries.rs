@@ -5,8 +5,8 @@ use super::{
     harness::{Harness, Verdict, at, attributes, dead, file, revised, tombstone},
 };
 use crate::{
-    Attributes, BucketId, UserId,
-    ledger::{Entry, FileQuery},
+    Attributes, BucketId, FileId, UserId,
+    ledger::{Entry, FileQuery, Position, Sort},
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ async fn with_kinds(harness: Harness) -> Result<Harness, Broken> {
             owner_id: UserId(Uuid::from_u128(number % 3)),
             name: format!("name {}", number % 5),
             tags: (0..number % 4).map(|tag| format!("tag{tag}")).collect(),
+            content_type: format!("text/{}", number % 2),
+            size: u64::try_from(number % 4).expect("small"),
             deleted_at: (number > 6).then(|| at(7)),
             ..attributes(number, 1)
         };
@@ -52,7 +54,10 @@ fn filters() -> Vec<FileQuery> {
         FileQuery { tag: Some("tag1".into()), ..all() },
         FileQuery { deleted: Some(true), ..all() },
         FileQuery { deleted: Some(false), ..all() },
-        FileQuery { after: Some(file(4)), ..all() },
+        FileQuery { content_type: Some("text/1".into()), ..all() },
+        FileQuery { from: Some(file(3)), ..all() },
+        FileQuery { until: Some(file(10)), ..all() },
+        FileQuery { after: Some(Position::Created(file(4))), ..all() },
         all(),
     ]
 }
@@ -63,11 +68,16 @@ async fn expected(harness: &Harness, query: &FileQuery) -> Result<Vec<u128>, Bro
     for number in 1..=12 {
         let row = harness.ledger.file(file(number)).await?;
         let row = row.ok_or_else(|| Broken::new(format!("file {number} has no row")))?;
-        if query.after.is_none_or(|after| file(number) > after) && query.wants(&row.attributes) {
-            wanted.push(number);
+        let place = Position::of(&row.attributes, query.sort);
+        if query.is_behind(&place) && query.wants(&row.attributes) {
+            wanted.push((place, number));
         }
     }
-    Ok(wanted)
+    wanted.sort();
+    if query.descending {
+        wanted.reverse();
+    }
+    Ok(wanted.into_iter().map(|(_, number)| number).collect())
 }
 
 pub(super) async fn files_come_by_id(harness: Harness) -> Verdict {
@@ -110,16 +120,79 @@ pub(super) async fn filters_stand_together(harness: Harness) -> Verdict {
                 prefix: one.prefix.clone().or(other.prefix),
                 q: one.q.clone().or(other.q),
                 tag: one.tag.clone().or(other.tag),
+                content_type: one.content_type.clone().or(other.content_type),
                 deleted: one.deleted.or(other.deleted),
-                after: one.after.or(other.after),
-                limit: 0,
+                from: one.from.or(other.from),
+                until: one.until.or(other.until),
+                after: one.after.clone().or(other.after),
+                ..all()
             };
             let wanted = expected(&harness, &both).await?;
             some += usize::from(!wanted.is_empty());
             ensure_eq!(harness.listed(both.clone()).await?, wanted, "{both:?}");
         }
     }
-    ensure!(some > 50, "only {some} pairs of filters want anything");
+    ensure!(some > 80, "only {some} pairs of filters want anything");
+    Ok(())
+}
+
+const SORTS: [Sort; 3] = [Sort::Created, Sort::Name, Sort::Size];
+
+pub(super) async fn each_order_goes_with_each_filter_and_both_ways(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for filter in filters().into_iter().filter(|filter| filter.after.is_none()) {
+        for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+            let query = FileQuery { sort, descending, ..filter.clone() };
+            let wanted = expected(&harness, &query).await?;
+            ensure_eq!(harness.listed(query.clone()).await?, wanted, "{query:?}");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn pages_of_each_order_hold_each_file_once(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let whole = expected(&harness, &FileQuery { sort, descending, ..all() }).await?;
+        for limit in [1, 2, 5] {
+            let mut query = FileQuery { sort, descending, limit, ..all() };
+            let mut seen = Vec::new();
+            while seen.len() < 13 {
+                let page = harness.ledger.files(&query).await?;
+                let Some(last) = page.last() else { break };
+                query.after = Some(Position::of(&last.attributes, sort));
+                seen.extend(page.iter().map(|row| row.attributes.id.0.as_u128()));
+            }
+            ensure_eq!(seen, whole.clone(), "pages of {limit} by {sort:?}, descending: {descending}");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn a_place_of_another_order_is_behind_everything(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for after in [Position::Created(file(1)), Position::Name("a".into(), file(1)), Position::Size(0, file(1))] {
+        for sort in SORTS.into_iter().filter(|sort| *sort != after.sort()) {
+            for descending in [false, true] {
+                let query = FileQuery { sort, descending, after: Some(after.clone()), ..all() };
+                ensure_eq!(harness.listed(query.clone()).await?, vec![], "{query:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn names_are_ordered_by_bytes(harness: Harness) -> Verdict {
+    let names = ["b", "B", "é", "e\u{301}", "a/b", "a-b", "a", "\u{10ffff}", "ä", "z", "aa", "0"];
+    let harness = with_names(harness, &names).await?;
+    let mut wanted: Vec<_> = (1_u128..).zip(names).map(|(number, name)| (name, number)).collect();
+    wanted.sort_unstable();
+    let wanted: Vec<_> = wanted.into_iter().map(|(_, number)| number).collect();
+    ensure_eq!(harness.listed(FileQuery { sort: Sort::Name, ..all() }).await?, wanted.clone(), "names");
+    let place = Position::Name("a0".into(), FileId(Uuid::nil()));
+    let query = FileQuery { sort: Sort::Name, after: Some(place), ..all() };
+    let behind = wanted.iter().position(|number| *number == 11).expect("`aa` is there");
+    ensure_eq!(harness.listed(query).await?, wanted[behind..].to_vec(), "names behind a place where no file is");
     Ok(())
 }
 
@@ -228,9 +301,9 @@ pub(super) async fn each_is_seen_once_while_others_come_and_go(harness: Harness)
     }
     let (mut seen, mut after, mut round) = (Vec::new(), None, 0);
     loop {
-        let page = harness.ledger.files(&FileQuery { after, limit: 4, ..all() }).await?;
+        let page = harness.ledger.files(&FileQuery { after: after.clone(), limit: 4, ..all() }).await?;
         let Some(last) = page.last() else { break };
-        after = Some(last.attributes.id);
+        after = Some(Position::Created(last.attributes.id));
         seen.extend(page.iter().map(|row| row.attributes.id.0.as_u128()));
         round += 1;
         // Behind the cursor one comes and one goes; the last one seen goes as well.

@@ -257,7 +257,12 @@ impl Ledger for Wrong {
             }
             Flaw::HidesTheTrash => query.deleted = query.deleted.or(Some(false)),
             Flaw::RepeatsTheLastOfAPage => {
-                query.after = query.after.map(|after| FileId(uuid::Uuid::from_u128(after.0.as_u128() - 3)));
+                query.after = query.after.map(|after| match after {
+                    crate::Position::Created(id) => {
+                        crate::Position::Created(FileId(uuid::Uuid::from_u128(id.0.as_u128().saturating_sub(3))))
+                    }
+                    other => other,
+                });
             }
             _ => {}
         }
