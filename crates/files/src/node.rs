@@ -1,7 +1,7 @@
 //! What all operations share: tasks that outlive their caller, claims with a wait, the mark, and how the node is.
 
 use crate::{
-    Error, FileId, Files, Health, Recovered, Result, StoreId, StoreName,
+    Error, File, FileId, Files, Health, Recovered, Result, StoreId, StoreName,
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
@@ -124,6 +124,11 @@ impl Node {
     /// The answer where there is none: a store that was not read may know of one.
     pub(crate) fn absent(&self, what: &'static str) -> Error {
         self.check_whole().err().unwrap_or(Error::NotFound(what))
+    }
+
+    /// The answer of a file in the trash: a store that was not read may know that it was taken out again.
+    pub(crate) fn in_trash(&self, file: &File) -> Error {
+        if file.attributes.epoch == self.epoch { Error::NotFound("file") } else { self.absent("file") }
     }
 
     /// Refuses a change of what a store that was not read may know better. What was made since is nowhere else.

@@ -109,6 +109,12 @@ impl Node {
         for (name, policy) in &self.settings.buckets {
             let next = match known.get(name) {
                 Some(bucket) if bucket.policy == *policy => continue,
+                // Sealed, it would outrank what a store that was not read knows.
+                Some(bucket) if !self.unread.is_empty() => {
+                    let for_now = Bucket { policy: policy.clone(), ..bucket.clone() };
+                    known.insert(name.clone(), for_now);
+                    continue;
+                }
                 Some(bucket) => self.changed_bucket(bucket, policy),
                 // A store that was not read may know one of this name.
                 None if !self.unread.is_empty() => {

@@ -32,7 +32,7 @@ impl Files {
     /// As [`Files::describe`], but one in the trash is not found.
     pub(crate) async fn live(&self, caller: &Caller, id: FileId) -> Result<File> {
         let file = self.describe(caller, id).await?;
-        if file.attributes.deleted_at.is_none() { Ok(file) } else { Err(Error::NotFound("file")) }
+        if file.attributes.deleted_at.is_none() { Ok(file) } else { Err(self.0.in_trash(&file)) }
     }
 
     /// The revisions of a file, oldest first.
@@ -65,8 +65,11 @@ impl Files {
         range: Option<ByteRange>,
     ) -> Result<Content> {
         let attributes = &file.attributes;
-        if attributes.deleted_at.is_some() || !caller.sees(attributes.owner_id) {
-            return Err(Error::NotFound("file"));
+        if !caller.sees(attributes.owner_id) {
+            return Err(self.0.absent("file"));
+        }
+        if attributes.deleted_at.is_some() {
+            return Err(self.0.in_trash(file));
         }
         let revision = match number {
             Some(number) if number != attributes.revision => {

@@ -29,7 +29,7 @@ use crate::{
     truth::{Reading, chain},
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use larder_storage_core::{self as core, BoxError, Key, ListOptions, Prefix};
+use larder_storage_core::{self as core, BoxError, ErrorKind, Key, ListOptions, Prefix, PutOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -56,6 +56,10 @@ pub struct RebuildOptions {
 }
 
 impl RebuildOptions {
+    fn leaves_some_out(&self) -> bool {
+        !(self.without.is_empty() && self.forget.is_empty())
+    }
+
     fn leaves_out(&self, name: &str) -> bool {
         self.without.iter().chain(&self.forget).any(|left_out| left_out.as_str() == name)
     }
@@ -90,7 +94,8 @@ pub async fn rebuild(
             installation.raise(epoch, older.as_deref()).await?;
         }
     }
-    let mut scan = installation.scan(&parts, settings.batch_max, epoch, run, report).await?;
+    let knows_more = older.as_deref().filter(|_| options.leaves_some_out());
+    let mut scan = installation.scan(&parts, settings.batch_max, epoch, run, knows_more, report).await?;
     if scan.highest_epoch >= epoch {
         // Something on the stores knows of a rebuild that no marker tells of: the new epoch must be above that one too.
         let above = next_epoch(scan.highest_epoch, &parts.environment);
@@ -100,9 +105,11 @@ pub async fn rebuild(
     }
     match (options.without.is_empty(), options.forget.is_empty()) {
         (false, _) => scan.record_what_is_told(&settings).await?,
-        (true, false) => scan.seal_what_is_told(&settings).await?,
+        // A forgotten store that turns up again knows them better: nothing it knows may be outranked by what is only told.
+        (true, false) => scan.seal_what_is_told(&settings, (0, scan.rebuilt.epoch)).await?,
         (true, true) => {}
     }
+    installation.name_stores(scan.rebuilt.epoch).await?;
     if run == Run::Resealing {
         scan.reseal(&settings, older.as_deref()).await?;
         installation.name_secrets(scan.rebuilt.epoch, &parts.secrets.id()).await?;
@@ -121,8 +128,12 @@ pub async fn rehearse_rebuild(
     report: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Rebuilt> {
     let installation = Installation::read(&parts, None, &options, Run::Rehearsal).await?;
-    let epoch = next_epoch(installation.epoch, &parts.environment);
-    Ok(installation.scan(&parts, Settings::default().batch_max, epoch, Run::Rehearsal, report).await?.rebuilt)
+    let (epoch, settings) = (next_epoch(installation.epoch, &parts.environment), Settings::default());
+    let mut scan = installation.scan(&parts, settings.batch_max, epoch, Run::Rehearsal, None, report).await?;
+    if options.leaves_some_out() {
+        scan.record_what_is_told(&settings).await?;
+    }
+    Ok(scan.rebuilt)
 }
 
 /// What is to be done.
@@ -139,6 +150,8 @@ pub(crate) enum Run {
 struct Installation {
     places: Vec<Place>,
     markers: Vec<Marker>,
+    /// The known stores before the rebuild, and after it.
+    known: Vec<KnownStore>,
     stores: Vec<KnownStore>,
     epoch: u64,
     mark: u64,
@@ -159,26 +172,37 @@ impl Installation {
             markers.push(found);
         }
         check_one_installation(&places, &markers)?;
-        let stores = leave_out(known_stores(&places, &markers), options, run, parts.environment.clock.now())?;
+        let known = known_stores(&places, &markers);
+        let stores = leave_out(known.clone(), options, run, parts.environment.clock.now())?;
         check_all_there(&stores, &places, &unmarked)?;
         let mut epoch = markers.iter().map(|marker| marker.epoch).max().unwrap_or(0);
         if let Some(identity) = older_identity(older).await {
             epoch = epoch.max(identity.epoch);
             mark = mark.max(identity.mark);
         }
-        Ok(Self { places, markers, stores, epoch, mark })
+        Ok(Self { places, markers, known, stores, epoch, mark })
     }
 
-    /// Raises the epoch in the older ledger and in every marker that can be written.
+    /// Raises the epoch in the older ledger and in every marker that can be written. What is left out stays known until the end, so
+    /// that a rebuild that breaks off leaves out nothing.
     async fn raise(&self, epoch: u64, older: Option<&dyn Ledger>) -> Result<()> {
         if let (Some(older), Some(identity)) = (older, older_identity(older).await)
             && let Err(error) = older.initialise(&Identity { epoch, ..identity }).await
         {
             warn!(error = %chain(&error), "the epoch could not be raised in the older database; the markers hold it");
         }
+        self.write_markers(epoch, &self.known).await
+    }
+
+    /// Has every marker that can be written tell of the stores as they are from now on.
+    async fn name_stores(&self, epoch: u64) -> Result<()> {
+        if self.stores == self.known { Ok(()) } else { self.write_markers(epoch, &self.stores).await }
+    }
+
+    async fn write_markers(&self, epoch: u64, stores: &[KnownStore]) -> Result<()> {
         for (place, found) in self.places.iter().zip(&self.markers) {
-            let raised = Marker { epoch, stores: self.stores.clone(), ..found.clone() };
-            match raised.write(&*place.store).await {
+            let marker = Marker { epoch, stores: stores.to_vec(), ..found.clone() };
+            match marker.write(&*place.store).await {
                 Ok(()) => {}
                 Err(error) if !place.mode.changes() => {
                     warn!(store = %place.name, %error, "the marker of a store that takes no changes stays as it is");
@@ -205,13 +229,15 @@ impl Installation {
         ledger.initialise(&identity).await.map_err(failed)
     }
 
-    /// Takes everything into `parts.ledger`, `group` entries in a transaction.
+    /// Takes everything into `parts.ledger`, `group` entries in a transaction. `older` tells of purges that only a store that is left
+    /// out may tell of.
     async fn scan<'a>(
         &'a self,
         parts: &'a Parts,
         group: usize,
         epoch: u64,
         run: Run,
+        older: Option<&dyn Ledger>,
         report: Report<'a>,
     ) -> Result<Scan<'a>> {
         self.initialise(&*parts.ledger, epoch).await?;
@@ -228,6 +254,9 @@ impl Installation {
             }
         }
         scan.tombstones().await?;
+        if let Some(older) = older {
+            scan.purged_before(older).await?;
+        }
         scan.count().await?;
         Ok(scan)
     }
@@ -286,6 +315,44 @@ impl Scan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tombstones of the older ledger, if it is this installation's, that lie on no store which is here: they are written again. One
+    /// that can't be read is as none.
+    async fn purged_before(&mut self, older: &dyn Ledger) -> Result<()> {
+        let ours = self.parts.ledger.identity().await.map_err(failed)?.map(|identity| identity.instance);
+        if older_identity(Some(older)).await.map(|identity| identity.instance) != ours {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = match older.tombstones(after, 1000).await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn!(error = %chain(&error), "the older database can't be read; purges that it alone knows are forgotten");
+                    return Ok(());
+                }
+            };
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.id, last.revision));
+            for tombstone in page {
+                let known = self.parts.ledger.tombstone(tombstone.id, tombstone.revision).await.map_err(failed)?;
+                if known.is_none() {
+                    self.bury(tombstone).await?;
+                }
+            }
+        }
+    }
+
+    async fn bury(&mut self, tombstone: Tombstone) -> Result<()> {
+        let key = tombstone.key();
+        for place in self.places.iter().filter(|place| place.mode.creates()) {
+            match place.store.put(&key, tombstone.to_bytes().into(), PutOptions::create()).await {
+                Err(error) if *error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        self.record(vec![(key, Entry::Tombstone(Box::new(tombstone)))]).await.map(drop)
     }
 
     /// Sealed records below `folder`; the highest of each wins in the ledger. One that a dead process had only made visible is
@@ -530,6 +597,9 @@ fn leave_out(
     let mut names: Vec<_> = stores.iter().map(|store| format!("`{}`", store.name)).collect();
     names.sort();
     for name in options.without.iter().chain(&options.forget) {
+        if options.without.contains(name) && options.forget.contains(name) {
+            return wrong(format!("the store `{name}` is either left out or forgotten, not both"));
+        }
         if !stores.iter().any(|store| store.name == name.as_str()) {
             return wrong(format!("no store `{name}` is known here; known are {}", names.join(", ")));
         }

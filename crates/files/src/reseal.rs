@@ -34,7 +34,7 @@ impl Scan<'_> {
         for bucket in buckets {
             self.seal(Bucket { epoch, ..bucket }, |bucket| Entry::Bucket(Box::new(bucket))).await?;
         }
-        self.seal_what_is_told(settings).await
+        self.seal_what_is_told(settings, (epoch, 1)).await
     }
 
     async fn count_people(&mut self) -> Result<()> {
@@ -70,9 +70,9 @@ impl Scan<'_> {
         others.any(|(of, newer_epoch, newer)| of == id && (newer_epoch, newer) > (epoch, version))
     }
 
-    /// Seals accounts and buckets that only attributes tell of.
-    pub(crate) async fn seal_what_is_told(&mut self, settings: &Settings) -> Result<()> {
-        let (users, buckets) = self.only_told(settings, (self.rebuilt.epoch, 1)).await?;
+    /// Seals accounts and buckets that only attributes tell of, with this epoch and version.
+    pub(crate) async fn seal_what_is_told(&mut self, settings: &Settings, rank: (u64, u64)) -> Result<()> {
+        let (users, buckets) = self.only_told(settings, rank).await?;
         for user in users {
             self.seal(user, |user| Entry::User(Box::new(user))).await?;
         }

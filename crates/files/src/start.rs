@@ -9,7 +9,7 @@
 //! 6. Look again for what dead nodes left, from time to time, while this one lives.
 
 use crate::{
-    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode,
+    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode, StoreName,
     committer::Committer,
     files::{Node, Place},
     ledger::{Identity, KnownStore, LedgerError},
@@ -106,6 +106,7 @@ fn check(seen: &[Seen], identity: Option<&Identity>, parts: &Parts) -> Result<()
             if identity.is_some_and(|identity| identity.stores.iter().any(|known| known.name == store())) {
                 return Err(StartError::StoreAway { store: store(), found: "missing".into() });
             }
+            check_not_left_out(one, identity, parts)?;
             continue;
         };
         if marker.format != FORMAT {
@@ -162,6 +163,20 @@ fn check_not_forgotten(one: &Seen, marker: &Marker, identity: Option<&Identity>)
     }
 }
 
+/// An empty place under a new name, where one that was left out is not configured any more, may be that one's, not mounted.
+fn check_not_left_out(one: &Seen, identity: Option<&Identity>, parts: &Parts) -> Result<(), StartError> {
+    let is_configured = |known: &KnownStore| parts.stores.iter().any(|mount| mount.name.as_str() == known.name);
+    match identity.and_then(|identity| identity.unread().find(|known| !is_configured(known))) {
+        Some(known) => Err(StartError::Configuration(format!(
+            "the store `{}` is new, and `{known}` is not configured: if it is that one under another name, call it `{known}` again until \
+             it is back; else keep `{known}` in the configuration until it is read or forgotten",
+            one.mount.name,
+            known = known.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A store configured under the name of another known one is not the one it was.
 fn check_self(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result<(), StartError> {
     let name = one.mount.name.as_str();
@@ -196,9 +211,13 @@ async fn introduce(
         places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
         markers.push(one.marker);
     }
-    // Each tells of all, so that a rebuild misses none.
-    for (place, told) in places.iter().zip(markers) {
-        let told = told.is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
+    // Each tells of all, so that a rebuild misses none; at least of itself, so that it is known again once it was forgotten.
+    for (place, found) in places.iter().zip(markers) {
+        let tells_itself = |marker: &Marker| marker.stores.iter().any(|store| store.id == place.id);
+        if !place.mode.changes() && !found.as_ref().is_some_and(tells_itself) {
+            return Err(needs_edit_once(&place.name));
+        }
+        let told = found.is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
         if place.mode.changes() && !told {
             marker(place.id, &identity, parts).write(&*place.store).await.map_err(failed)?;
         }
@@ -258,8 +277,7 @@ fn has_risen(then: &Identity, now: &Identity) -> bool {
 async fn mark_new(one: &Seen, identity: &Identity, parts: &Parts) -> Result<StoreId, StartError> {
     let store = &*one.mount.store;
     if !one.mount.mode.changes() {
-        let text = format!("the store `{}` is new and read-only: give it the mode `edit` once", one.mount.name);
-        return Err(StartError::Configuration(text));
+        return Err(needs_edit_once(&one.mount.name));
     }
     let new = StoreId::new(&parts.environment);
     match marker(new, identity, parts).create(store).await {
@@ -271,6 +289,10 @@ async fn mark_new(one: &Seen, identity: &Identity, parts: &Parts) -> Result<Stor
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+fn needs_edit_once(name: &StoreName) -> StartError {
+    StartError::Configuration(format!("the store `{name}` is new and takes no marker: give it the mode `edit` once"))
 }
 
 fn marker(itself: StoreId, identity: &Identity, parts: &Parts) -> Marker {

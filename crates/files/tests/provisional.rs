@@ -95,6 +95,8 @@ async fn bytes_that_lie_only_on_the_missing_store_are_not_called_lost() {
     let files = larder.start_on("a").await;
     assert_eq!(files.describe(&local(), file.attributes.id).await.unwrap().attributes, changed.attributes);
     assert!(is_provisional(content(&files, file.attributes.id).await));
+    assert_eq!(fsck(&files, FsckOptions::default()).await.1, []);
+    drop(files);
     larder.rebuild().await;
     assert_eq!(content(&larder.start_on("a").await, file.attributes.id).await.unwrap(), b"on b");
 }
@@ -317,4 +319,149 @@ async fn what_a_rehearsal_leaves_out_stays_known() {
     assert_eq!(rebuilt.files, 0);
     assert_eq!(larder.objects(), before);
     assert_eq!(larder.start_on("b").await.unread_stores(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_policy_of_a_bucket_changes_for_this_node_and_nowhere_else_meanwhile() {
+    let (mut larder, ..) = half().await;
+    let before = larder.start_on("a").await.bucket("documents").unwrap();
+    let records = larder.count_below(".larder/buckets/");
+    let mut settings = Settings::default();
+    let policy = larder_files::BucketPolicy { max_bytes: 3, ..before.policy.clone() };
+    settings.buckets.retain(|(name, _)| name.as_str() != "documents");
+    settings.buckets.push((larder_files::BucketName::new("documents").unwrap(), policy));
+    let (files, _) = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap();
+    assert!(matches!(files.receive(&local(), into_documents(), "four".into()).await, Err(Error::TooLarge { max: 3 })));
+    drop(files);
+    assert_eq!(larder.count_below(".larder/buckets/"), records);
+    larder.rebuild().await;
+    assert_eq!(larder.start_on("a").await.bucket("documents").unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails_leaves_out_and_forgets_nothing() {
+    for options in [forget_b(), without_b()] {
+        let (mut larder, faults) = two_disks();
+        put(&larder.start_on("b").await, "on b").await;
+        let b = larder.stores.pop().unwrap();
+        faults.plan("list.item", "", ErrorKind::Unavailable);
+        larder.rebuild_with(options).await.unwrap_err();
+        faults.heal();
+        // The database is lost as well.
+        larder.ledger = MemoryLedger::new();
+        let refused = larder.rebuild_with(RebuildOptions::default()).await.unwrap_err();
+        assert!(matches!(&refused, StartError::StoreMissing(name) if name == "b"), "{refused}");
+        larder.stores.push(b);
+        assert_eq!(larder.rebuild().await.0.files, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_store_can_not_be_left_out_and_forgotten_at_once() {
+    let (mut larder, ..) = half().await;
+    let both = RebuildOptions { forget: named_b(), ..without_b() };
+    let refused = larder.rebuild_with(both).await.unwrap_err().to_string();
+    assert_eq!(refused, "the store `b` is either left out or forgotten, not both");
+}
+
+#[tokio::test]
+async fn a_file_in_the_trash_may_have_been_taken_out_of_it_on_the_missing_store() {
+    let (mut larder, faults) = two_disks();
+    let files = larder.start_on("a").await;
+    let id = put(&files, "kept").await.attributes.id;
+    files.remove(&local(), id, None).await.unwrap();
+    faults.plan("put.written", "", ErrorKind::Unavailable);
+    files.restore(&local(), id, None).await.unwrap();
+    faults.heal();
+    drop(files);
+    larder.rebuild_with(without_b()).await.unwrap();
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(content(&files, id).await));
+    assert!(is_provisional(files.receive_revision(&local(), id, "new".into()).await));
+    let new = put(&files, "new").await.attributes.id;
+    files.remove(&local(), new, None).await.unwrap();
+    assert!(matches!(content(&files, new).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn an_account_that_a_forgotten_store_knows_better_is_back_with_it() {
+    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
+    let (files, _) = larder.start().await;
+    let ivanov = user(&files, "ivanov").await;
+    files.set_password(ivanov.id, "$argon2id$hash".into()).await.unwrap();
+    drop(files);
+    larder.add_disk("a", MemoryOptions::with_staging());
+    put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    let b = larder.stores.remove(0);
+    larder.rebuild_with(forget_b()).await.unwrap();
+    drop(larder.start_on("a").await);
+    larder.stores.push(b);
+    larder.rebuild().await;
+    let back = larder.start_on("a").await.user(ivanov.id).await.unwrap().unwrap();
+    assert_eq!(back.password_hash.as_deref(), Some("$argon2id$hash"));
+}
+
+#[tokio::test]
+async fn a_rehearsal_counts_the_accounts_that_attributes_tell_of() {
+    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
+    let ivanov = user(&larder.start().await.0, "ivanov").await;
+    larder.add_disk("a", MemoryOptions::with_staging());
+    put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    let before = larder.objects();
+    for options in [without_b(), forget_b()] {
+        let parts = larder.parts(MemoryLedger::new());
+        let would = larder_files::rehearse_rebuild(parts, options, &mut |_| {}).await.unwrap();
+        assert_eq!((would.users, would.locked), (1, 1));
+    }
+    assert_eq!(larder.objects(), before);
+}
+
+#[tokio::test]
+async fn a_store_whose_marker_does_not_tell_of_it_yet_takes_no_files() {
+    let (mut larder, faults) = two_disks();
+    let b = larder.stores.pop().unwrap();
+    drop(larder.start_on("a").await);
+    larder.stores.push(b);
+    // The start that adds the store ends between its marker and the last one.
+    faults.plan("put.written", "instance.json", ErrorKind::Unavailable);
+    assert!(larder.start_over(larder.ledger.another()).await.is_err());
+    faults.heal();
+    larder.stores[1].2 = larder_files::StoreMode::Rw;
+    let refused = larder.start_over(larder.ledger.another()).await.err();
+    assert!(matches!(&refused, Some(StartError::Configuration(why)) if why.contains("`edit` once")), "{refused:?}");
+    larder.stores[1].2 = larder_files::StoreMode::Edit;
+    drop(larder.start_on("b").await);
+    larder.stores[1].2 = larder_files::StoreMode::Rw;
+    put(&larder.start_on("b").await, "on b").await;
+}
+
+#[tokio::test]
+async fn what_was_purged_stays_so_where_only_the_missing_store_and_the_older_database_tell_of_it() {
+    let (mut larder, _) = two_disks();
+    let id = put(&larder.start_on("a").await, "on a").await.attributes.id;
+    larder.stores[0].2 = larder_files::StoreMode::Ro;
+    larder.start_on("b").await.purge(&local(), id, None).await.unwrap();
+    larder.stores[0].2 = larder_files::StoreMode::Edit;
+    larder.rebuild_with(without_b()).await.unwrap();
+    assert!(is_provisional(content(&larder.start_on("a").await, id).await));
+    larder.rebuild_with(forget_b()).await.unwrap();
+    larder.stores.pop();
+    larder.ledger = MemoryLedger::new();
+    let (rebuilt, _) = larder.rebuild().await;
+    assert_eq!((rebuilt.files, rebuilt.tombstones), (0, 1));
+}
+
+#[tokio::test]
+async fn an_empty_place_is_no_new_store_where_it_may_be_the_missing_ones() {
+    let (mut larder, ..) = half().await;
+    larder.stores.pop();
+    larder.add_disk("renamed", MemoryOptions::with_staging());
+    let refused = larder.start_over(larder.ledger.another()).await.err();
+    assert!(
+        matches!(&refused, Some(StartError::Configuration(why)) if why.contains("call it `b` again")),
+        "{refused:?}"
+    );
+    assert_eq!(larder.stores[1].1.objects(), []);
+    larder.add_disk("b", MemoryOptions::with_staging());
+    put(&larder.start_on("renamed").await, "on a new one").await;
 }

@@ -209,7 +209,9 @@ impl Check<'_> {
         let good = spots.iter().find(|spot| spot.bytes == Bytes::Good).map(|spot| spot.place);
         let mut troubles: Vec<Trouble> =
             spots.iter().filter_map(|spot| self.check_copy(revision, spot, good)).collect();
-        if good.is_none() && troubles.is_empty() {
+        // A store that was not read may have the bytes.
+        let all_read = self.node.unread.is_empty();
+        if good.is_none() && troubles.is_empty() && (all_read || !revision.copies.is_empty()) {
             let marks =
                 revision.copies.iter().map(|copy| crate::ledger::CopyRow { state: CopyState::Lost, ..copy.clone() });
             let copies = Entry::Copies { file: revision.file, revision: revision.revision, copies: marks.collect() };
@@ -219,6 +221,7 @@ impl Check<'_> {
             troubles.push(Trouble::new(FindingKind::BytesMissing, Some(&revision.key), id, detail, mend));
         }
         if good.is_none()
+            && all_read
             && let Some(trouble) = troubles.first_mut()
         {
             trouble.lost = true;
