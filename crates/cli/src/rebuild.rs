@@ -92,7 +92,8 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     }
     report.end()?;
     output.message(words(&rebuilt, dry_run));
-    if rebuilt.locked > 0 {
+    // While a store is left out, no account changes.
+    if rebuilt.locked > 0 && options.without.is_empty() {
         output.message(format_args!(
             "users who can't log in: {}; `larder user list` shows them, `larder user passwd NAME` gives one a password; \
              `larder user add NAME --admin` makes an admin",
@@ -100,7 +101,8 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         ));
     }
     if !options.without.is_empty() && !dry_run {
-        output.message(open::provisional(&left_out));
+        let without: Vec<_> = options.without.iter().map(ToString::to_string).collect();
+        output.message(open::provisional(&without));
     }
     Ok(rebuilt)
 }

@@ -503,3 +503,22 @@ fn a_store_that_is_gone_for_good_is_forgotten() {
     larder.assert_clean();
     larder.assert_rebuilds_equal();
 }
+
+#[test]
+fn what_a_provisional_rebuild_says_is_what_can_be_done_then() {
+    let (larder, far) = with_a_far_store();
+    let (toml, third) = (larder.data().join("larder.toml"), larder.place().join("third"));
+    let more = format!("{}[stores.third]\npath = \"{}\"\n", fs::read_to_string(&toml).unwrap(), third.display());
+    fs::write(&toml, more).unwrap();
+    larder.put("near", "near");
+    let said = larder.feed(&["user", "add", "ivanov", "--password-stdin"], b"a password\na password\n");
+    assert!(said.status.success(), "{said:?}");
+    larder.ok(&["put", &larder.file("theirs", b"theirs"), "--owner", "ivanov"]);
+    for gone in [&far, &third, &larder.data().join("objects/.larder/accounts")] {
+        fs::remove_dir_all(gone).unwrap();
+    }
+    let said = larder.run(&["rebuild", "--without", "far", "--forget", "third"]);
+    assert!(said.status.success() && said.stderr.contains("without the store `far`:"), "{said:?}");
+    assert!(!said.stderr.contains("third") && !said.stderr.contains("user passwd"), "{said:?}");
+    assert!(said.stderr.contains("1 users"), "{said:?}");
+}
