@@ -1,12 +1,12 @@
 //! An idempotency key is taken by the request that made a file, and by no other.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test has a runtime of its own, and may unwrap")]
 
 mod support;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{
     Created, Error, Files, IdempotencyKey, ListFiles, NewFile, Receive, Received, Settings, Sha256, StoreMode,
-    UserName, ledger::LedgerError,
+    StoreName, UserName, ledger::LedgerError,
 };
 use larder_storage_core::{Body, ErrorKind, MemoryOptions};
 use std::{
@@ -164,4 +164,40 @@ async fn a_repeat_that_came_while_a_leftover_waited_keeps_its_key() {
     let listed = files.list(&local(), ListFiles { limit: 10, ..ListFiles::default() }).await.unwrap().items;
     assert_eq!(listed.iter().map(|file| file.attributes.id).collect::<Vec<_>>(), [repeat.file.attributes.id]);
     assert_eq!(larder.keys().len(), 2, "one key, one file");
+
+/// Starts a process over the first disk and `on`, where it puts new content, with `steps` around its calls to the ledger.
+async fn start_on_with(larder: &Larder, on: &str, steps: Arc<Gate>) -> Files {
+    let settings = Settings { placement: vec![StoreName::new(on).unwrap()], ..Settings::default() };
+    Files::start(larder.parts(larder.ledger.another().with_steps(steps)), settings).await.unwrap().0
+}
+
+#[tokio::test]
+async fn the_key_of_a_node_that_dies_while_another_starts_makes_no_second_file() {
+    // The step at which that one is held up meanwhile: before it asks who is dead, and once it has asked.
+    let steps = ["nodes", "nodes.done", "intents", "intents.done", "claims", "claims.done"];
+    for (on, step) in steps.iter().flat_map(|step| [("disk", *step), ("cloud", *step)]) {
+        let stores = [("disk", MemoryOptions::with_staging()), ("cloud", MemoryOptions::without_staging())];
+        let (larder, recording, starting) = (Larder::over_all(stores), Gate::at("record"), Gate::at(step));
+        let dying = start_on_with(&larder, on, recording.clone()).await;
+        let dies = larder.last_node();
+        recording.close();
+        let upload = tokio::spawn(async move { create(&dying, named("file")).await });
+        recording.reached().await;
+        starting.close();
+        let (living, ()) = tokio::join!(start_on_with(&larder, on, starting.clone()), async {
+            starting.reached().await;
+            larder.disk.kill(&dies);
+            upload.abort();
+            starting.open();
+        });
+        let repeated = create(&living, named("file")).await.map(|created| created.repeated);
+        assert!(matches!(repeated, Err(Error::Running) | Ok(Some(201))), "on {on}, {step}: {repeated:?}");
+        let (next, mut made) = (larder.start_on(on).await, Err(Error::Running));
+        until("what the dead one left is settled", async || {
+            made = create(&next, named("file")).await;
+            !matches!(made, Err(Error::Running))
+        })
+        .await;
+        assert_eq!((made.unwrap().repeated, larder.keys().len()), (Some(201), 2), "on {on}, {step}");
+    }
 }
