@@ -10,6 +10,10 @@ use crate::{
     secrets,
 };
 use anyhow::{Context as _, Result};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use larder_api::record::Record;
 use larder_files::{
     File, Files, Ledger as _, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName, ledger::Identity,
@@ -28,6 +32,9 @@ use std::{
 
 /// How often a server settles what commands that were killed left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// For how long the end of a command waits for what is still under way.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a command may do to a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,7 @@ pub(crate) struct Larder {
     ledger: SqliteLedger,
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
+    ended: Vec<BoxFuture<'static, ()>>,
     _serve: Option<Lock>,
 }
 
@@ -107,7 +115,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         Ok(unread) => mount(dir, config, Hold::Shared, made, &unread),
         Err(error) => Err(error),
     };
-    let Mounted { stores, new, locks } = match mounted {
+    let Mounted { stores, new, locks, ended } = match mounted {
         Ok(mounted) => mounted,
         Err(error) => {
             close(ledger).await;
@@ -131,7 +139,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: locks, _serve: serve })
+    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: locks, ended, _serve: serve })
 }
 
 /// The names of stores that the database was made without.
@@ -175,13 +183,16 @@ impl Larder {
     pub(crate) async fn close(self) {
         self.files.stop().await;
         drop(self.files);
+        // What was answered is tidied up behind its answer: a process that ended first would leave its folder on the store.
+        if tokio::time::timeout(DEADLINE, join_all(self.ended)).await.is_err() {
+            tracing::debug!("the stores had not ended after {DEADLINE:?}");
+        }
         close(self.ledger).await;
     }
 }
 
 /// Closes a database. Somebody who still holds it is not waited for: what was answered is durable without this.
 pub(crate) async fn close(ledger: SqliteLedger) {
-    const DEADLINE: Duration = Duration::from_secs(2);
     if tokio::time::timeout(DEADLINE, ledger.close()).await.is_err() {
         tracing::debug!("the database was not closed in {DEADLINE:?}");
     }
@@ -194,6 +205,8 @@ pub(crate) struct Mounted {
     /// Those that had nothing of Larder's in them.
     pub(crate) new: Vec<Arc<dyn Store>>,
     pub(crate) locks: Vec<Arc<StoreLock>>,
+    /// When each has ended: nobody holds it any more.
+    pub(crate) ended: Vec<BoxFuture<'static, ()>>,
 }
 
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
@@ -247,6 +260,7 @@ fn mount_local(
         }
         mounted.locks.push(lock);
     }
+    mounted.ended.push(local.ended().boxed());
     let store: Arc<dyn Store> = Arc::new(local);
     mounted.new.extend(is_new.then(|| store.clone()));
     mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });

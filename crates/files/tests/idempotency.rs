@@ -164,6 +164,7 @@ async fn a_repeat_that_came_while_a_leftover_waited_keeps_its_key() {
     let listed = files.list(&local(), ListFiles { limit: 10, ..ListFiles::default() }).await.unwrap().items;
     assert_eq!(listed.iter().map(|file| file.attributes.id).collect::<Vec<_>>(), [repeat.file.attributes.id]);
     assert_eq!(larder.keys().len(), 2, "one key, one file");
+}
 
 /// Starts a process over the first disk and `on`, where it puts new content, with `steps` around its calls to the ledger.
 async fn start_on_with(larder: &Larder, on: &str, steps: Arc<Gate>) -> Files {

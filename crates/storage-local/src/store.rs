@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Files that a `Durable::Later` write may leave to the next sync; with more, the write syncs at once.
 const LATER_MAX: usize = 1 << 16;
@@ -111,6 +111,8 @@ pub(crate) struct Inner {
     later: Mutex<Later>,
     syncing: tokio::sync::Mutex<()>,
     warned: AtomicBool,
+    /// Goes last of all, for who waits until the store has ended.
+    alive: watch::Sender<()>,
 }
 
 /// What the next sync owes.
@@ -182,6 +184,13 @@ impl LocalStore {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.inner.is_new
+    }
+
+    /// Waits until the store has ended: its last clone is gone, whatever was under way is over, and with it this process's own folder,
+    /// if nothing is staged there.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut alive = self.inner.alive.subscribe();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// Locks the whole store for as long as the answer lives: exclusively, or along with all who share. `None` where another holds
@@ -299,6 +308,7 @@ impl Inner {
             later: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             warned: AtomicBool::new(false),
+            alive: watch::Sender::new(()),
         })
     }
 
