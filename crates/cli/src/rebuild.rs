@@ -25,8 +25,8 @@ pub(crate) struct Rebuild {
     /// gets an account that can't log in
     #[arg(long, conflicts_with = "dry_run")]
     without_secrets: bool,
-    /// Leave out this store, which is away for now. What is from before can then only be read, until it is back and a
-    /// rebuild has read it
+    /// Leave out this store, which is away for now. What is from before can then only be read, as far as it is known
+    /// without it, until it is back and a rebuild has read it
     #[arg(long, value_name = "NAME", conflicts_with = "without_secrets")]
     without: Vec<StoreName>,
     /// Give up this store, which will not come back, and what lies only there

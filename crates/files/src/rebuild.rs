@@ -103,10 +103,10 @@ pub async fn rebuild(
         installation.initialise(&*parts.ledger, above).await?;
         scan.rebuilt.epoch = above;
     }
-    match (options.without.is_empty(), options.forget.is_empty()) {
-        (false, _) => scan.record_what_is_told(&settings).await?,
-        // A forgotten store that turns up again knows them better: nothing it knows may be outranked by what is only told.
-        (true, false) => scan.seal_what_is_told(&settings, (0, scan.rebuilt.epoch)).await?,
+    match (options.forget.is_empty(), options.without.is_empty()) {
+        // A store that turns up again knows them better: nothing it knows may be outranked by what is only told.
+        (false, _) => scan.seal_what_is_told(&settings, (0, scan.rebuilt.epoch)).await?,
+        (true, false) => scan.record_what_is_told(&settings).await?,
         (true, true) => {}
     }
     installation.name_stores(scan.rebuilt.epoch).await?;
@@ -172,11 +172,12 @@ impl Installation {
             markers.push(found);
         }
         check_one_installation(&places, &markers)?;
-        let known = known_stores(&places, &markers);
+        let older = older_identity(older).await.filter(|older| older.instance == markers[0].instance);
+        let known = known_stores(&places, &markers, older.as_ref());
         let stores = leave_out(known.clone(), options, run, parts.environment.clock.now())?;
         check_all_there(&stores, &places, &unmarked)?;
         let mut epoch = markers.iter().map(|marker| marker.epoch).max().unwrap_or(0);
-        if let Some(identity) = older_identity(older).await {
+        if let Some(identity) = older {
             epoch = epoch.max(identity.epoch);
             mark = mark.max(identity.mark);
         }
@@ -243,8 +244,18 @@ impl Installation {
         self.initialise(&*parts.ledger, epoch).await?;
         let rebuilt = Rebuilt { epoch, ..Rebuilt::default() };
         let group = group.max(1);
-        let mut scan =
-            Scan { places: &self.places, parts, group, run, report, rebuilt, highest_epoch: 0, unopened: vec![] };
+        let leaves_out = self.stores.iter().any(|store| store.unread_since.is_some());
+        let mut scan = Scan {
+            places: &self.places,
+            parts,
+            group,
+            run,
+            report,
+            rebuilt,
+            leaves_out,
+            highest_epoch: 0,
+            unopened: vec![],
+        };
         scan.tombstones().await?;
         scan.sealed::<Bucket>(&layout::buckets(), |bucket| Entry::Bucket(Box::new(bucket))).await?;
         scan.sealed::<User>(&layout::accounts(), |user| Entry::User(Box::new(user))).await?;
@@ -274,6 +285,8 @@ pub(crate) struct Scan<'a> {
     run: Run,
     report: Report<'a>,
     pub(crate) rebuilt: Rebuilt,
+    /// Whether a store is left out that may come back.
+    leaves_out: bool,
     highest_epoch: u64,
     /// Sealed records that these secrets don't open, by place; kept only where all is sealed anew.
     pub(crate) unopened: Vec<(usize, Key)>,
@@ -424,7 +437,8 @@ impl Scan<'_> {
                 continue;
             }
             self.rebuilt.revisions += u64::from(first);
-            if let Some((id, key)) = lost {
+            // They may lie on a store that is left out.
+            if let Some((id, key)) = lost.filter(|_| !self.leaves_out) {
                 self.report(FindingKind::BytesMissing, &key, Some(id), "the bytes are on no store");
             }
         }
@@ -614,10 +628,12 @@ fn leave_out(
     Ok(stores)
 }
 
-/// Every store that any marker tells of; adopted where one says so. One that is here has the name that it is configured under.
-fn known_stores(places: &[Place], markers: &[Marker]) -> Vec<KnownStore> {
+/// Every store that any marker or the older ledger tells of; adopted where one says so. One that is here has the name that it is
+/// configured under.
+fn known_stores(places: &[Place], markers: &[Marker], older: Option<&Identity>) -> Vec<KnownStore> {
     let mut known = BTreeMap::<StoreId, KnownStore>::new();
-    for store in markers.iter().flat_map(|marker| &marker.stores) {
+    let told = markers.iter().map(|marker| &marker.stores).chain(older.map(|older| &older.stores));
+    for store in told.flatten() {
         let entry = known.entry(store.id).or_insert_with(|| store.clone());
         entry.adopted |= store.adopted;
     }

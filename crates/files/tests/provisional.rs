@@ -5,8 +5,8 @@
 mod support;
 
 use larder_files::{
-    Body, Error, File, Files, FindingKind, FsckOptions, Health, IdempotencyKey, NewFile, Patch, RebuildOptions,
-    Receive, Role, Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
+    Body, Error, File, Files, FsckOptions, Health, IdempotencyKey, NewFile, Patch, RebuildOptions, Receive, Role,
+    Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
 };
 use larder_storage_core::{ErrorKind, MemoryOptions};
 use std::{sync::Arc, time::Duration};
@@ -91,7 +91,7 @@ async fn bytes_that_lie_only_on_the_missing_store_are_not_called_lost() {
     larder.stores[1].2 = larder_files::StoreMode::Ro;
     let changed = larder.start_on("a").await.update(&local(), file.attributes.id, retag(), None).await.unwrap();
     let (_, findings) = larder.rebuild_with(without_b()).await.unwrap();
-    assert_eq!(kinds(&findings), [FindingKind::BytesMissing]);
+    assert_eq!(findings, [], "they may come back");
     let files = larder.start_on("a").await;
     assert_eq!(files.describe(&local(), file.attributes.id).await.unwrap().attributes, changed.attributes);
     assert!(is_provisional(content(&files, file.attributes.id).await));
@@ -464,4 +464,32 @@ async fn an_empty_place_is_no_new_store_where_it_may_be_the_missing_ones() {
     assert_eq!(larder.stores[1].1.objects(), []);
     larder.add_disk("b", MemoryOptions::with_staging());
     put(&larder.start_on("renamed").await, "on a new one").await;
+}
+
+#[tokio::test]
+async fn a_store_that_only_the_older_database_tells_of_is_missed_too() {
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    larder.start().await;
+    larder.stores[0].2 = larder_files::StoreMode::Ro;
+    larder.add_disk("b", MemoryOptions::with_staging());
+    put(&larder.start_on("b").await, "on b").await;
+    larder.stores.pop();
+    let refused = larder.rebuild_with(RebuildOptions::default()).await.unwrap_err();
+    assert!(matches!(&refused, StartError::StoreMissing(name) if name == "b"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_account_of_a_forgotten_store_stays_though_another_is_left_out() {
+    let mut larder = Larder::over_all([("c", MemoryOptions::with_staging())]);
+    let ivanov = user(&larder.start().await.0, "ivanov").await;
+    for name in ["a", "b"] {
+        larder.add_disk(name, MemoryOptions::with_staging());
+    }
+    put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    larder.stores.remove(0);
+    let forget_c = || RebuildOptions { forget: vec![StoreName::new("c").unwrap()], ..RebuildOptions::default() };
+    larder.rebuild_with(RebuildOptions { without: named_b(), ..forget_c() }).await.unwrap();
+    // The one that was away still tells of it.
+    larder.rebuild_with(forget_c()).await.unwrap();
+    assert!(larder.start_on("a").await.user(ivanov.id).await.unwrap().is_some());
 }
