@@ -42,17 +42,22 @@ const HELD_BYTES_MIN: u64 = 64 << 10;
 pub(crate) async fn get(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["disposition", "revision"])?;
-    let attachment = forced(&query)?;
+    serve(&ask, caller, &query, ask.file_id()?).await
+}
+
+/// The content of a file.
+pub(crate) async fn serve(ask: &Ask, caller: Caller, query: &Query, id: FileId) -> Answer {
+    let attachment = forced(query)?;
     let request = Wanted {
-        id: ask.file_id()?,
+        id,
         revision: query.number("revision", 1, u64::MAX)?,
         head: ask.request.method() == Method::HEAD,
-        wants: Wants::of(&ask),
+        wants: Wants::of(ask),
         range: ask.list(header::RANGE),
     };
     let api = ask.api.clone();
     let found = ask.api.run(async move { find(api, caller, request).await }).await?;
-    Ok(answer(&ask, found, attachment))
+    Ok(answer(ask, found, attachment))
 }
 
 /// Whether `?disposition=` forces an attachment; `inline` is a wish that the type must allow.

@@ -18,6 +18,7 @@ mod health;
 mod limits;
 mod list;
 mod multipart;
+mod names;
 pub mod password;
 mod problem;
 mod range;

@@ -54,6 +54,13 @@ impl Ask {
         self.request.match_info().query("revision").parse().map_err(|_| Problem::not_found("revision"))
     }
 
+    /// The name of a file that the path ends in, as it was sent: `/` and `%2F` are equal in it.
+    pub(crate) fn name(&self) -> Result<String, Problem> {
+        // Bucket names need no encoding, so it begins behind the sixth slash.
+        let path = self.request.uri().path();
+        decoded("path", path.splitn(7, '/').nth(6).unwrap_or_default())
+    }
+
     /// The bucket's name in the path.
     pub(crate) fn bucket(&self) -> String {
         self.request.match_info().query("bucket").to_owned()
@@ -186,14 +193,18 @@ impl Query {
 
 /// Undoes the percent-encoding of a query, in which `+` is a space.
 fn decode(text: &str) -> Result<String, Problem> {
+    decoded("query", &text.replace('+', " "))
+}
+
+/// Undoes percent-encoding.
+fn decoded(what: &str, text: &str) -> Result<String, Problem> {
     let bytes = text.as_bytes();
     let broken = |at: usize| !bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if memchr::memchr_iter(b'%', bytes).any(broken) {
-        return Err(Problem::malformed("the query has a `%` without two hexadecimal digits"));
+        return Err(Problem::malformed(format!("the {what} has a `%` without two hexadecimal digits")));
     }
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode(spaced.as_bytes()).decode_utf8();
-    decoded.map(Into::into).map_err(|_| Problem::malformed("the query is not UTF-8"))
+    let decoded = percent_decode(bytes).decode_utf8();
+    decoded.map(Into::into).map_err(|_| Problem::malformed(format!("the {what} is not UTF-8")))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Every route there is, as a list.
 
 use crate::{
-    auth, buckets, content, health, list,
+    auth, buckets, content, health, list, names,
     problem::{Code, Problem},
     request::Ask,
     upload,
@@ -20,9 +20,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
     at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
     at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
+    at(config, "/api/v1/buckets/{bucket}/names/{name:.+}", vec![get(names::get), delete(names::remove)]);
     at(config, "/api/v1/files", vec![get(list::list)]);
     at(config, "/api/v1/files/{id}", vec![get(list::describe), patch(list::update), delete(list::remove)]);
     at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);
+    at(config, "/api/v1/files/{id}/copy", vec![post(upload::copy)]);
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);

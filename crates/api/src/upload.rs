@@ -22,7 +22,9 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use larder_files::{Body, ByteStream, Caller, Created, File, IdempotencyKey, NewFile, Receive, Sha256, UserName};
+use larder_files::{
+    Body, ByteStream, Caller, CopyTo, Created, File, IdempotencyKey, NewFile, Receive, Sha256, UserName,
+};
 use serde_json::{Map, Value};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -49,13 +51,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
     } else {
         raw(&ask, caller.clone(), &query, slot).await?
     };
-    let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::CREATED);
-    let record = Record::new(&created.file, &ask.api.files, caller.role);
-    let location = (header::LOCATION, format!("/api/v1/files/{}", record.id));
-    Ok(HttpResponse::build(status)
-        .insert_header(location)
-        .insert_header((header::ETAG, record.etag.clone()))
-        .json(record))
+    Ok(made(&ask, &caller, &created))
 }
 
 /// `PUT /files/{id}/content`: the raw content of a new revision.
@@ -92,6 +88,39 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
     Ok(HttpResponse::Ok().insert_header((header::ETAG, record.content_etag.clone())).json(record))
 }
 
+/// `POST /files/{id}/copy`: a new file of the caller's with the same content.
+pub(crate) async fn copy(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let query = ask.query(&[])?;
+    let id = ask.file_id()?;
+    let mut fields = ask.fields(&["bucket", "name"]).await?;
+    let mut text = |field: &'static str| match fields.take(field) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Problem::invalid(field, "a text is expected")),
+    };
+    let (bucket, name) = (text("bucket")?, text("name")?);
+    fields.finish()?;
+    let key = ask.header(IDEMPOTENCY_KEY)?;
+    let idempotency =
+        key.map(|key| idempotency(&ask, &query, key, &[bucket.as_deref(), name.as_deref()])).transpose()?;
+    let slot = begin(&ask, &caller)?;
+    let (api, by, to) = (ask.api.clone(), caller.clone(), CopyTo { bucket, name, idempotency });
+    let task = ask.api.spawn(async move {
+        let _slot = slot;
+        Ok(api.files.copy(&by, id, to).await?)
+    });
+    Ok(made(&ask, &caller, &joined(task).await?))
+}
+
+/// The answer to a request that made a file, or did so before.
+fn made(ask: &Ask, caller: &Caller, created: &Created) -> HttpResponse {
+    let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::CREATED);
+    let record = Record::new(&created.file, &ask.api.files, caller.role);
+    let location = (header::LOCATION, format!("/api/v1/files/{}", record.id));
+    HttpResponse::build(status).insert_header(location).insert_header((header::ETAG, record.etag.clone())).json(record)
+}
+
 /// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
 fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
     if let Some(coding) =
@@ -110,16 +139,21 @@ fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
 fn receive(ask: &Ask, query: &Query, name_hint: &str) -> Result<Receive, Problem> {
     let owner = query.get("owner").map(UserName::new).transpose();
     let owner = owner.map_err(|error| Problem::invalid("owner", error.to_string()))?;
-    let idempotency = ask.header(IDEMPOTENCY_KEY)?.map(|key| idempotency(ask, query, key)).transpose()?;
+    let idempotency = ask.header(IDEMPOTENCY_KEY)?.map(|key| idempotency(ask, query, key, &[])).transpose()?;
     Ok(Receive { bucket: ask.bucket(), owner, name_hint: name_hint.to_owned(), idempotency })
 }
 
-fn idempotency(ask: &Ask, query: &Query, key: &str) -> Result<IdempotencyKey, Problem> {
+/// `fields` are those of the body that the file itself does not tell of.
+fn idempotency(ask: &Ask, query: &Query, key: &str, fields: &[Option<&str>]) -> Result<IdempotencyKey, Problem> {
     if !(1..=128).contains(&key.len()) {
         return Err(Problem::invalid("Idempotency-Key", "1 to 128 characters are expected"));
     }
     let request = (ask.request.method().as_str(), ask.request.path(), query.sorted());
-    let request = serde_json::to_vec(&request).expect("texts always serialise");
+    let request = match fields {
+        [] => serde_json::to_vec(&request),
+        fields => serde_json::to_vec(&(request, fields)),
+    };
+    let request = request.expect("texts always serialise");
     Ok(IdempotencyKey { key: key.to_owned(), request: Sha256::of(&request) })
 }
 

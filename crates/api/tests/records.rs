@@ -160,6 +160,94 @@ fn a_walk_sees_each_file_once_and_filters_choose() {
     assert_eq!(larder.root("GET /api/v1/files?owner=bob").send().json()["items"][0]["name"], "bob.txt");
 }
 
+/// A list without the query, as the names of its files, its prefixes and its cursor.
+fn page(larder: &Larder, query: &str) -> (Vec<String>, Vec<String>, Option<String>) {
+    let page = larder.ada(&format!("GET /api/v1/files?{query}")).send().json();
+    let names = page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page}"));
+    let names = names.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect();
+    let prefixes = page["prefixes"].as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned());
+    (names, prefixes.collect(), page["next_cursor"].as_str().map(ToOwned::to_owned))
+}
+
+#[test]
+fn lists_come_in_the_order_that_is_asked_for() {
+    let larder = Larder::start();
+    for (name, size) in [("b", 3), ("c", 1), ("a", 2), ("B", 2)] {
+        larder.put(name, &vec![b'x'; size]);
+    }
+    let orders = [
+        ("created_at", "bcaB"),
+        ("-created_at", "Bacb"),
+        ("name", "Babc"),
+        ("-name", "cbaB"),
+        ("size", "caBb"),
+        ("-size", "bBac"),
+    ];
+    for (sort, wanted) in orders {
+        assert_eq!(page(&larder, &format!("sort={sort}")).0.concat(), wanted, "{sort}");
+        let (mut seen, mut cursor) = (String::new(), String::new());
+        loop {
+            let (names, _, next) = page(&larder, &format!("sort={sort}&limit=1{cursor}"));
+            seen += &names.concat();
+            let Some(next) = next else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, wanted, "page by page, {sort}");
+    }
+}
+
+#[test]
+fn lists_choose_by_type_and_by_time_of_making() {
+    let larder = Larder::start();
+    let first = larder.put("a.txt", b"text");
+    larder.put("b.bin", &[0, 159, 146, 150]);
+    let created = first["created_at"].as_str().unwrap();
+    assert_eq!(page(&larder, "type=text/plain").0, ["a.txt"]);
+    assert_eq!(page(&larder, "type=text").0, [""; 0]);
+    assert!(!page(&larder, &format!("created_after={created}")).0.contains(&"a.txt".to_owned()), "exclusive");
+    assert!(page(&larder, &format!("created_before={created}")).0.is_empty(), "exclusive");
+    assert_eq!(
+        page(&larder, "created_after=2000-01-01T00:00:00%2B02:00&created_before=9999-01-01T00:00:00Z").0.len(),
+        2
+    );
+}
+
+#[test]
+fn names_are_listed_as_folders() {
+    let larder = Larder::start();
+    for name in ["2026/a", "2026/b", "2026/11/c", "2025/d", "top", "2026", "2026-x", "2026/11/e"] {
+        larder.put(name, b"x");
+    }
+    larder.put_by(&larder.bob, "bobs/secret", b"x");
+    let walk = |query: &str| {
+        let (mut names, mut prefixes, mut cursor, mut pages) = (vec![], vec![], String::new(), 0);
+        loop {
+            let (some, folders, next) = page(&larder, &format!("delimiter=/&{query}{cursor}"));
+            assert!(some.len() + folders.len() <= 2 || !query.contains("limit"));
+            names.extend(some);
+            prefixes.extend(folders);
+            pages += 1;
+            let Some(next) = next else { return (names, prefixes, pages) };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let strings = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (files, folders) = (strings(&["2026", "2026-x", "top"]), strings(&["2025/", "2026/"]));
+    assert_eq!(walk(""), (files.clone(), folders.clone(), 1));
+    let reversed = |texts: &[String]| texts.iter().rev().cloned().collect::<Vec<_>>();
+    assert_eq!(walk("sort=-name"), (reversed(&files), reversed(&folders), 1));
+    for limit in ["limit=1", "limit=2"] {
+        let (names, prefixes, pages) = walk(limit);
+        assert_eq!((names, prefixes), (files.clone(), folders.clone()));
+        assert!(pages > 2, "folders count towards the limit");
+        let (names, prefixes, _) = walk(&format!("{limit}&sort=-name"));
+        assert_eq!((names, prefixes), (reversed(&files), reversed(&folders)));
+    }
+    assert_eq!(walk("prefix=2026/"), (strings(&["2026/a", "2026/b"]), strings(&["2026/11/"]), 1));
+    assert_eq!(walk("prefix=2026/1"), (vec![], strings(&["2026/11/"]), 1));
+    assert_eq!(walk("prefix=2026/11/"), (strings(&["2026/11/c", "2026/11/e"]), vec![], 1));
+}
+
 #[test]
 fn buckets_show_what_they_take_and_admins_where_they_keep_it() {
     let larder = Larder::start();

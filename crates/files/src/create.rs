@@ -12,8 +12,8 @@
 //! the steps are those of `intents`.
 
 use crate::{
-    Attributes, Bucket, Caller, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received, Result,
-    Role, Sha256, Timestamp, UserId, canonical,
+    Attributes, Bucket, Caller, CopyTo, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received,
+    Result, Role, Sha256, Timestamp, UserId, canonical,
     committer::{Commit, CommitError},
     content_type,
     files::{Created, File, Node},
@@ -185,6 +185,27 @@ impl Files {
         let node = self.0.clone();
         let file = self.complete(async move { node.publish(revision).await }).await?;
         Ok(Created { file, repeated: None })
+    }
+
+    /// Makes a new file of the caller's from a live file's newest content, tags and metadata; in its bucket and under its name, unless
+    /// others are given. The bytes are read, checked and stored once more, so it costs as much as an upload.
+    ///
+    /// # Errors
+    /// As [`Files::open`], [`Files::receive`] and [`Files::create`]; nothing is kept then.
+    pub async fn copy(&self, caller: &Caller, id: FileId, to: CopyTo) -> Result<Created> {
+        let file = self.live(caller, id).await?;
+        let (content, attributes) = (self.open(caller, &file, None, None).await?, file.attributes);
+        let CopyTo { bucket, name, idempotency } = to;
+        let name = name.unwrap_or(attributes.name);
+        let bucket = bucket.unwrap_or_else(|| attributes.bucket.to_string());
+        let receive = Receive { bucket, owner: None, name_hint: name.clone(), idempotency };
+        let received = match self.receive(caller, receive, Body::once(content.body, Some(attributes.size))).await {
+            // It is ours that broke off.
+            Err(Error::Body(cause)) => return Err(Error::StoreUnavailable(Some(cause))),
+            received => received?,
+        };
+        let (tags, metadata, sha256) = (attributes.tags, attributes.metadata, Some(attributes.sha256));
+        self.create(caller, received, NewFile { name, tags, metadata, declared_type: None, sha256 }).await
     }
 
     /// Gives a file a new revision of what was received; the old ones stay. `if_match` lists the hashes that its content may have

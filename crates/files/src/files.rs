@@ -215,6 +215,17 @@ pub struct NewFile {
     pub sha256: Option<Sha256>,
 }
 
+/// What a copy of a file is to be.
+#[derive(Clone, Debug, Default)]
+pub struct CopyTo {
+    /// The bucket, where it is another one.
+    pub bucket: Option<String>,
+    /// The name, where it is another one.
+    pub name: Option<String>,
+    /// The request's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
 /// What became of a create.
 #[derive(Clone, Debug)]
 pub struct Created {

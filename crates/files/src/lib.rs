@@ -49,8 +49,8 @@ pub use canonical::canonical;
 pub use environment::{Clock, Entropy, Environment, Spawn};
 pub use error::{Error, Result};
 pub use files::{
-    Content, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, Page, Parts, Patch, Receive,
-    Received, Settings, StoreMode,
+    Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, Page, Parts, Patch,
+    Receive, Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};

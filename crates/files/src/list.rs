@@ -1,7 +1,7 @@
 //! Listing files: pages in the order of their making, of names or of sizes; names as folders.
 
 use crate::{
-    Caller, Error, FileId, Files, ListFiles, Page, Result, Role, UserId,
+    Caller, Error, File, FileId, Files, ListFiles, Page, Result, Role, UserId,
     ledger::{FileQuery, Position, Sort},
 };
 use uuid::Uuid;
@@ -41,6 +41,28 @@ impl Files {
             limit: query.limit,
         };
         if query.folders { self.list_folders(rows).await } else { self.list_files(rows).await }
+    }
+
+    /// The newest live file of exactly this name in a bucket; of the caller's own where no owner is named.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none, and of another's for all but admins.
+    pub async fn named(&self, caller: &Caller, bucket: &str, owner: Option<&str>, name: &str) -> Result<File> {
+        let bucket = self.bucket(bucket)?.id;
+        let owner = match self.whose(caller, Some(owner.unwrap_or(caller.name.as_str()))).await? {
+            Some(Owner::One(owner)) => owner,
+            _ => return Err(self.0.absent("file")),
+        };
+        let query = FileQuery {
+            bucket: Some(bucket),
+            owner: Some(owner),
+            name: Some(name.to_owned()),
+            deleted: Some(false),
+            descending: true,
+            limit: 1,
+            ..FileQuery::default()
+        };
+        self.0.ledger.files(&query).await?.pop().ok_or_else(|| self.0.absent("file"))
     }
 
     async fn list_files(&self, query: FileQuery) -> Result<Page> {

@@ -18,7 +18,7 @@ use larder_files::{
 };
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, SqlxSqliteConnector,
+    QuerySelect, QueryTrait, Select, SqlxSqliteConnector,
     sea_query::{Expr, ExprTrait, SimpleExpr},
 };
 use sqlx::{Row, SqlitePool};
@@ -143,6 +143,23 @@ fn above(prefix: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The files of a page with their copies.
+fn select(query: &FileQuery) -> Select<files::Entity> {
+    let order = if query.descending { Order::Desc } else { Order::Asc };
+    let rows = files::Entity::find()
+        .select_only()
+        .column(files::Column::Attributes)
+        .expr_as(Expr::cust(copies_text("files")), "copies")
+        .filter(condition(query))
+        .limit(query.limit as u64);
+    let rows = match query.sort {
+        Sort::Created => rows,
+        Sort::Name => rows.order_by(files::Column::Name, order.clone()),
+        Sort::Size => rows.order_by(files::Column::Size, order.clone()),
+    };
+    rows.order_by(files::Column::Id, order)
 }
 
 fn condition(query: &FileQuery) -> Condition {
@@ -336,20 +353,8 @@ impl Ledger for SqliteLedger {
         if query.after.as_ref().is_some_and(|after| after.sort() != query.sort) {
             return Ok(vec![]);
         }
-        let rows = files::Entity::find()
-            .select_only()
-            .column(files::Column::Attributes)
-            .expr_as(Expr::cust(copies_text("files")), "copies")
-            .filter(condition(query))
-            .limit(query.limit as u64);
-        let order = if query.descending { Order::Desc } else { Order::Asc };
-        let rows = match query.sort {
-            Sort::Created => rows,
-            Sort::Name => rows.order_by(files::Column::Name, order.clone()),
-            Sort::Size => rows.order_by(files::Column::Size, order.clone()),
-        };
-        let rows = rows.order_by(files::Column::Id, order);
-        let rows: Vec<(String, Option<String>)> = rows.into_tuple().all(&self.orm).await.map_err(ledger_error)?;
+        let rows = select(query).into_tuple();
+        let rows: Vec<(String, Option<String>)> = rows.all(&self.orm).await.map_err(ledger_error)?;
         let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
         rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
     }
@@ -401,5 +406,59 @@ impl Ledger for SqliteLedger {
         let rows = buckets::Entity::find().order_by_asc(buckets::Column::Id).all(&self.orm).await;
         let rows = rows.map_err(ledger_error)?;
         rows.iter().map(|row| convert::record(&row.record)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_files::{BucketId, FileId, UserId};
+    use sea_orm::{ConnectionTrait, DbBackend, Statement};
+    use uuid::Uuid;
+
+    /// How SQLite goes about a statement.
+    async fn plan(ledger: &SqliteLedger, query: &FileQuery) -> String {
+        let statement = select(query).build(DbBackend::Sqlite);
+        let explained = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+        let values = statement.values.unwrap();
+        let rows = ledger.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
+        let lines = rows.unwrap().into_iter().map(|row| row.try_get::<String>("", "detail").unwrap());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn each_list_goes_straight_to_its_page_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        let live = FileQuery { deleted: Some(false), limit: 100, ..FileQuery::default() };
+        let filters = [
+            live.clone(),
+            FileQuery { bucket: Some(BucketId(Uuid::nil())), ..live.clone() },
+            FileQuery { owner: Some(UserId(Uuid::nil())), ..live.clone() },
+        ];
+        let nil = FileId(Uuid::nil());
+        for (sort, after) in [
+            (Sort::Created, Position::Created(nil)),
+            (Sort::Name, Position::Name("n".into(), nil)),
+            (Sort::Size, Position::Size(1, nil)),
+        ] {
+            for filter in &filters {
+                for (descending, after) in
+                    [(false, None), (true, None), (false, Some(after.clone())), (true, Some(after.clone()))]
+                {
+                    let query = FileQuery { sort, descending, after, ..filter.clone() };
+                    let plan = plan(&ledger, &query).await;
+                    assert!(plan.contains("SEARCH files USING INDEX"), "{query:?}:\n{plan}");
+                    assert!(!plan.contains("TEMP B-TREE"), "it sorts all of them for {query:?}:\n{plan}");
+                }
+            }
+        }
+        let content_type = FileQuery { content_type: Some("text/plain".into()), ..live.clone() };
+        let named = FileQuery { name: Some("a".into()), descending: true, ..live.clone() };
+        let prefix = FileQuery { prefix: Some("a".into()), sort: Sort::Name, ..live };
+        for query in [content_type, named, prefix] {
+            let plan = plan(&ledger, &query).await;
+            assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
+        }
     }
 }

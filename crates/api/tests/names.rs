@@ -1,0 +1,131 @@
+//! Files by their names, and copies of files.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Larder;
+use serde_json::json;
+
+const NAMES: &str = "/api/v1/buckets/documents/names";
+
+#[test]
+fn a_name_is_the_newest_live_file_of_ones_own_that_bears_it() {
+    let larder = Larder::start();
+    larder.put("2026/a%20b%2B%C3%BC%25.txt", b"old");
+    let newer = larder.put("2026/a%20b%2B%C3%BC%25.txt", b"newer");
+    larder.put_by(&larder.bob, "2026/a%20b%2B%C3%BC%25.txt", b"bob's");
+    for path in ["2026/a%20b+%C3%BC%25.txt", "2026%2Fa%20b%2B%c3%bc%25.txt"] {
+        let found = larder.ada(&format!("GET {NAMES}/{path}")).send();
+        assert_eq!((found.status, &found.body[..]), (200, &b"newer"[..]), "{path}");
+        assert_eq!(found.header("larder-file"), newer["id"].as_str());
+        assert_eq!(found.header("etag"), newer["content_etag"].as_str());
+    }
+    let head = larder.ada(&format!("HEAD {NAMES}/2026/a%20b+%C3%BC%25.txt")).send();
+    assert_eq!((head.status, head.header("content-length")), (200, Some("5")));
+    let part = larder.ada(&format!("GET {NAMES}/2026/a%20b+%C3%BC%25.txt")).header("Range", "bytes=0-1").send();
+    assert_eq!((part.status, &part.body[..]), (206, &b"ne"[..]));
+    let bobs = larder.root(&format!("GET {NAMES}/2026/a%20b+%C3%BC%25.txt?owner=bob")).send();
+    assert_eq!((bobs.status, &bobs.body[..]), (200, &b"bob's"[..]));
+}
+
+#[test]
+fn what_no_file_of_ones_own_bears_is_absent() {
+    let larder = Larder::start();
+    let kept = larder.put("a.txt", b"x");
+    larder.put_by(&larder.bob, "bob.txt", b"x");
+    for line in [
+        "GET /api/v1/buckets/documents/names/bob.txt",
+        "GET /api/v1/buckets/documents/names/bob.txt?owner=bob",
+        "GET /api/v1/buckets/documents/names/bob.txt?owner=nobody",
+        "GET /api/v1/buckets/images/names/a.txt",
+        "GET /api/v1/buckets/nowhere/names/a.txt",
+        "GET /api/v1/buckets/documents/names/a",
+        "GET /api/v1/buckets/documents/names/A.txt",
+        "GET /api/v1/buckets/documents/names/a.txt/",
+        "GET /api/v1/buckets/documents/names/",
+        "DELETE /api/v1/buckets/documents/names/bob.txt",
+        "DELETE /api/v1/buckets/documents/names/bob.txt?owner=bob",
+    ] {
+        assert_eq!(larder.ada(line).send().status, 404, "{line}");
+    }
+    assert_eq!(larder.ada("GET /api/v1/buckets/documents/names/%ff").send().status, 400);
+    assert_eq!(larder.ada("GET /api/v1/buckets/documents/names/a.txt?x=1").send().status, 422);
+    assert_eq!(larder.ada("POST /api/v1/buckets/documents/names/a.txt").send().status, 405);
+    assert_eq!(larder.ada(&format!("GET /api/v1/files/{}", kept["id"].as_str().unwrap())).send().status, 200);
+}
+
+#[test]
+fn a_delete_by_name_puts_the_newest_in_the_trash_and_the_one_before_bears_the_name() {
+    let larder = Larder::start();
+    let older = larder.put("a.txt", b"older");
+    let newer = larder.put("a.txt", b"newer");
+    let stale = larder.ada(&format!("DELETE {NAMES}/a.txt")).header("If-Match", "\"v9\"").send();
+    assert_eq!((stale.status, stale.header("larder-file")), (412, newer["id"].as_str()));
+    let gone = larder.ada(&format!("DELETE {NAMES}/a.txt")).header("If-Match", "\"v1\"").send();
+    assert_eq!((gone.status, gone.header("larder-file")), (204, newer["id"].as_str()));
+    let left = larder.ada(&format!("GET {NAMES}/a.txt")).send();
+    assert_eq!((&left.body[..], left.header("larder-file")), (&b"older"[..], older["id"].as_str()));
+    assert_eq!(larder.ada(&format!("DELETE {NAMES}/a.txt")).send().status, 204);
+    assert_eq!(larder.ada(&format!("DELETE {NAMES}/a.txt")).send().status, 404);
+}
+
+#[test]
+fn a_copy_is_a_file_of_its_own_with_the_same_content() {
+    let larder = Larder::start();
+    let large = vec![b'x'; 3 << 20];
+    let source = larder.put("a.txt", &large);
+    let id = source["id"].as_str().unwrap();
+    let patch = json!({"tags": ["t"], "metadata": {"a": 1}});
+    assert_eq!(larder.ada(&format!("PATCH /api/v1/files/{id}")).json(&patch).send().status, 200);
+    let copied = larder.ada(&format!("POST /api/v1/files/{id}/copy")).json(&json!({"name": "b.txt"})).send();
+    let copy = copied.json();
+    assert_eq!((copied.status, copied.header("location").unwrap().rsplit('/').next()), (201, copy["id"].as_str()));
+    assert_ne!(copy["id"], source["id"]);
+    assert_eq!(
+        (&copy["name"], &copy["bucket"], &copy["sha256"]),
+        (&json!("b.txt"), &json!("documents"), &source["sha256"])
+    );
+    assert_eq!((&copy["tags"], &copy["metadata"], &copy["revision"]), (&json!(["t"]), &json!({"a": 1}), &json!(1)));
+    assert_eq!(larder.ada(&format!("DELETE /api/v1/files/{id}?purge=true")).send().status, 204);
+    let content = larder.ada(&format!("GET /api/v1/files/{}/content", copy["id"].as_str().unwrap())).send();
+    assert_eq!((content.status, content.body.len()), (200, large.len()));
+}
+
+#[test]
+fn a_copy_is_made_once_for_one_idempotency_key() {
+    let larder = Larder::start();
+    let id = larder.put("a.txt", b"x")["id"].as_str().unwrap().to_owned();
+    let copy = |fields: serde_json::Value| {
+        larder.ada(&format!("POST /api/v1/files/{id}/copy")).header("Idempotency-Key", "k").json(&fields).send()
+    };
+    let first = copy(json!({}));
+    let again = copy(json!({}));
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    assert_eq!(copy(json!({"name": "other"})).status, 422);
+    assert_eq!(copy(json!({"bucket": "documents"})).status, 422, "another request, though it means the same");
+    assert_eq!(larder.ada("GET /api/v1/files").send().json()["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_can_not_be_copied_leaves_nothing() {
+    let larder = Larder::start();
+    let id = larder.put("a.txt", b"text")["id"].as_str().unwrap().to_owned();
+    let trashed = larder.put("trashed.txt", b"text")["id"].as_str().unwrap().to_owned();
+    assert_eq!(larder.ada(&format!("DELETE /api/v1/files/{trashed}")).send().status, 204);
+    for (of, fields, status) in [
+        (&id, json!({"bucket": "images"}), 415),
+        (&id, json!({"bucket": "nowhere"}), 404),
+        (&id, json!({"bucket": 1}), 422),
+        (&id, json!({"name": ""}), 422),
+        (&id, json!({"owner": "bob"}), 422),
+        (&trashed, json!({}), 404),
+    ] {
+        let refused = larder.ada(&format!("POST /api/v1/files/{of}/copy")).json(&fields).send();
+        assert_eq!(refused.status, status, "{fields}");
+    }
+    assert_eq!(larder.bob(&format!("POST /api/v1/files/{id}/copy")).json(&json!({})).send().status, 404);
+    let list = larder.ada("GET /api/v1/files").send().json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
