@@ -12,12 +12,14 @@ use figment::{
     value::{Dict, Value},
 };
 use larder_files::{BucketName, BucketPolicy, Settings, StoreMode, StoreName};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     path::{Path, PathBuf},
 };
+use toml::de::{DeTable, DeValue};
 
 /// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows; docs/configuration.md tells each.
 const KEYS: &[&str] = &[
@@ -51,9 +53,10 @@ fn is_injected(name: &str) -> bool {
 }
 
 /// The configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Config {
     /// Address and port to serve on. `LARDER_LISTEN`, default `127.0.0.1:8080`; port 0 takes a free one.
+    #[serde(default = "default_listen")]
     pub(crate) listen: String,
     /// The store of new files in buckets that name none; of several, which a start refuses for now, the first. `LARDER_PLACEMENT`,
     /// default: the first store by name.
@@ -68,10 +71,42 @@ pub(crate) struct Config {
     /// Buckets by name: further ones, or other policies for the ready-made.
     #[serde(default)]
     buckets: BTreeMap<BucketName, BucketConfig>,
+    #[serde(skip)]
+    sources: Sources,
+}
+
+/// What a configuration was read from.
+#[derive(Clone, Debug, Default)]
+struct Sources {
+    figment: Figment,
+    /// The file and its text.
+    file: Option<(PathBuf, String)>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody has said anything.
+    Default,
+    /// A file, and its line where that is known.
+    File(PathBuf, Option<usize>),
+    /// A variable, by its name.
+    Variable(String),
+    /// The command line.
+    Flag,
+}
+
+/// One key with the value that is in effect.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    /// Null where there is none, and no default.
+    pub(crate) value: Json,
+    pub(crate) origin: Origin,
 }
 
 /// What the server puts up with.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Limits {
     /// Uploads in flight per user, default 128. `LARDER_LIMITS__UPLOADS_PER_USER`.
     pub(crate) uploads_per_user: Option<usize>,
@@ -89,7 +124,7 @@ pub(crate) struct Limits {
 }
 
 /// A store.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct StoreConfig {
     /// What it is: `local`, a directory, the default. `LARDER_STORES__NAME__KIND`.
     #[serde(default)]
@@ -104,7 +139,7 @@ pub(crate) struct StoreConfig {
 }
 
 /// What a store is.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
     /// A directory.
@@ -113,7 +148,7 @@ pub(crate) enum StoreKind {
 }
 
 /// What of a bucket's policy differs from the default one.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct BucketConfig {
     /// The store of its new files. `LARDER_BUCKETS__NAME__PLACEMENT`, default: [`Config::placement`].
     #[serde(default, deserialize_with = "one_or_more")]
@@ -131,6 +166,10 @@ struct BucketConfig {
     trash_days: Option<u32>,
 }
 
+fn default_listen() -> String {
+    "127.0.0.1:8080".into()
+}
+
 fn edit() -> StoreMode {
     StoreMode::Edit
 }
@@ -141,13 +180,11 @@ impl Config {
     /// # Errors
     /// Names the key, where it came from, and what would be right.
     pub(crate) fn load(dir: &DataDir, file: Option<&Path>, listen: Option<String>) -> Result<Self> {
-        let mut figment = Figment::from(Serialized::default("listen", "127.0.0.1:8080"));
+        let mut figment = Figment::new();
         let inside = dir.path().join("larder.toml");
-        if let Some(file) = file.or_else(|| inside.exists().then_some(&*inside)) {
-            let readable = std::fs::read_to_string(file);
-            readable.map_err(|error| {
-                refuse(format_args!("cannot read the configuration {}: {error}", file.display()), "see `--config FILE`")
-            })?;
+        let file = file.or_else(|| inside.exists().then_some(&*inside));
+        let file = file.map(|file| read(file).map(|text| (file.to_owned(), text))).transpose()?;
+        if let Some((file, _)) = &file {
             figment = figment.merge(Toml::file_exact(file));
         }
         let variables = Env::prefixed("LARDER_").ignore(OTHER_VARIABLES);
@@ -158,7 +195,44 @@ impl Config {
         check_keys(&figment)?;
         let mut config: Self = figment.extract().map_err(|error| wrong_value(&error))?;
         config.complete(&figment)?;
+        config.sources = Sources { figment, file };
         Ok(config)
+    }
+
+    /// The file that was read.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.sources.file.as_ref().map(|(path, _)| &**path)
+    }
+
+    /// Every key, in the order of the documentation, with the value that is in effect and where that comes from.
+    pub(crate) fn in_effect(&self) -> Vec<Setting> {
+        let tree = self.tree();
+        let mut settings = Vec::new();
+        for pattern in KEYS {
+            expand(&tree, pattern, "", &mut |key, value| {
+                let value = if is_secret(&key) && !value.is_null() { json!("…") } else { value };
+                settings.push(Setting { origin: self.sources.origin(&key), key, value });
+            });
+        }
+        settings
+    }
+
+    /// All values, the defaults among them.
+    fn tree(&self) -> Json {
+        let mut config = self.clone();
+        if config.placement.is_empty() {
+            config.placement.extend(self.stores.keys().next().cloned());
+        }
+        config.limits = self.limits.in_effect();
+        let of_bucket = |(name, policy): (BucketName, BucketPolicy)| {
+            let placement =
+                if policy.placement.is_empty() { config.placement.clone() } else { policy.placement.clone() };
+            (name.to_string(), json!(BucketPolicy { placement, ..policy }))
+        };
+        let buckets: serde_json::Map<_, _> = self.settings().buckets.into_iter().map(of_bucket).collect();
+        let mut tree = serde_json::to_value(&config).expect("names are texts");
+        tree["buckets"] = buckets.into();
+        tree
     }
 
     /// What the defaults of one key owe to another; names that lead nowhere are refused.
@@ -207,6 +281,97 @@ impl Config {
         }
         settings
     }
+}
+
+impl Limits {
+    /// With the defaults of the server.
+    pub(crate) fn in_effect(&self) -> Self {
+        let default = larder_api::Limits::default();
+        Self {
+            uploads_per_user: self.uploads_per_user.or(Some(default.uploads_per_user)),
+            body_idle_seconds: self.body_idle_seconds.or(Some(default.body_idle.as_secs())),
+            body_rate_min: self.body_rate_min.or(Some(default.body_rate_min)),
+            json_bytes_max: self.json_bytes_max.or(Some(default.json_bytes_max)),
+            head_bytes_max: self.head_bytes_max.or(Some(default.head_bytes_max)),
+            drain_seconds: self.drain_seconds.or(Some(default.drain.as_secs())),
+        }
+    }
+}
+
+impl Sources {
+    fn origin(&self, key: &str) -> Origin {
+        match self.figment.find_metadata(key) {
+            None => Origin::Default,
+            Some(metadata) => self.origin_of(metadata, key),
+        }
+    }
+
+    fn origin_of(&self, metadata: &Metadata, key: &str) -> Origin {
+        match &metadata.source {
+            Some(Source::File(path)) => {
+                let line = self.file.as_ref().and_then(|(_, text)| line_of(text, key));
+                Origin::File(path.clone(), line)
+            }
+            _ if metadata.name.contains("LARDER_") => Origin::Variable(variable(key)),
+            _ => Origin::Flag,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(f, "default"),
+            Self::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
+            Self::File(path, None) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "{name}"),
+            Self::Flag => write!(f, "command line"),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|error| {
+        refuse(format_args!("cannot read the configuration {}: {error}", file.display()), "see `--config FILE`")
+    })
+}
+
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("LARDER_{}", key.replace('.', "__").to_uppercase())
+}
+
+/// Whether a key's value is never shown. None is so far; a store with credentials must not be the first to be forgotten.
+fn is_secret(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    ["secret", "password", "token", "access_key"].iter().any(|word| last.contains(word))
+}
+
+/// Answers each key that a pattern stands for, with its value.
+fn expand(tree: &Json, pattern: &str, above: &str, found: &mut impl FnMut(String, Json)) {
+    let (part, below) = pattern.split_once('.').map_or((pattern, None), |(part, below)| (part, Some(below)));
+    let named: Vec<(&str, &Json)> = match (part, tree) {
+        ("*", Json::Object(children)) => children.iter().map(|(name, child)| (&**name, child)).collect(),
+        _ => vec![(part, &tree[part])],
+    };
+    for (name, child) in named {
+        match below {
+            Some(below) => expand(child, below, &format!("{above}{name}."), found),
+            None => found(format!("{above}{name}"), child.clone()),
+        }
+    }
+}
+
+/// The line of a key in a TOML text, from 1.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    let (mut inside, mut start) = (Some(table.get_ref()), None);
+    for part in key.split('.') {
+        let (name, value) = inside?.iter().find(|(name, _)| *name.get_ref() == *part)?;
+        inside = if let DeValue::Table(table) = value.get_ref() { Some(table) } else { None };
+        start = Some(name.span().start);
+    }
+    Some(text[..start?].matches('\n').count() + 1)
 }
 
 impl BucketConfig {
@@ -283,9 +448,7 @@ fn first_leaf(value: &Value) -> &Value {
 fn source(metadata: &Metadata, key: &str) -> String {
     match &metadata.source {
         Some(Source::File(path)) => format!(" (in {})", path.display()),
-        _ if metadata.name.contains("LARDER_") => {
-            format!(" (from the variable LARDER_{})", key.replace('.', "__").to_uppercase())
-        }
+        _ if metadata.name.contains("LARDER_") => format!(" (from the variable {})", variable(key)),
         _ => " (from the command line)".into(),
     }
 }
@@ -360,8 +523,8 @@ fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
     }
 }
 
-impl std::fmt::Display for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stores {}", list(self.stores.keys().map(StoreName::as_str)))
     }
 }
@@ -414,11 +577,43 @@ mod tests {
         const TOLD: &str = include_str!("../../../docs/configuration.md");
         for key in KEYS {
             let key = key.replace('*', "NAME");
-            let variable = format!("LARDER_{}", key.replace('.', "__").to_uppercase());
+            let variable = variable(&key);
             let tells =
                 |line: &&str| line.starts_with(&format!("| `{key}` |")) && line.ends_with(&format!("`{variable}` |"));
             assert_eq!(TOLD.lines().filter(tells).count(), 1, "`{key}`, `{variable}`");
         }
+    }
+
+    #[test]
+    fn every_key_has_a_value_in_effect_and_an_origin() {
+        let toml =
+            "listen = \"[::1]:1\"\n\n[stores.disk]\npath = \"x\"\n[buckets.tapes]\n# 1 MiB\nmax_bytes = \"1MiB\"\n";
+        let settings = load(toml).unwrap().in_effect();
+        assert!(settings.iter().all(|setting| !setting.value.is_null()), "{settings:?}");
+        let origin = |key: &str| {
+            let setting = settings.iter().find(|setting| setting.key == key).expect(key);
+            (setting.value.clone(), setting.origin.clone())
+        };
+        for (key, value, line) in [
+            ("listen", json!("[::1]:1"), 1),
+            ("stores.disk.path", json!("x"), 4),
+            ("buckets.tapes.max_bytes", json!(1 << 20), 7),
+        ] {
+            let (found, origin) = origin(key);
+            assert_eq!(found, value);
+            assert!(matches!(origin, Origin::File(_, Some(at)) if at == line), "{key}: {origin:?}");
+        }
+        assert_eq!(origin("placement"), (json!(["disk"]), Origin::Default));
+        assert_eq!(origin("buckets.images.placement"), (json!(["disk"]), Origin::Default));
+        assert_eq!(origin("limits.drain_seconds"), (json!(30), Origin::Default));
+    }
+
+    #[test]
+    fn what_sounds_like_a_secret_is_never_shown() {
+        for key in ["stores.s3.secret_access_key", "stores.s3.access_key_id", "smtp.password", "metrics_token"] {
+            assert!(is_secret(key), "{key}");
+        }
+        assert!(KEYS.iter().all(|key| !is_secret(key)));
     }
 
     #[test]

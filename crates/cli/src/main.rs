@@ -4,20 +4,25 @@ mod change;
 mod config;
 mod data_dir;
 mod dump;
+mod effective;
 mod environment;
 mod fsck;
 mod get;
 mod list;
+mod manual;
 mod open;
 mod output;
 mod put;
 mod rebuild;
 mod secrets;
 mod serve;
+mod space;
 mod user;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use config::Config;
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource,
+};
+use config::{Config, Origin};
 use data_dir::DataDir;
 use output::{Exit, Output};
 use std::{path::PathBuf, process::ExitCode};
@@ -88,6 +93,13 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::User),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(effective::Effective),
+    /// Print the completions of a shell
+    Completions(manual::Completions),
+    /// Write the manual: one page for each command
+    Man(manual::Man),
 }
 
 /// What a command works with.
@@ -97,24 +109,49 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// The umask of whoever called: files written *for* them honour it, ours are private.
     pub(crate) umask: u32,
+    /// Where the data directory was named, and the configuration file.
+    pub(crate) named: Named,
+}
+
+/// Where the flags come from that are no keys of the configuration.
+pub(crate) struct Named {
+    pub(crate) data: Origin,
+    pub(crate) config: Origin,
+}
+
+impl Named {
+    fn by(matches: &ArgMatches) -> Self {
+        let origin = |flag: &str| match matches.value_source(flag) {
+            Some(ValueSource::CommandLine) => Origin::Flag,
+            Some(ValueSource::EnvVariable) => Origin::Variable(format!("LARDER_{}", flag.to_uppercase())),
+            _ => Origin::Default,
+        };
+        Self { data: origin("data"), config: origin("config") }
+    }
 }
 
 fn main() -> ExitCode {
     let umask = data_dir::make_private();
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output::new(&cli.globals);
-    match run(cli, output.clone(), umask) {
+    match run(cli, output.clone(), umask, Named::by(&matches)) {
         Ok(exit) => exit.into(),
         Err(error) => output.failure(&error).into(),
     }
 }
 
-fn run(cli: Cli, output: Output, umask: u32) -> anyhow::Result<Exit> {
+fn run(cli: Cli, output: Output, umask: u32, named: Named) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Completions(command) => return command.run(&output, Cli::command()),
+        Command::Man(command) => return command.run(&output, Cli::command(), umask),
+        _ => {}
+    }
     output::start_log(&cli.globals, matches!(&cli.command, Command::Serve(_)), cli.command.log_form());
     let dir = DataDir::new(&cli.globals.data);
-    let listen = if let Command::Serve(serve) = &cli.command { serve.listen.clone() } else { None };
+    let listen = if let Command::Serve(serve) = &cli.command { serve.listen() } else { None };
     let config = Config::load(&dir, cli.globals.config.as_deref(), listen)?;
-    let context = Context { dir, config, output, umask };
+    let context = Context { dir, config, output, umask, named };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("larder").build()?;
     let exit = runtime.block_on(cli.command.run(context));
     // A blocked read of the terminal must not hold up the end.
@@ -140,6 +177,8 @@ impl Command {
             Self::Fsck(command) => command.run(context).await,
             Self::Dump(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
+            Self::Config(command) => command.run(&context),
+            Self::Completions(_) | Self::Man(_) => unreachable!("they need no larder and have run by now"),
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::{
     config::{self, Config},
     data_dir::DataDir,
     open::{self, Access, Larder},
-    output::{Exit, Output},
+    output::{self, Exit, Output},
     rebuild,
+    space::Space,
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -27,7 +28,10 @@ use tokio::{
 pub(crate) struct Serve {
     /// Address and port; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<String>,
+    listen: Option<String>,
+    /// Short for `--listen 127.0.0.1:PORT`
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
     /// Rebuild the database first where it is missing
     #[arg(long)]
     rebuild: bool,
@@ -46,6 +50,11 @@ pub(crate) enum LogForm {
 }
 
 impl Serve {
+    /// Where to listen, if the command line says so.
+    pub(crate) fn listen(&self) -> Option<String> {
+        self.listen.clone().or_else(|| self.port.map(|port| format!("127.0.0.1:{port}")))
+    }
+
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
         let output = &context.output;
         // Bound first: a port that is taken must not leave a new larder behind.
@@ -126,10 +135,23 @@ fn greet(larder: &Larder, dir: &DataDir, address: SocketAddr, output: &Output) {
         ));
     }
     if larder.fresh {
-        let there = dir.path().display();
-        output.message(format_args!(
-            "a new larder in {there}\n  API     http://{address}/api/v1\n  secret  {} (back it up apart from the files)\n  next    larder user add NAME --admin --data {there}",
-            dir.secrets().display()
-        ));
+        output.message(banner(dir, address));
     }
+}
+
+/// What a first start says: where everything is, and what to do next.
+fn banner(dir: &DataDir, address: SocketAddr) -> String {
+    let (there, secrets) = (dir.path().display(), dir.secrets());
+    let free = Space::of(dir.path()).map(|space| format!(" ({} free)", output::size(space.free))).unwrap_or_default();
+    format!(
+        "a new larder\n  \
+           data    {there}{free}\n  \
+           secret  {} (back it up apart from the files)\n  \
+           API     http://{address}/api/v1\n  \
+           health  http://{address}/health/ready\n  \
+           next    larder user add NAME --admin --data {there}\n  \
+           then    curl http://{address}/api/v1/auth/login -H 'Content-Type: application/json' \
+                   -d '{{\"username\": \"NAME\", \"password\": \"…\"}}'",
+        secrets.display()
+    )
 }

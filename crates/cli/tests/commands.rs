@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{DEADLINE, Larder, sha256};
-use serde_json::Value;
+use common::{DEADLINE, Larder, Server, sha256};
+use serde_json::{Value, json};
 use std::{
     fs,
     io::Read,
@@ -521,4 +521,99 @@ fn what_a_provisional_rebuild_says_is_what_can_be_done_then() {
     assert!(said.status.success() && said.stderr.contains("without the store `far`:"), "{said:?}");
     assert!(!said.stderr.contains("third") && !said.stderr.contains("user passwd"), "{said:?}");
     assert!(said.stderr.contains("1 users"), "{said:?}");
+}
+
+#[test]
+fn the_configuration_is_shown_with_every_origin_and_what_is_shown_is_a_configuration() {
+    let larder = Larder::new();
+    let file = larder
+        .file("my.toml", "[limits]\nuploads_per_user = 9\n[stores.local]\n[buckets.tapes]\ntypes = 'audio/mpeg'\n");
+    let mut command = larder.command(&["config", "show", "--json", "--config", &file]);
+    let output = command.env("LARDER_LIMITS__DRAIN_SECONDS", "3").output().unwrap();
+    let settings = records(&String::from_utf8(output.stdout).unwrap());
+    let setting = |key: &str| settings.iter().find(|setting| setting["key"] == key).expect(key);
+    for (key, shown) in [
+        ("data", json!({"key": "data", "origin": "variable", "value": larder.data(), "variable": "LARDER_DATA"})),
+        ("config", json!({"key": "config", "origin": "flag", "value": file})),
+        (
+            "limits.uploads_per_user",
+            json!({"key": "limits.uploads_per_user", "origin": "file", "value": 9, "file": file, "line": 2}),
+        ),
+        (
+            "limits.drain_seconds",
+            json!({"key": "limits.drain_seconds", "origin": "variable", "value": 3, "variable": "LARDER_LIMITS__DRAIN_SECONDS"}),
+        ),
+        ("stores.local.path", json!({"key": "stores.local.path", "origin": "default", "value": "objects"})),
+        ("buckets.tapes.placement", json!({"key": "buckets.tapes.placement", "origin": "default", "value": ["local"]})),
+    ] {
+        assert_eq!(setting(key), &shown);
+    }
+    assert_eq!(setting("buckets.tapes.types")["line"], 5);
+
+    let values = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.starts_with("# "))
+            .map(|line| line.split("  #").next().unwrap().trim().to_owned())
+            .collect()
+    };
+    let shown = larder.ok(&["config", "show", "--config", &file]);
+    let again = larder.file("again.toml", &shown);
+    assert_eq!(values(&shown), values(&larder.ok(&["config", "show", "--config", &again])));
+    assert!(!larder.data().exists(), "it makes nothing");
+}
+
+#[test]
+fn a_configuration_is_checked_without_a_larder() {
+    let larder = Larder::new();
+    assert!(larder.ok(&["config", "check"]).contains("the configuration is right"));
+    for (toml, words) in [
+        ("lisen = 1", ["`lisen`", "`listen`"]),
+        ("listen = 'nowhere'", ["`listen`", "`nowhere`"]),
+        ("placement = 'away'", ["`away`", "`local`"]),
+        ("[limits]\ndrain_seconds = 'long'", ["limits.drain_seconds", "bad.toml"]),
+    ] {
+        let file = larder.file("bad.toml", toml);
+        let said = larder.run(&["config", "check", "--config", &file]);
+        assert_eq!(said.status.code(), Some(1), "{said:?}");
+        assert!(words.iter().all(|word| said.stderr.contains(word)), "{said:?}");
+    }
+    assert!(!larder.data().exists(), "it makes nothing");
+}
+
+#[test]
+fn every_shell_has_completions_and_every_command_a_page() {
+    let larder = Larder::new();
+    // Neither needs a larder, nor a configuration that is right.
+    larder.file("data/larder.toml", "nonsense = 1");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = larder.ok(&["completions", shell]);
+        assert!(["rebuild", "without-secrets"].iter().all(|word| script.contains(word)), "{shell}: {script}");
+    }
+    let said = larder.run(&["man", "pages/man1"]);
+    assert!(said.status.success(), "{said:?}");
+    let page = |name: &str| fs::read_to_string(larder.place().join(format!("pages/man1/{name}.1"))).unwrap();
+    for (name, words) in
+        [("larder", "rebuild"), ("larder-serve", "rebuild"), ("larder-user-add", "password"), ("larder-man", "DIR")]
+    {
+        assert!(page(name).contains(&format!(".TH {name} ")) && page(name).contains(words), "{}", page(name));
+    }
+    let help = larder.ok(&["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        page(&format!("larder-{command}"));
+    }
+}
+
+#[test]
+fn the_first_start_tells_where_everything_is() {
+    let larder = Larder::new();
+    let server = Server::start(larder.command(&["serve", "--port", "0"])).unwrap();
+    let (said, data) = (server.said(), larder.data());
+    let api = format!("http://{}/api/v1", server.address);
+    for words in [data.to_str().unwrap(), "secrets.toml", " free)", &api, "/health/ready", "larder user add", "curl"] {
+        assert!(said.contains(words), "`{words}`: {said}");
+    }
+    assert!(server.address.starts_with("127.0.0.1:"));
+    let both = larder.run(&["serve", "--port", "0", "--listen", "127.0.0.1:0"]);
+    assert_eq!(both.status.code(), Some(2));
 }

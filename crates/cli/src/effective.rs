@@ -1,0 +1,93 @@
+//! `larder config`: what is in effect and who said so, and whether it is a configuration at all. Neither makes anything.
+
+use crate::{
+    Context,
+    config::{Origin, Setting},
+    output::{Exit, Output, refuse},
+};
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::{io, net::ToSocketAddrs};
+
+/// Show and check the configuration.
+#[derive(Subcommand)]
+pub(crate) enum Effective {
+    /// Print every key with its value in effect and where that comes from: default, file and line, variable
+    Show,
+    /// Say what is wrong with it, or that nothing is; exits with 1 or 0
+    Check,
+}
+
+impl Effective {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Show => show(context)?,
+            Self::Check => check(context)?,
+        }
+        context.output.flush()?;
+        Ok(Exit::Done)
+    }
+}
+
+/// As TOML, with each origin as a comment: what is printed is a configuration again.
+fn show(context: &Context) -> io::Result<()> {
+    let Context { dir, config, output, named, .. } = context;
+    let given = |key: &str, value, origin: &Origin| {
+        print(output, &Setting { key: key.into(), value, origin: origin.clone() }, "# ")
+    };
+    given("data", json!(dir.path()), &named.data)?;
+    given("config", json!(config.file()), &named.config)?;
+    for setting in config.in_effect() {
+        print(output, &setting, if setting.value.is_null() { "# " } else { "" })?;
+    }
+    Ok(())
+}
+
+fn print(output: &Output, setting: &Setting, before: &str) -> io::Result<()> {
+    let Setting { key, value, origin } = setting;
+    if output.json {
+        return output.record(&record(setting));
+    }
+    output.line(format_args!("{:<58}  # {origin}", format!("{before}{key} = {value}")))
+}
+
+/// `origin` is one of `default`, `file`, `variable` and `flag`; the rest of it has its own fields.
+fn record(setting: &Setting) -> Value {
+    let Setting { key, value, origin } = setting;
+    let mut record = json!({ "key": key, "value": value });
+    record["origin"] = match origin {
+        Origin::Default => "default",
+        Origin::File(..) => "file",
+        Origin::Variable(_) => "variable",
+        Origin::Flag => "flag",
+    }
+    .into();
+    match origin {
+        Origin::File(path, line) => {
+            record["file"] = json!(path);
+            record["line"] = json!(line);
+        }
+        Origin::Variable(name) => record["variable"] = json!(name),
+        Origin::Default | Origin::Flag => {}
+    }
+    record
+}
+
+/// What is wrong with keys and values was refused when they were read.
+fn check(context: &Context) -> Result<()> {
+    let Context { config, output, .. } = context;
+    config.listen.to_socket_addrs().map_err(|error| {
+        refuse(
+            format_args!("wrong value of the configuration key `listen`: `{}`: {error}", config.listen),
+            "give an address and a port, such as `127.0.0.1:8080`",
+        )
+    })?;
+    let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
+    if output.json {
+        output.record(&json!({ "result": "ok", "file": config.file() }))?;
+    } else {
+        output.line(format_args!("the configuration is right ({from})"))?;
+    }
+    Ok(())
+}
