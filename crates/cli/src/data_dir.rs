@@ -85,6 +85,12 @@ impl DataDir {
         self.take("serve.lock", Hold::Alone, made)
     }
 
+    /// Whether a server holds `serve.lock`. Makes nothing; who begins to serve in this very moment may be refused.
+    pub(crate) fn is_served(&self) -> bool {
+        let Ok(file) = File::open(self.path.join("serve.lock")) else { return false };
+        matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK))
+    }
+
     fn take(&self, name: &str, hold: Hold, made: &mut Made) -> Result<Option<Lock>> {
         let path = self.path.join(name);
         loop {

@@ -3,6 +3,7 @@
 mod change;
 mod config;
 mod data_dir;
+mod doctor;
 mod dump;
 mod effective;
 mod environment;
@@ -96,6 +97,8 @@ enum Command {
     /// Show and check the configuration
     #[command(subcommand)]
     Config(effective::Effective),
+    /// Check everything that Larder relies on: directories, disks, database, clock, limits
+    Doctor(doctor::Doctor),
     /// Print the completions of a shell
     Completions(manual::Completions),
     /// Write the manual: one page for each command
@@ -178,6 +181,7 @@ impl Command {
             Self::Dump(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
             Self::Config(command) => command.run(&context),
+            Self::Doctor(command) => command.run(context).await,
             Self::Completions(_) | Self::Man(_) => unreachable!("they need no larder and have run by now"),
         }
     }

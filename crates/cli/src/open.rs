@@ -34,7 +34,7 @@ use std::{
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// For how long the end of a command waits for what is still under way.
-const DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a command may do to a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
 }
 
 /// The names of stores that the database was made without.
-async fn unread(ledger: &SqliteLedger) -> Result<Vec<String>> {
+pub(crate) async fn unread(ledger: &SqliteLedger) -> Result<Vec<String>> {
     let identity = ledger.identity().await.context("cannot read the database")?;
     Ok(identity.iter().flat_map(Identity::unread).map(|store| store.name.clone()).collect())
 }
@@ -298,7 +298,7 @@ fn recovered(recovered: &Recovered) -> Option<String> {
 }
 
 /// Whether there is no database, and there may be none.
-fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool> {
+pub(crate) fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool> {
     if dir.database().exists() || dir.is_swapping() {
         return Ok(false);
     }
@@ -334,11 +334,11 @@ pub(crate) fn roots(dir: &DataDir, config: &Config) -> impl Iterator<Item = Path
 }
 
 /// Where a store lies.
-fn root(dir: &DataDir, store: &StoreConfig) -> PathBuf {
+pub(crate) fn root(dir: &DataDir, store: &StoreConfig) -> PathBuf {
     dir.path().join(store.path.as_deref().unwrap_or(Path::new("objects")))
 }
 
-fn marker(root: &Path) -> PathBuf {
+pub(crate) fn marker(root: &Path) -> PathBuf {
     root.join(".larder").join("instance.json")
 }
 

@@ -48,8 +48,8 @@ pub(crate) struct WrongUsage(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{what}\n  {mend}")]
 pub(crate) struct Refusal {
-    what: String,
-    mend: String,
+    pub(crate) what: String,
+    pub(crate) mend: String,
 }
 
 /// A [`Refusal`] as an error.

@@ -49,6 +49,18 @@ impl Files {
     }
 }
 
+/// Steps 1 and 2 of [`Files::start`] alone: whether a start would be accepted here. Writes nothing.
+///
+/// # Errors
+/// [`StartError`], as the start would say it.
+pub async fn rehearse_start(parts: &Parts, settings: &Settings) -> Result<(), StartError> {
+    let identity = parts.ledger.identity().await.map_err(failed)?;
+    check_settings(parts, settings, identity.as_ref())?;
+    let seen = look(&parts.stores, identity.as_ref()).await?;
+    let identity = parts.ledger.identity().await.map_err(failed)?;
+    check(&seen, identity.as_ref(), parts)
+}
+
 /// Whether a store bears a marker of the installation whose secrets are `master`, as [`crate::Secrets::id`] says it; also where
 /// that can't be told. A refused start that has marked a store must keep what the marker tells of.
 pub async fn is_marked(store: &dyn Store, master: &str) -> bool {

@@ -6,11 +6,13 @@
 mod cache;
 mod convert;
 mod entity;
+mod examine;
 mod open;
 mod schema;
 mod sqlite;
 mod work;
 mod writer;
 
+pub use examine::Examined;
 pub use open::{Durability, Open, OpenError};
 pub use sqlite::SqliteLedger;

@@ -126,8 +126,21 @@ impl Place {
     }
 }
 
-/// Checks what can be seen without SQLite, and makes an empty file where that is wanted.
+/// Checks what can be seen without SQLite, and makes an empty file where that is wanted. What others could read is closed to them.
 pub(crate) fn prepare(path: &Path, open: Open) -> Result<Place, OpenError> {
+    let place = look(path, open)?;
+    let close = || -> io::Result<()> {
+        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(())
+    };
+    close().map_err(|source| OpenError::Io { path: path.into(), source: source.into() })?;
+    Ok(place)
+}
+
+/// The same, and permissions stay as they are.
+pub(crate) fn look(path: &Path, open: Open) -> Result<Place, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: path.into(), source: source.into() };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Some(name) = network_file_system(folder).map_err(failed)? {
@@ -141,9 +154,6 @@ pub(crate) fn prepare(path: &Path, open: Open) -> Result<Place, OpenError> {
     };
     check_header(&file, path)?;
     let metadata = file.metadata().map_err(failed)?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    }
     Ok(Place { path: path.into(), inode: (metadata.dev(), metadata.ino()) })
 }
 
@@ -192,10 +202,14 @@ fn network_file_system(_: &Path) -> io::Result<Option<&'static str>> {
 }
 
 fn options(place: &Place) -> SqliteConnectOptions {
+    as_it_is(place).journal_mode(SqliteJournalMode::Wal)
+}
+
+/// Without a say on the one setting that is written into the file.
+fn as_it_is(place: &Place) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(&place.path)
         .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_DEADLINE)
         .foreign_keys(false)
@@ -233,6 +247,12 @@ pub(crate) fn readers(place: &Place, connections: u32) -> SqlitePool {
     pool().max_connections(connections).connect_lazy_with(options)
 }
 
+/// One connection that reads, whatever the file's settings are.
+pub(crate) fn examiner(place: &Place) -> SqlitePool {
+    let options = as_it_is(place).pragma("query_only", "on");
+    SqlitePoolOptions::new().max_connections(1).acquire_timeout(2 * BUSY_DEADLINE).connect_lazy_with(options)
+}
+
 /// As a transaction of its own: another process either sees all of it or nothing.
 pub(crate) const IMMEDIATE: TransactionOptions = TransactionOptions {
     isolation_level: None,
@@ -245,11 +265,8 @@ pub(crate) async fn migrate(place: &Place, writer: &SqlitePool) -> Result<Option
     let db = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone());
     let failed = |error| refused(place, error);
     let known = Migrator::known();
-    let newest = |names: &[String]| names.last().cloned().unwrap_or_default();
     let found = applied(&db).await.map_err(failed)?;
-    if let Some(unknown) = found.iter().rfind(|name| !known.contains(name)) {
-        return Err(OpenError::Newer { found: unknown.clone(), known: newest(&known) });
-    }
+    check_known(&found, &known)?;
     if found.len() < known.len() {
         let transaction = db.begin_with_options(IMMEDIATE).await.map_err(failed)?;
         Migrator::up(&transaction, None).await.map_err(failed)?;
@@ -260,8 +277,18 @@ pub(crate) async fn migrate(place: &Place, writer: &SqlitePool) -> Result<Option
     Ok(identity.map(|identity| identity.epoch))
 }
 
+/// Refuses a schema of a newer version.
+pub(crate) fn check_known(found: &[String], known: &[String]) -> Result<(), OpenError> {
+    match found.iter().rfind(|name| !known.contains(name)) {
+        Some(unknown) => {
+            Err(OpenError::Newer { found: unknown.clone(), known: known.last().cloned().unwrap_or_default() })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Names of the migrations that a database has seen, oldest first. A database with tables, but without these, is not ours.
-async fn applied(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+pub(crate) async fn applied(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let ask = |sql: &str| db.query_all_raw(Statement::from_string(db.get_database_backend(), sql));
     let tables = ask("SELECT name FROM sqlite_master WHERE type = 'table'").await?;
     let tables = tables.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()?;

@@ -1,0 +1,200 @@
+//! The database: whether it is durable and whole, and whether a start would be accepted with these stores and secrets.
+
+use super::{Check, Said};
+use crate::{
+    Context,
+    data_dir::{Hold, Made},
+    open::{self, Access, Mounted},
+    output::chain,
+    secrets,
+};
+use anyhow::Result;
+use futures_util::future::join_all;
+use larder_files::{Ledger, Secrets, Timestamp, ledger::FileQuery};
+use larder_ledger::{Examined, SqliteLedger};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+type Lines = Vec<(&'static str, Said)>;
+
+const CHECKS: &[Check<Examined>] = &[
+    Check { name: "durability", look: durability },
+    Check { name: "schema", look: schema },
+    Check { name: "integrity", look: integrity },
+];
+
+/// How long a database's own check may take: as long as somebody reads, its log can't be cut.
+const CHECK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything about the database, as far as one thing lets the next be looked at.
+pub(super) async fn look(context: &Context) -> Lines {
+    let dir = &context.dir;
+    if !dir.database().exists() {
+        return vec![("there", missing(context))];
+    }
+    let mut made = Made::default();
+    // Held like any command's: a rebuild must not put another in its place meanwhile.
+    let _lock = match dir.lock(Hold::Shared, &mut made) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            return vec![("there", Said::warning("a rebuild is at work on it", "look again when that has ended"))];
+        }
+        Err(error) => return vec![("there", Said::refused(&error))],
+    };
+    let permissions = permissions(&dir.database());
+    let is_private = permissions.advice.is_empty();
+    let mut lines = vec![("permissions", permissions)];
+    let examined = match Examined::of(&dir.database(), CHECK_WITHIN).await {
+        Ok(examined) => examined,
+        Err(error) => {
+            lines.push((
+                "opens",
+                Said::problem(chain(&error), "what it says; the stores have everything that is in it"),
+            ));
+            return lines;
+        }
+    };
+    lines.extend(CHECKS.iter().map(|check| (check.name, (check.look)(&examined))));
+    // Opening it as a start does would change these.
+    if is_private && examined.is_current && examined.durability.journal_mode == "wal" {
+        lines.extend(look_as_a_start(context).await);
+    }
+    lines
+}
+
+fn missing(context: &Context) -> Said {
+    if context.dir.is_swapping() {
+        return Said::warning("a rebuild was killed in its last step", "any command finishes it: `larder ls`");
+    }
+    match open::check_missing(&context.dir, &context.config, Access::Serve) {
+        Ok(_) => Said::ok("not there yet; the first start makes it"),
+        Err(error) => Said::refused(&error),
+    }
+}
+
+fn permissions(path: &Path) -> Said {
+    match fs::metadata(path) {
+        Ok(about) if about.permissions().mode() & 0o077 == 0 => Said::ok("0600"),
+        Ok(about) => {
+            let mode = about.permissions().mode() & 0o777;
+            Said::warning(
+                format_args!("{mode:04o}"),
+                format_args!("`chmod 600 {}`; the next start does", path.display()),
+            )
+        }
+        Err(error) => Said::problem(error, "look at it as its owner"),
+    }
+}
+
+fn durability(examined: &Examined) -> Said {
+    let found = &examined.durability;
+    let measured = format!("journal_mode is {}, synchronous is {}", found.journal_mode, found.synchronous);
+    match (&*found.journal_mode, found.synchronous) {
+        ("wal", 2) => Said::ok(format_args!("journal_mode is wal, synchronous is FULL")),
+        (_, 2) => Said::warning(measured, "somebody has changed it; the next start brings back `wal`"),
+        _ => Said::problem(measured, "a start is refused: put the data directory on a local disk"),
+    }
+}
+
+fn schema(examined: &Examined) -> Said {
+    if examined.is_current {
+        return Said::ok("this version's");
+    }
+    Said::warning("an older version's", "the next start brings it up; the older Larder can't open it from then on")
+}
+
+fn integrity(examined: &Examined) -> Said {
+    match &examined.damage {
+        Some(damage) if damage.is_empty() => Said::ok("quick_check finds nothing"),
+        Some(damage) => Said::problem(
+            format_args!("quick_check finds {}", damage.join("; ")),
+            "end the server and make it again from the stores: `larder rebuild`; look at the disk before",
+        ),
+        None => Said::ok(format_args!("quick_check found nothing in {} s and was broken off", CHECK_WITHIN.as_secs())),
+    }
+}
+
+/// What only an open ledger tells.
+async fn look_as_a_start(context: &Context) -> Lines {
+    let ledger = match open::open_ledger(&context.dir.database(), false).await {
+        Ok(ledger) => ledger,
+        Err(error) => return vec![("opens", Said::refused(&error))],
+    };
+    let start = match secrets::load(&context.dir) {
+        Ok(Some(secrets)) => rehearse(context, &ledger, secrets).await,
+        Ok(None) => Err(open::no_secrets(&context.dir)),
+        Err(error) => Err(error),
+    };
+    let start = start.map_or_else(|error| Said::refused(&error), |()| Said::ok("stores, secrets and database agree"));
+    let lines =
+        vec![("start", start), ("unread stores", unread(&ledger).await), ("newest file", newest(&ledger).await)];
+    open::close(ledger).await;
+    lines
+}
+
+/// Whether a start would be accepted. The stores are opened as by any command, and what that makes goes again.
+async fn rehearse(context: &Context, ledger: &SqliteLedger, secrets: Secrets) -> Result<()> {
+    let Context { dir, config, .. } = context;
+    let mut made = Made::default();
+    let left_out = open::unread(ledger).await?;
+    let Mounted { stores, locks: _locks, ended, .. } = open::mount(dir, config, Hold::Shared, &mut made, &left_out)?;
+    let parts = open::parts(stores, ledger, secrets);
+    let accepted = larder_files::rehearse_start(&parts, &config.settings()).await;
+    drop(parts);
+    // What was made is taken away only once nothing of ours is in there.
+    let _ = tokio::time::timeout(open::DEADLINE, join_all(ended)).await;
+    accepted.map_err(|error| open::explain(error, dir, config))
+}
+
+async fn unread(ledger: &SqliteLedger) -> Said {
+    match open::unread(ledger).await {
+        Ok(unread) if unread.is_empty() => Said::ok("none: the database knows of everything"),
+        Ok(unread) => {
+            let told = open::provisional(&unread);
+            let (measured, advice) = told.split_once("; ").unwrap_or((&told, "run `larder rebuild`"));
+            Said::warning(measured, advice)
+        }
+        Err(error) => Said::refused(&error),
+    }
+}
+
+async fn newest(ledger: &SqliteLedger) -> Said {
+    let newest = ledger.files(&FileQuery { descending: true, limit: 1, ..FileQuery::default() }).await;
+    match newest {
+        Ok(files) => judge_clock(now(), files.first().map(|file| file.attributes.created_at)),
+        Err(error) => Said::problem(chain(&error), "run `larder doctor` again"),
+    }
+}
+
+fn judge_clock(now: Timestamp, newest: Option<Timestamp>) -> Said {
+    match newest {
+        None => Said::ok("there is none"),
+        Some(newest) if newest > now => Said::problem(
+            format_args!("the clock is {:?} before the newest file, which is of {newest}", newest.since(now)),
+            "set the clock, and keep it right by NTP",
+        ),
+        Some(newest) => Said::ok(format_args!("of {newest}, before the clock")),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Verdict, *};
+
+    #[test]
+    fn a_clock_before_the_newest_file_is_a_problem() {
+        let at = Timestamp::from_millis;
+        for (newest, verdict) in [(None, Verdict::Ok), (Some(at(1)), Verdict::Ok), (Some(at(3)), Verdict::Problem)] {
+            assert_eq!(judge_clock(at(2), newest).verdict, verdict);
+        }
+    }
+}
