@@ -13,7 +13,7 @@
 //! (`If-Match`), and where it can't it is an overlay, which nothing overwrites: so one that comes later still changes nothing newer.
 
 use crate::{
-    Attributes, Caller, Error, FileId, Files, Patch, Result,
+    Attributes, Caller, Error, FileId, Files, Patch, Result, User,
     create::{carried, check_name, check_readable, check_tags, check_user_bytes, nothing_happened},
     files::{File, Node, Place},
     layout,
@@ -58,6 +58,20 @@ impl Files {
     pub async fn restore(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<File> {
         let apply = |attributes: &mut Attributes| Ok(attributes.deleted_at.take().is_some());
         self.change(caller, id, if_version, Box::new(apply)).await
+    }
+
+    /// Makes a file, in the trash or not, another's.
+    ///
+    /// # Errors
+    /// As [`Files::update`].
+    pub(crate) async fn give(&self, caller: &Caller, id: FileId, to: &User) -> Result<File> {
+        let (owner_id, owner) = (to.id, to.name.to_string());
+        let apply = move |attributes: &mut Attributes| {
+            let changes = attributes.owner_id != owner_id;
+            (attributes.owner_id, attributes.owner) = (owner_id, owner);
+            Ok(changes)
+        };
+        self.change(caller, id, None, Box::new(apply)).await
     }
 
     async fn change(&self, caller: &Caller, id: FileId, if_version: Option<u64>, apply: Apply) -> Result<File> {

@@ -40,6 +40,8 @@ use std::{
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Content up to this size that is at hand is staged together with its attributes, in one step.
 const SMALL_MAX: usize = 64 << 10;
+/// An owner seen so long ago may have gone since.
+const OWNER_FRESH: Duration = Duration::from_secs(1);
 const TAGS_MAX: usize = 64;
 /// Metadata nests at most so deep: every reader of the attributes must get to its bottom.
 const DEPTH_MAX: usize = 32;
@@ -173,6 +175,7 @@ impl Files {
         check_name(&new.name)?;
         check_user_part(&new)?;
         self.check_content(&mut received, &new.name, new.sha256, new.declared_type.clone())?;
+        self.check_owner(&received).await?;
         let fingerprint = received.idempotency.as_ref().map(|reserved| fingerprint(reserved, &new, &received));
         if let (Some(reserved), Some(fingerprint)) = (&received.idempotency, fingerprint)
             && let Some(done) = reserved.done
@@ -290,6 +293,18 @@ impl Files {
         }
     }
 
+    /// Refuses a file for an owner who went while its content arrived. Who was there a moment ago is not asked about again.
+    async fn check_owner(&self, received: &Received) -> Result<()> {
+        let clock = &self.0.environment.clock;
+        if clock.elapsed().saturating_sub(received.owner_seen) < OWNER_FRESH {
+            return Ok(());
+        }
+        match self.user(received.owner.id).await? {
+            Some(user) if user.gone_at.is_some() => Err(Error::Forbidden("the owner was deleted meanwhile")),
+            _ => Ok(()),
+        }
+    }
+
     async fn receive_for(
         &self,
         place: usize,
@@ -300,7 +315,7 @@ impl Files {
         mut idempotency: Option<Reserved>,
     ) -> Result<Received> {
         let node = &self.0;
-        let received_at = node.environment.clock.now();
+        let (received_at, owner_seen) = (node.environment.clock.now(), node.environment.clock.elapsed());
         let op = OpId::from_random(node.environment.random());
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_mut().and_then(|reserved| reserved.held.take());
@@ -308,7 +323,21 @@ impl Files {
         let Arrived { staged, head, small } = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await?;
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
-        Ok(Received { op, size, digests, content_type, head, small, bucket, owner, place, key, guard, idempotency })
+        Ok(Received {
+            op,
+            size,
+            digests,
+            content_type,
+            head,
+            small,
+            bucket,
+            owner,
+            owner_seen,
+            place,
+            key,
+            guard,
+            idempotency,
+        })
     }
 
     fn check_content(

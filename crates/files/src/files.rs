@@ -126,6 +126,8 @@ pub(crate) struct Node {
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
+    /// Held by the task of this node that has, or asks for, the turn to take admins away.
+    pub(crate) people: Arc<tokio::sync::Mutex<()>>,
     pub(crate) committer: Committer,
     pub(crate) state: Mutex<State>,
     /// Whether the mark was raised since this node started.
@@ -155,6 +157,8 @@ pub struct Received {
     pub(crate) content_type: String,
     pub(crate) bucket: Bucket,
     pub(crate) owner: crate::Caller,
+    /// When the owner was there, by the clock that never jumps.
+    pub(crate) owner_seen: Duration,
     pub(crate) place: usize,
     pub(crate) key: larder_storage_core::Key,
     pub(crate) head: bytes::Bytes,

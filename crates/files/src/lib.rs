@@ -56,6 +56,7 @@ pub use ids::{BucketId, FileId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
+pub use people::FilesOf;
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};

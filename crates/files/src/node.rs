@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 /// How long after a commit the mark is written at the latest.
 const MARK_WITHIN: Duration = Duration::from_secs(5);
-const CLAIM_POLL_MIN: Duration = Duration::from_millis(2);
-const CLAIM_POLL_MAX: Duration = Duration::from_millis(100);
+pub(crate) const CLAIM_POLL_MIN: Duration = Duration::from_millis(2);
+pub(crate) const CLAIM_POLL_MAX: Duration = Duration::from_millis(100);
 /// Behind a node's name where it settles what another has left.
 const SETTLES: &str = "-settles";
 const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);

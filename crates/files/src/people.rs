@@ -1,5 +1,11 @@
 //! Users and buckets: sealed records, durable on a store before they are rows.
 
+mod delete;
+mod turn;
+
+pub use delete::FilesOf;
+
+use self::turn::Turn;
 use crate::{
     Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Result, Role, User, UserId, UserName,
     create::{nothing_happened, the_less_certain},
@@ -42,7 +48,8 @@ impl Files {
         let env = &self.0.environment;
         let (id, created_at) = (UserId::new(env), env.clock.now());
         let user = User { id, name, role, password_hash, created_at, epoch: self.0.epoch, version: 1, gone_at: None };
-        self.write_user(user).await
+        let node = self.0.clone();
+        self.complete(async move { node.write_user(user, None).await }).await
     }
 
     /// Gives a user another password.
@@ -50,28 +57,32 @@ impl Files {
     /// # Errors
     /// `NotFound`.
     pub async fn set_password(&self, id: UserId, password_hash: String) -> Result<User> {
-        self.0.begin_change().await?;
-        self.0.check_whole()?;
-        let user = self.user(id).await?.filter(|user| user.gone_at.is_none()).ok_or(Error::NotFound("user"))?;
-        let version = user.version + 1;
-        self.write_user(User { password_hash: Some(password_hash), epoch: self.0.epoch, version, ..user.clone() }).await
+        self.update_user(id, None, Some(password_hash)).await
     }
 
-    async fn write_user(&self, user: User) -> Result<User> {
+    /// Gives a user another role.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` where no admin would be left.
+    pub async fn set_role(&self, id: UserId, role: Role) -> Result<User> {
+        self.update_user(id, Some(role), None).await
+    }
+
+    /// Gives a user another role, another password, or both at once.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` where no admin would be left, or another changed the user at the same time; `Busy` where others who
+    /// change roles take too long.
+    pub async fn update_user(&self, id: UserId, role: Option<Role>, password_hash: Option<String>) -> Result<User> {
+        self.0.begin_change().await?;
+        self.0.check_whole()?;
         let node = self.0.clone();
         self.complete(async move {
-            match node.seal_and_record(&user).await {
-                Ok(Recorded::Taken) => Ok(user),
-                Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
-                Err(error @ Error::Fenced(_)) => Err(error),
-                Err(error) => {
-                    if let Err(later) = node.settle_user(&user).await {
-                        tracing::warn!(user = %user.name, error = %later, "a change of a user must be settled first");
-                        node.settle_user_later(user);
-                    }
-                    Err(error)
-                }
-            }
+            let Some(role) = role else { return node.change_user(id, None, password_hash, None).await };
+            let turn = node.take_turn().await?;
+            let result = node.change_user(id, Some(role), password_hash, Some(&turn)).await;
+            turn.end().await;
+            result
         })
         .await
     }
@@ -138,6 +149,52 @@ impl Node {
         Ok(())
     }
 
+    async fn change_user(
+        self: &Arc<Self>,
+        id: UserId,
+        role: Option<Role>,
+        password_hash: Option<String>,
+        turn: Option<&Arc<Turn>>,
+    ) -> Result<User> {
+        let user = self.ledger.user(id).await?.filter(|user| user.gone_at.is_none()).ok_or(Error::NotFound("user"))?;
+        let role = role.unwrap_or(user.role);
+        if role == user.role && password_hash.is_none() {
+            return Ok(user);
+        }
+        if role != Role::Admin && user.role == Role::Admin {
+            self.check_not_last(&user).await?;
+        }
+        let password_hash = password_hash.or(user.password_hash);
+        let next = User { role, password_hash, epoch: self.epoch, version: user.version + 1, ..user };
+        self.write_user(next, turn.cloned()).await
+    }
+
+    /// Refuses to take the last admin away. It holds for as long as the turn is this task's.
+    async fn check_not_last(&self, user: &User) -> Result<()> {
+        let is_admin = |user: &User| user.role == Role::Admin && user.gone_at.is_none();
+        let users = self.ledger.users().await?;
+        if is_admin(user) && !users.iter().any(|other| other.id != user.id && is_admin(other)) {
+            return Err(Error::Conflict(format!("`{}` is the last admin: make another one first", user.name)));
+        }
+        Ok(())
+    }
+
+    /// Makes a user's record durable, then the truth. What is not certain is settled, in the turn that it was done in.
+    async fn write_user(self: &Arc<Self>, user: User, turn: Option<Arc<Turn>>) -> Result<User> {
+        match self.seal_and_record(&user).await {
+            Ok(Recorded::Taken) => Ok(user),
+            Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
+            Err(error @ Error::Fenced(_)) => Err(error),
+            Err(error) => {
+                if let Err(later) = self.settle_user(&user).await {
+                    tracing::warn!(user = %user.name, error = %later, "a change of a user must be settled first");
+                    self.settle_user_later(user, turn);
+                }
+                Err(error)
+            }
+        }
+    }
+
     async fn seal_and_record(self: &Arc<Self>, user: &User) -> Result<Recorded> {
         self.put_sealed(user).await?;
         self.record(Some(Entry::User(Box::new(user.clone()))), None).await
@@ -159,9 +216,10 @@ impl Node {
         Ok(())
     }
 
-    fn settle_user_later(self: &Arc<Self>, user: User) {
+    fn settle_user_later(self: &Arc<Self>, user: User, turn: Option<Arc<Turn>>) {
         let (node, user) = (self.clone(), Arc::new(user));
         self.settle_until_done(move || {
+            let _held_until_then = &turn;
             let (node, user) = (node.clone(), user.clone());
             async move { node.settle_user(&user).await }
         });

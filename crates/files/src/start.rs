@@ -336,6 +336,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         unread_since: identity.unread().filter_map(|store| store.unread_since).max(),
         node,
         buckets: Mutex::default(),
+        people: Arc::default(),
         committer,
         state: Mutex::default(),
         marked: tokio::sync::OnceCell::new(),

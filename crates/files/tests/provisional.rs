@@ -132,6 +132,8 @@ async fn users_and_buckets_do_not_change_meanwhile() {
     larder.rebuild_with(without_b()).await.unwrap();
     let files = larder.start_on("a").await;
     assert!(is_provisional(files.set_password(known.id, "$argon2id$x".into()).await));
+    assert!(is_provisional(files.set_role(known.id, Role::Admin).await));
+    assert!(is_provisional(files.delete_user(known.id, larder_files::FilesOf::Purge).await));
     assert!(is_provisional(files.add_user(UserName::new("petrov").unwrap(), Role::User, None).await));
     let mut settings = Settings::default();
     settings.buckets.push((larder_files::BucketName::new("further").unwrap(), Default::default()));
