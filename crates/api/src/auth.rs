@@ -26,27 +26,35 @@ pub(crate) async fn login(ask: Ask) -> Answer {
     let (username, password) = (fields.text("username")?, fields.text("password")?);
     fields.finish()?;
     let api = ask.api.clone();
-    let address = ask.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let attempt = api.throttle.begin(&username, address, api.files.environment().clock.elapsed()).map_err(|wait| {
-        Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1)
-    })?;
-
-    let user = check(&api, username, password).await?;
-    api.throttle.succeeded(&attempt);
+    let user = attempt(&ask, username, password)
+        .await?
+        .ok_or_else(|| Problem::unauthenticated("user name or password is wrong"))?;
     let (access_token, expires_in) = api.tokens.issue(&user, api.files.environment().clock.now())?;
     let tokens = Tokens { access_token, token_type: "Bearer", expires_in };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(tokens))
 }
 
-/// The user, if these are name and password of one who may log in.
-async fn check(api: &actix_web::web::Data<Api>, username: String, password: String) -> Result<User, Problem> {
+/// The user, if these are name and password of one who may log in. Wrong ones count, and too many are refused unseen.
+pub(crate) async fn attempt(ask: &Ask, username: String, password: String) -> Result<Option<User>, Problem> {
+    let api = &ask.api;
+    let address = ask.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let attempt = api.throttle.begin(&username, address, api.files.environment().clock.elapsed()).map_err(|wait| {
+        Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1)
+    })?;
+    let user = check(api, username, password).await?;
+    if user.is_some() {
+        api.throttle.succeeded(&attempt);
+    }
+    Ok(user)
+}
+
+async fn check(api: &actix_web::web::Data<Api>, username: String, password: String) -> Result<Option<User>, Problem> {
     let with = api.clone();
     api.run(async move {
         let user = with.files.user_named(&username).await?.filter(|user| user.gone_at.is_none());
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let right = with.verifier.verify(password, hash).await;
-        let refused = || Problem::unauthenticated("user name or password is wrong");
-        user.filter(|user| right && user.password_hash.is_some()).ok_or_else(refused)
+        Ok(user.filter(|user| right && user.password_hash.is_some()))
     })
     .await
 }
@@ -99,11 +107,16 @@ fn text(value: &HeaderValue) -> Option<&str> {
 
 impl Fields {
     /// A required text, kept out of messages.
-    fn text(&mut self, name: &'static str) -> Result<String, Problem> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<String, Problem> {
+        self.text_if_any(name)?.ok_or_else(|| Problem::invalid(name, "is missing"))
+    }
+
+    /// A text that may be left out, kept out of messages.
+    pub(crate) fn text_if_any(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         match self.take(name) {
-            Some(serde_json::Value::String(text)) => Ok(text),
+            None => Ok(None),
+            Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(Problem::invalid(name, "a text is expected")),
-            None => Err(Problem::invalid(name, "is missing")),
         }
     }
 }

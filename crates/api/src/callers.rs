@@ -25,6 +25,11 @@ impl Callers {
         (now.saturating_sub(*since) < Self::FRESH).then(|| user.clone())
     }
 
+    /// Forgets a user who was changed here: that takes effect at once.
+    pub(crate) fn forget(&self, id: UserId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
     /// Remembers what was looked up at `since`.
     pub(crate) fn remember(&self, since: Duration, id: UserId, user: Option<User>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

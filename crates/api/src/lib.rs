@@ -29,6 +29,8 @@ mod server;
 mod throttle;
 mod token;
 mod upload;
+mod users;
 
 pub use limits::Limits;
+pub use routes::listed as routes;
 pub use server::{Server, ServerConfig, ServerHandle};

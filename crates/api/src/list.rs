@@ -136,12 +136,12 @@ fn revision_at(cursor: &str) -> Result<u64, Problem> {
     number.ok_or_else(no_cursor)
 }
 
-fn limit(query: &Query) -> Result<usize, Problem> {
+pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
     let limit = query.number("limit", 1, 1000)?.unwrap_or(100);
     Ok(usize::try_from(limit).expect("at most 1,000"))
 }
 
-fn no_cursor() -> Problem {
+pub(crate) fn no_cursor() -> Problem {
     Problem::invalid("cursor", "is none that this server gave")
 }
 

@@ -1,4 +1,4 @@
-//! Passwords: argon2id with 64 MiB, three passes and one lane, as PHC text.
+//! Passwords: what may be one; argon2id with 64 MiB, three passes and one lane, as PHC text.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash};
 use tokio::sync::Semaphore;
@@ -7,6 +7,33 @@ use tokio::sync::Semaphore;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot hash the password")]
 pub struct HashError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// As OWASP ASVS 5.0 (6.2.1) has it.
+const CHARS_MIN: usize = 8;
+const BYTES_MAX: usize = 1024;
+
+/// Why a text can't be a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Too easily guessed.
+    #[error("a password has at least {CHARS_MIN} characters")]
+    Short,
+    /// No memory of a person, and work for whoever hashes it.
+    #[error("a password has at most {BYTES_MAX} bytes")]
+    Long,
+}
+
+/// Whether `password` may be given to a user: at least 8 characters, at most 1,024 bytes.
+///
+/// # Errors
+/// [`Unfit`] says the rule.
+pub fn check(password: &str) -> Result<(), Unfit> {
+    match password.chars().count() {
+        0..CHARS_MIN => Err(Unfit::Short),
+        _ if password.len() > BYTES_MAX => Err(Unfit::Long),
+        _ => Ok(()),
+    }
+}
 
 fn argon2() -> Argon2<'static> {
     let params = Params::new(64 * 1024, 3, 1, None).expect("within argon2's bounds");
@@ -34,7 +61,7 @@ pub fn verify(password: &str, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// Verifies passwords on blocking threads, at most as many at once as there are processors.
+/// Hashes and verifies passwords on blocking threads, at most as many at once as there are processors.
 pub(crate) struct Verifier {
     permits: Semaphore,
 }
@@ -42,6 +69,14 @@ pub(crate) struct Verifier {
 impl Verifier {
     pub(crate) fn new() -> Self {
         Self { permits: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)) }
+    }
+
+    /// As [`hash`], in its turn.
+    pub(crate) async fn hash(&self, password: String) -> Result<String, HashError> {
+        let stopping = |cause: &str| HashError(cause.into());
+        let _permit = self.permits.acquire().await.map_err(|_| stopping("the server is stopping"))?;
+        let work = tokio::task::spawn_blocking(move || hash(&password)).await;
+        work.map_err(|error| HashError(error.into()))?
     }
 
     /// Whether `password` is the one of `hash`. Without a hash it answers `false` after the same work, so that time does not
@@ -59,6 +94,13 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_neither_short_nor_endless() {
+        assert_eq!((check("1234567"), check("äöüäöüä")), (Err(Unfit::Short), Err(Unfit::Short)));
+        assert_eq!((check("12345678"), check(&"x".repeat(1024))), (Ok(()), Ok(())));
+        assert_eq!(check(&"x".repeat(1025)), Err(Unfit::Long));
+    }
 
     #[test]
     fn a_hash_verifies_its_own_password_only_and_names_its_cost() {

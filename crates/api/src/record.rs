@@ -1,8 +1,8 @@
-//! [`Record`]: a file as HTTP and `--json` show it.
+//! [`Record`]: a file as HTTP and `--json` show it; [`Person`]: a user.
 
 use larder_files::{
-    BucketName, File, FileId, Files, Role, Sha256, Timestamp, UserId, ledger::CopyRow, ledger::CopyState,
-    ledger::RevisionRow,
+    BucketName, File, FileId, Files, Role, Sha256, Timestamp, User, UserId, UserName, ledger::CopyRow,
+    ledger::CopyState, ledger::RevisionRow,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -134,6 +134,28 @@ impl Revision {
             created_at: row.revised_at,
             copies: copies(&row.copies, files, viewer),
         }
+    }
+}
+
+/// A user's record. It tells nothing of the password but whether there is one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Person {
+    /// Id.
+    pub id: UserId,
+    /// Name.
+    pub username: UserName,
+    /// What they may.
+    pub role: Role,
+    /// When they were added.
+    pub created_at: Timestamp,
+    /// Whether they can't log in, having no password.
+    pub locked: bool,
+}
+
+impl From<User> for Person {
+    fn from(user: User) -> Self {
+        let locked = user.password_hash.is_none();
+        Self { id: user.id, username: user.name, role: user.role, created_at: user.created_at, locked }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     auth, buckets, content, health, list, names,
     problem::{Code, Problem},
     request::Ask,
-    upload,
+    upload, users,
 };
 use actix_web::{
     Handler, Responder, Route,
@@ -14,7 +14,7 @@ use actix_web::{
 };
 
 /// Puts each route in its place.
-pub(crate) fn routes(config: &mut ServiceConfig) {
+pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/auth/login", vec![post(auth::login)]);
     at(config, "/api/v1/auth/me", vec![get(auth::me)]);
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
@@ -28,8 +28,43 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
+    at(config, "/api/v1/users", vec![get(users::list), post(users::add)]);
+    at(config, "/api/v1/users/{id}", vec![get(users::describe), patch(users::update), delete(users::remove)]);
     at(config, "/health/live", vec![get(health::live)]);
     at(config, "/health/ready", vec![get(health::ready)]);
+}
+
+/// Every route as its method and its path, `{…}` standing for what differs: for whoever checks that nothing was forgotten.
+#[must_use]
+pub fn listed() -> Vec<(&'static str, &'static str)> {
+    let mut listed = vec![];
+    routes(&mut listed);
+    listed
+}
+
+/// Where routes are put.
+pub(crate) trait Places {
+    fn put(&mut self, path: &'static str, handled: Vec<Handled>);
+}
+
+impl Places for Vec<(&'static str, &'static str)> {
+    fn put(&mut self, path: &'static str, handled: Vec<Handled>) {
+        let methods = handled.into_iter().flat_map(|(allow, _)| allow.split(", "));
+        self.extend(methods.map(|method| (method, path)));
+    }
+}
+
+impl Places for ServiceConfig {
+    fn put(&mut self, path: &'static str, handled: Vec<Handled>) {
+        let allow = handled.iter().map(|(allow, _)| *allow).collect::<Vec<_>>().join(", ");
+        let resource = handled.into_iter().fold(web::resource(path), |resource, (_, route)| resource.route(route));
+        self.service(resource.default_service(web::to(move |method: Method| {
+            let detail = format!("`{method}` is not offered here; {allow} is");
+            let allow = header::HeaderValue::from_str(&allow).expect("methods are plain text");
+            let problem = Problem::new(Code::MethodNotAllowed, detail).with(header::ALLOW, allow);
+            async move { Err::<actix_web::HttpResponse, _>(problem) }
+        })));
+    }
 }
 
 /// A method's handler, and what `Allow` says of it.
@@ -64,13 +99,6 @@ fn delete<H: Handler<(Ask,), Output = R>, R: Responder + 'static>(handler: H) ->
     on("DELETE", guard::Delete(), handler)
 }
 
-fn at(config: &mut ServiceConfig, path: &'static str, handled: Vec<Handled>) {
-    let allow = handled.iter().map(|(allow, _)| *allow).collect::<Vec<_>>().join(", ");
-    let resource = handled.into_iter().fold(web::resource(path), |resource, (_, route)| resource.route(route));
-    config.service(resource.default_service(web::to(move |method: Method| {
-        let detail = format!("`{method}` is not offered here; {allow} is");
-        let allow = header::HeaderValue::from_str(&allow).expect("methods are plain text");
-        let problem = Problem::new(Code::MethodNotAllowed, detail).with(header::ALLOW, allow);
-        async move { Err::<actix_web::HttpResponse, _>(problem) }
-    })));
+fn at(places: &mut dyn Places, path: &'static str, handled: Vec<Handled>) {
+    places.put(path, handled);
 }

@@ -142,7 +142,7 @@ impl Server {
             App::new()
                 .app_data(shared.clone())
                 .wrap(from_fn(envelope::envelope))
-                .configure(routes)
+                .configure(|config| routes(config))
                 .default_service(web::to(envelope::nowhere))
         };
         let _inside = runtime.enter();

@@ -91,7 +91,7 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Print every row that a rebuild must bring back, as canonical JSON lines
     Dump(dump::Dump),
-    /// Add, list and change users
+    /// Add, list, change and delete users
     #[command(subcommand)]
     User(user::User),
     /// Show and check the configuration

@@ -1,4 +1,4 @@
-//! `larder user`: adds and lists users and sets passwords, which come from the terminal or standard input, never from an argument.
+//! `larder user`: adds, lists, changes and deletes users. Passwords come from the terminal or standard input, never from an argument.
 
 use crate::{
     Context,
@@ -6,18 +6,18 @@ use crate::{
     output::{Exit, Output, WrongUsage},
 };
 use anyhow::{Context as _, Result};
-use clap::Subcommand;
-use larder_files::{Files, Role, UserName};
+use clap::{Subcommand, ValueEnum};
+use larder_api::{password, record::Person};
+use larder_files::{Error, Files, FilesOf, Role, UserName};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, IsTerminal, Write},
 };
 use zeroize::Zeroizing;
 
-/// Add, list and change users.
+/// Add, list, change and delete users.
 #[derive(Subcommand)]
 pub(crate) enum User {
     /// Add a user
@@ -41,6 +41,33 @@ pub(crate) enum User {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Make a user an admin, or an admin a user; the last admin stays one
+    Role {
+        /// The user
+        name: UserName,
+        /// What they may do from then on
+        role: As,
+    },
+    /// Delete a user; their name is never given again
+    Delete {
+        /// The user
+        name: UserName,
+        /// Give their files, those in the trash too, to this user
+        #[arg(long, value_name = "NAME", conflicts_with = "purge_files")]
+        files_to: Option<UserName>,
+        /// Purge their files, those in the trash too, for ever
+        #[arg(long)]
+        purge_files: bool,
+    },
+}
+
+/// A role as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum As {
+    /// Everything
+    Admin,
+    /// What is theirs
+    User,
 }
 
 impl User {
@@ -57,6 +84,21 @@ impl User {
                 let password = read_password(password_stdin)?;
                 open::with(&context, Access::Change, async |files| change(files, &name, password).await).await
             }
+            Self::Role { name, role } => {
+                let role = match role {
+                    As::Admin => Role::Admin,
+                    As::User => Role::User,
+                };
+                open::with(&context, Access::Change, async |files| set_role(files, &name, role).await).await
+            }
+            Self::Delete { name, files_to, purge_files } => {
+                let of = match files_to {
+                    Some(heir) => FilesOf::GiveTo(heir),
+                    None if purge_files => FilesOf::Purge,
+                    None => FilesOf::Refuse,
+                };
+                open::with(&context, Access::Change, async |files| delete(files, output, &name, of).await).await
+            }
         }
     }
 }
@@ -69,26 +111,56 @@ async fn add(files: &Files, output: &Output, name: UserName, role: Role, passwor
 }
 
 async fn change(files: &Files, name: &UserName, password: SecretString) -> Result<Exit> {
-    let user = files.user_named(name.as_str()).await?.filter(|user| user.gone_at.is_none());
-    let user = user.with_context(|| format!("no such user: `{name}`"))?;
+    let user = find(files, name).await?;
     files.set_password(user.id, hash(password).await?).await?;
     Ok(Exit::Done)
 }
 
+async fn set_role(files: &Files, name: &UserName, role: Role) -> Result<Exit> {
+    let user = find(files, name).await?;
+    files.set_role(user.id, role).await?;
+    Ok(Exit::Done)
+}
+
+/// One who is gone and still owns files is found too: a deletion that broke off is gone on with.
+async fn delete(files: &Files, output: &Output, name: &UserName, of: FilesOf) -> Result<Exit> {
+    let user = files.user_named(name.as_str()).await?.with_context(|| unknown(name))?;
+    let refuses = of == FilesOf::Refuse;
+    let deleted = files.delete_user(user.id, of.clone()).await.map_err(|error| match error {
+        Error::NotFound("user") => anyhow::anyhow!(unknown(name)),
+        Error::Conflict(why) if refuses && why.contains("owns") => {
+            anyhow::anyhow!("{why}, by `--purge-files` or `--files-to NAME`")
+        }
+        error => error.into(),
+    })?;
+    match of {
+        FilesOf::Purge => output.message(format_args!("{deleted} files purged")),
+        FilesOf::GiveTo(heir) => output.message(format_args!("{deleted} files given to `{heir}`")),
+        FilesOf::Refuse => {}
+    }
+    output.line(user.id)?;
+    output.flush()?;
+    Ok(Exit::Done)
+}
+
+async fn find(files: &Files, name: &UserName) -> Result<larder_files::User> {
+    let user = files.user_named(name.as_str()).await?.filter(|user| user.gone_at.is_none());
+    user.with_context(|| unknown(name))
+}
+
+fn unknown(name: &UserName) -> String {
+    format!("no such user: `{name}`")
+}
+
 async fn list(files: &Files, output: &Output) -> Result<Exit> {
     for user in files.users().await?.into_iter().filter(|user| user.gone_at.is_none()) {
-        let role = serde_json::to_value(user.role)?;
+        let user = Person::from(user);
         if output.json {
-            let locked = user.password_hash.is_none();
-            output.record(&json!({"id": user.id, "username": user.name, "role": role, "created_at": user.created_at, "locked": locked}))?;
+            output.record(&user)?;
         } else {
-            let locked = if user.password_hash.is_none() { "  can't log in" } else { "" };
-            output.line(format_args!(
-                "{}  {:<5}  {}{locked}",
-                user.id,
-                role.as_str().unwrap_or_default(),
-                user.name
-            ))?;
+            let locked = if user.locked { "  can't log in" } else { "" };
+            let role = if user.role == Role::Admin { "admin" } else { "user" };
+            output.line(format_args!("{}  {role:<5}  {}{locked}", user.id, user.username))?;
         }
     }
     output.flush()?;
@@ -96,23 +168,18 @@ async fn list(files: &Files, output: &Output) -> Result<Exit> {
 }
 
 async fn hash(password: SecretString) -> Result<String> {
-    tokio::task::spawn_blocking(move || larder_api::password::hash(password.expose_secret()))
+    tokio::task::spawn_blocking(move || password::hash(password.expose_secret()))
         .await?
         .context("cannot hash the password")
 }
 
 /// # Errors
-/// No terminal to ask on, two different answers, or a password that is too short.
+/// No terminal to ask on, two different answers, or a password that can't be one.
 fn read_password(from_stdin: bool) -> Result<SecretString> {
     let password = if from_stdin { read_line(&mut io::stdin().lock())? } else { ask_twice()? };
-    if password.chars().count() < PASSWORD_CHARS_MIN {
-        return Err(WrongUsage(format!("a password has at least {PASSWORD_CHARS_MIN} characters")).into());
-    }
+    password::check(&password).map_err(|unfit| WrongUsage(unfit.to_string()))?;
     Ok(SecretString::from(password.as_str()))
 }
-
-/// As OWASP ASVS 5.0 (6.2.1) has it.
-const PASSWORD_CHARS_MIN: usize = 8;
 
 fn ask_twice() -> Result<Zeroizing<String>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok().filter(File::is_terminal);

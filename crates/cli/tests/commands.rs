@@ -361,6 +361,56 @@ fn users_are_added_once_and_their_passwords_are_changed() {
     larder.assert_rebuilds_after(server);
 }
 
+#[test]
+fn users_change_roles_and_are_deleted_with_a_word_on_their_files() {
+    let larder = Larder::new();
+    larder.user("anna", true);
+    larder.user("boris", false);
+    let fails = |args: &[&str], says: &str| {
+        let said = larder.run(args);
+        assert!(said.status.code() == Some(1) && said.stderr.contains(says), "{args:?}: {said:?}");
+    };
+    fails(&["user", "role", "anna", "user"], "last admin");
+    fails(&["user", "delete", "anna"], "last admin");
+    larder.ok(&["user", "role", "boris", "admin"]);
+    larder.ok(&["user", "role", "anna", "user"]);
+    let roles = |larder: &Larder| {
+        let listed = records(&larder.ok(&["user", "list", "--json"]));
+        listed.iter().map(|user| format!("{} {}", user["username"], user["role"])).collect::<Vec<_>>()
+    };
+    assert_eq!(roles(&larder), ["\"anna\" \"user\"", "\"boris\" \"admin\""]);
+
+    let file = larder.file("a.txt", "hers").to_str().unwrap().to_owned();
+    larder.ok(&["put", &file, "--owner", "anna"]);
+    let trashed = larder.ok(&["put", &file, "--owner", "anna", "--name", "trashed"]);
+    larder.ok(&["rm", trashed.trim()]);
+    fails(&["user", "delete", "anna"], "2 files");
+    fails(&["user", "delete", "anna", "--files-to", "nobody"], "nobody");
+    assert_eq!(larder.run(&["user", "delete", "anna", "--files-to", "boris", "--purge-files"]).status.code(), Some(2));
+    larder.ok(&["user", "delete", "anna", "--files-to", "boris"]);
+    assert_eq!(roles(&larder), ["\"boris\" \"admin\""]);
+    assert_eq!(records(&larder.ok(&["ls", "--owner", "boris", "--json"])).len(), 1);
+    assert_eq!(records(&larder.ok(&["ls", "--owner", "boris", "--deleted", "--json"])).len(), 1);
+    fails(&["user", "delete", "anna"], "no such user: `anna`");
+    fails(&["user", "role", "anna", "admin"], "no such user: `anna`");
+    assert_eq!(larder.feed(&["user", "add", "anna", "--password-stdin"], b"long enough").status.code(), Some(1));
+
+    larder.user("clara", true);
+    larder.ok(&["user", "delete", "boris", "--purge-files"]);
+    assert!(larder.ok(&["ls"]).is_empty() && larder.ok(&["ls", "--deleted"]).is_empty());
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
+#[test]
+fn a_password_is_neither_short_nor_endless() {
+    let larder = Larder::new();
+    for password in [&b"1234567\n"[..], &[b'x'; 1025]] {
+        let said = larder.feed(&["user", "add", "anna", "--password-stdin"], password);
+        assert_eq!(said.status.code(), Some(2), "{said:?}");
+    }
+}
+
 impl Larder {
     fn assert_rebuilds_after(&self, server: common::Server) {
         assert_eq!(self.run(&["rebuild"]).status.code(), Some(1), "a rebuild wants to be alone");

@@ -1,0 +1,174 @@
+//! Users: listed, added, changed and deleted by admins; each sees their own record, and changes their own password.
+
+use crate::{
+    auth,
+    list::{Items, limit, no_cursor},
+    password,
+    problem::{Code, Problem},
+    record::Person,
+    request::{Answer, Ask, Fields},
+};
+use actix_web::{HttpResponse, http::header};
+use data_encoding::BASE64URL_NOPAD;
+use larder_files::{Caller, Error, FilesOf, Role, User, UserId, UserName};
+use uuid::Uuid;
+
+/// Who owns more is deleted on the command line: a request must end.
+const FILES_MAX: usize = 1000;
+
+/// `GET /users`: in order of id.
+pub(crate) async fn list(ask: Ask) -> Answer {
+    admin(&ask).await?;
+    let query = ask.query(&["limit", "cursor"])?;
+    let limit = limit(&query)?;
+    let after = query.get("cursor").map(|text| place(text).ok_or_else(no_cursor)).transpose()?;
+    let api = ask.api.clone();
+    let mut users = ask.api.run(async move { Ok(api.files.users().await?) }).await?;
+    users.retain(|user| user.gone_at.is_none() && after.is_none_or(|after| user.id > after));
+    let more = users.len() > limit;
+    users.truncate(limit);
+    let next_cursor = users.last().filter(|_| more).map(|user| BASE64URL_NOPAD.encode(user.id.0.as_bytes()));
+    let items = users.into_iter().map(Person::from).collect();
+    Ok(HttpResponse::Ok().json(Items { items, prefixes: None, next_cursor }))
+}
+
+fn place(cursor: &str) -> Option<UserId> {
+    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
+    Uuid::from_slice(&bytes).ok().map(UserId)
+}
+
+/// `POST /users`.
+pub(crate) async fn add(ask: Ask) -> Answer {
+    admin(&ask).await?;
+    ask.query(&[])?;
+    let mut fields = ask.fields(&["username", "password", "role"]).await?;
+    let name =
+        UserName::new(fields.text("username")?).map_err(|error| Problem::invalid("username", error.to_string()))?;
+    let (password, role) = (new_password(&mut fields)?, role(&mut fields)?.unwrap_or(Role::User));
+    let password = password.ok_or_else(|| Problem::invalid("password", "is missing"))?;
+    fields.finish()?;
+    let api = ask.api.clone();
+    let work = async move {
+        let hash = api.verifier.hash(password).await.map_err(Error::internal)?;
+        Ok(api.files.add_user(name, role, Some(hash)).await?)
+    };
+    let user = ask.api.run(work).await?;
+    let place = format!("/api/v1/users/{}", user.id);
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(Person::from(user)))
+}
+
+/// `GET /users/{id}`: an admin anybody's, a user their own.
+pub(crate) async fn describe(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    Ok(HttpResponse::Ok().json(Person::from(present(&ask, &caller).await?)))
+}
+
+/// `PATCH /users/{id}`: role and password; who changes their own password proves that they know the present one.
+pub(crate) async fn update(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    ask.query(&[])?;
+    let user = present(&ask, &caller).await?;
+    let mut fields = ask.fields(&["username", "password", "role", "current_password"]).await?;
+    if fields.take("username").is_some() {
+        return Err(Problem::invalid("username", "a name never changes"));
+    }
+    let (password, role) = (new_password(&mut fields)?, role(&mut fields)?);
+    let current = fields.text_if_any("current_password")?;
+    fields.finish()?;
+    if role.is_some() && caller.role != Role::Admin {
+        return Err(Problem::new(Code::Forbidden, "only an admin changes roles"));
+    }
+    if password.is_some() && user.id == caller.id {
+        prove(&ask, &user, current).await?;
+    }
+    let api = ask.api.clone();
+    let work = async move {
+        let hash = match password {
+            Some(password) => Some(api.verifier.hash(password).await.map_err(Error::internal)?),
+            None => None,
+        };
+        let changed = api.files.update_user(user.id, role, hash).await;
+        api.callers.forget(user.id);
+        Ok(changed?)
+    };
+    Ok(HttpResponse::Ok().json(Person::from(ask.api.run(work).await?)))
+}
+
+/// An open session may have been stolen: it alone gives nobody the account. Wrong guesses count as failed log-ins do.
+async fn prove(ask: &Ask, user: &User, current: Option<String>) -> Result<(), Problem> {
+    let current = current.ok_or_else(|| Problem::invalid("current_password", "is missing"))?;
+    let known = auth::attempt(ask, user.name.to_string(), current).await?;
+    known.map(drop).ok_or_else(|| Problem::invalid("current_password", "is wrong"))
+}
+
+/// `DELETE /users/{id}`: with `?files=purge` or `?files_to=NAME` where they own files.
+pub(crate) async fn remove(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let query = ask.query(&["files", "files_to"])?;
+    let id = whose(&ask, &caller)?;
+    if caller.role != Role::Admin {
+        return Err(Problem::new(Code::Forbidden, "only an admin deletes users"));
+    }
+    let of = match (query.get("files"), query.get("files_to")) {
+        (None, None) => FilesOf::Refuse,
+        (Some("purge"), None) => FilesOf::Purge,
+        (None, Some(name)) => {
+            FilesOf::GiveTo(UserName::new(name).map_err(|error| Problem::invalid("files_to", error.to_string()))?)
+        }
+        (Some("purge"), Some(_)) => {
+            return Err(Problem::invalid("files_to", "the files are purged or given, not both"));
+        }
+        (Some(_), _) => return Err(Problem::invalid("files", "only `purge` is known")),
+    };
+    let api = ask.api.clone();
+    let work = async move {
+        if api.files.count_owned(id, FILES_MAX + 1).await? > FILES_MAX {
+            let why = format!("the user owns more than {FILES_MAX} files: `larder user delete` deletes them");
+            return Err(Problem::new(Code::Conflict, why));
+        }
+        let deleted = api.files.delete_user(id, of).await;
+        api.callers.forget(id);
+        deleted?;
+        Ok(())
+    };
+    ask.api.run(work).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn admin(ask: &Ask) -> Result<Caller, Problem> {
+    let caller = ask.caller().await?;
+    match caller.role {
+        Role::Admin => Ok(caller),
+        Role::User => Err(Problem::new(Code::Forbidden, "only an admin sees and changes users")),
+    }
+}
+
+/// The user in the path, whom the caller may know of: another is as absent.
+fn whose(ask: &Ask, caller: &Caller) -> Result<UserId, Problem> {
+    let id = UserId::parse(ask.request.match_info().query("id"));
+    id.filter(|id| caller.sees(*id)).ok_or_else(|| Problem::not_found("user"))
+}
+
+async fn present(ask: &Ask, caller: &Caller) -> Result<User, Problem> {
+    let (api, id) = (ask.api.clone(), whose(ask, caller)?);
+    let user = ask.api.run(async move { Ok(api.files.user(id).await?) }).await?;
+    user.filter(|user| user.gone_at.is_none()).ok_or_else(|| Problem::not_found("user"))
+}
+
+fn new_password(fields: &mut Fields) -> Result<Option<String>, Problem> {
+    let password = fields.text_if_any("password")?;
+    if let Some(password) = &password {
+        password::check(password).map_err(|unfit| Problem::invalid("password", unfit.to_string()))?;
+    }
+    Ok(password)
+}
+
+fn role(fields: &mut Fields) -> Result<Option<Role>, Problem> {
+    let Some(text) = fields.text_if_any("role")? else { return Ok(None) };
+    match text.as_str() {
+        "admin" => Ok(Some(Role::Admin)),
+        "user" => Ok(Some(Role::User)),
+        _ => Err(Problem::invalid("role", "`admin` or `user` is expected")),
+    }
+}

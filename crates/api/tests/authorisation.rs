@@ -1,0 +1,166 @@
+//! Who may do what, as one table: every route, asked by everybody. A route without a row fails, and a row without a route.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Answer, Larder, Request};
+use jsonwebtoken::{EncodingKey, Header};
+use larder_files::{FilesOf, Role, User, UserName};
+use std::collections::BTreeSet;
+
+/// Who asks, by column. `owner` is whose the file is, or the user, that the route names.
+const WHO: [&str; 7] = ["anonymous", "owner", "other", "admin", "expired", "tampered", "deleted"];
+
+/// What each of [`WHO`] is answered.
+type Statuses = [u16; 7];
+
+/// Where nobody gets in without a good token of somebody who is there.
+const fn told(owner: u16, other: u16, admin: u16) -> Statuses {
+    [401, owner, other, admin, 401, 401, 401]
+}
+
+/// Method and route, the query, the body (JSON where it is an object), and the answers.
+const TABLE: &[(&str, &str, &str, Statuses)] = &[
+    ("POST /api/v1/auth/login", "", r#"{"username": "root", "password": "wrong"}"#, [401; 7]),
+    ("GET /api/v1/auth/me", "", "", told(200, 200, 200)),
+    ("HEAD /api/v1/auth/me", "", "", told(200, 200, 200)),
+    ("GET /api/v1/buckets", "", "", told(200, 200, 200)),
+    ("HEAD /api/v1/buckets", "", "", told(200, 200, 200)),
+    ("GET /api/v1/buckets/{bucket}", "", "", told(200, 200, 200)),
+    ("HEAD /api/v1/buckets/{bucket}", "", "", told(200, 200, 200)),
+    ("POST /api/v1/buckets/{bucket}/files", "?name=new", "x", told(201, 201, 201)),
+    ("POST /api/v1/buckets/{bucket}/files", "?name=new&owner=root", "x", told(403, 403, 201)),
+    ("GET /api/v1/files", "", "", told(200, 200, 200)),
+    ("HEAD /api/v1/files", "", "", told(200, 200, 200)),
+    ("GET /api/v1/files/{id}", "", "", told(200, 404, 200)),
+    ("HEAD /api/v1/files/{id}", "", "", told(200, 404, 200)),
+    ("PATCH /api/v1/files/{id}", "", r#"{"name": "b.txt"}"#, told(200, 404, 200)),
+    ("PATCH /api/v1/files/{id}", "", r#"{"owner": "root"}"#, told(403, 403, 422)),
+    ("DELETE /api/v1/files/{id}", "", "", told(204, 404, 204)),
+    ("DELETE /api/v1/files/{id}", "?purge=true", "", told(204, 404, 204)),
+    ("GET /api/v1/files/{id}/content", "", "", told(200, 404, 200)),
+    ("HEAD /api/v1/files/{id}/content", "", "", told(200, 404, 200)),
+    ("GET /api/v1/files/{id}/content", "?revision=1", "", told(200, 404, 200)),
+    ("PUT /api/v1/files/{id}/content", "", "third", told(200, 404, 200)),
+    ("POST /api/v1/files/{id}/restore", "", "", told(200, 404, 200)),
+    ("GET /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
+    ("HEAD /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
+    ("DELETE /api/v1/files/{id}/revisions/{revision}", "", "", told(204, 404, 204)),
+    ("GET /api/v1/users", "", "", told(403, 403, 200)),
+    ("HEAD /api/v1/users", "", "", told(403, 403, 200)),
+    ("POST /api/v1/users", "", r#"{"username": "new", "password": "long enough"}"#, told(403, 403, 201)),
+    ("GET /api/v1/users/{id}", "", "", told(200, 404, 200)),
+    ("HEAD /api/v1/users/{id}", "", "", told(200, 404, 200)),
+    ("PATCH /api/v1/users/{id}", "", r#"{"role": "admin"}"#, told(403, 404, 200)),
+    ("PATCH /api/v1/users/{id}", "", r#"{"password": "long enough"}"#, told(422, 404, 200)),
+    ("DELETE /api/v1/users/{id}", "", "", told(403, 404, 409)),
+    ("DELETE /api/v1/users/{id}", "?files=purge", "", told(403, 404, 204)),
+    ("DELETE /api/v1/users/{id}", "?files_to=root", "", told(403, 404, 204)),
+    ("GET /health/live", "", "", [200; 7]),
+    ("HEAD /health/live", "", "", [200; 7]),
+    ("GET /health/ready", "", "", [200, 200, 200, 200, 401, 401, 401]),
+    ("HEAD /health/ready", "", "", [200, 200, 200, 200, 401, 401, 401]),
+];
+
+#[test]
+fn every_route_has_a_row_and_every_row_a_route() {
+    let routes: BTreeSet<_> = larder_api::routes().iter().map(|(method, path)| format!("{method} {path}")).collect();
+    let rows: BTreeSet<_> = TABLE.iter().map(|(route, ..)| (*route).to_owned()).collect();
+    let missing: Vec<_> = routes.difference(&rows).collect();
+    assert!(missing.is_empty(), "nobody has said who may ask for these: {missing:#?}");
+    let stale: Vec<_> = rows.difference(&routes).collect();
+    assert!(stale.is_empty(), "these routes are no more: {stale:#?}");
+}
+
+#[test]
+fn everybody_is_answered_as_the_table_says_and_who_is_refused_changes_nothing() {
+    for row in TABLE {
+        let (route, query, _, statuses) = row;
+        let scene = Scene::new();
+        for (who, status) in WHO.iter().zip(statuses) {
+            let request = scene.request(row, who);
+            let before = scene.larder.state();
+            let answer = request.send();
+            let shown = format!("{route}{query} as {who}");
+            assert_eq!(answer.status, *status, "{shown}: {}", answer.text());
+            if *status >= 400 {
+                scene.larder.state().same_as(&before, &shown);
+                assert_tells_nothing(&answer, &shown);
+            }
+        }
+    }
+}
+
+/// A refusal holds nothing of the file, and says which way in there is where there is one.
+fn assert_tells_nothing(answer: &Answer, shown: &str) {
+    assert!(!answer.text().contains("secret"), "{shown}: {}", answer.text());
+    assert_eq!(answer.header("etag"), None, "{shown}");
+    assert_eq!(answer.header("www-authenticate").is_some(), answer.status == 401, "{shown}");
+}
+
+struct Scene {
+    larder: Larder,
+    deleted: User,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let larder = Larder::start();
+        let deleted = add(&larder, "deleted");
+        larder.block_on(larder.files.delete_user(deleted.id, FilesOf::Refuse)).unwrap();
+        Self { larder, deleted }
+    }
+
+    /// The row's request, as one of [`WHO`] sends it, of an owner of its own, who has a file with two revisions.
+    fn request(&self, (route, query, body, _): &(&str, &str, &str, Statuses), who: &str) -> Request<'_> {
+        let larder = &self.larder;
+        let owner = add(larder, &format!("owner-{who}"));
+        let file = larder.put_by(&owner, "secret.txt", b"secret one")["id"].as_str().unwrap().to_owned();
+        let second = larder.by(&owner, &format!("PUT /api/v1/files/{file}/content")).body("secret two").send();
+        assert_eq!(second.status, 200, "{}", second.text());
+
+        let id = if route.contains("/users/") { owner.id.to_string() } else { file };
+        let line = route.replace("{id}", &id).replace("{bucket}", "documents").replace("{revision}", "1") + query;
+        let request = match who {
+            "anonymous" => larder.anybody(&line),
+            "owner" => larder.by(&owner, &line),
+            "other" => larder.bob(&line),
+            "admin" => larder.root(&line),
+            "deleted" => larder.by(&self.deleted, &line),
+            "expired" => bearing(larder.anybody(&line), &expired(larder, &owner)),
+            "tampered" => bearing(larder.anybody(&line), &tampered(&larder.token(&owner))),
+            _ => unreachable!("a column without a meaning"),
+        };
+        if body.starts_with('{') {
+            request.header("Content-Type", "application/json").body(body)
+        } else {
+            request.body(body)
+        }
+    }
+}
+
+fn add(larder: &Larder, name: &str) -> User {
+    larder.block_on(larder.files.add_user(UserName::new(name).unwrap(), Role::User, None)).unwrap()
+}
+
+fn bearing<'a>(request: Request<'a>, token: &str) -> Request<'a> {
+    request.header("Authorization", &format!("Bearer {token}"))
+}
+
+fn expired(larder: &Larder, user: &User) -> String {
+    let mut claims = larder.claims(user);
+    for time in ["iat", "nbf", "exp"] {
+        claims[time] = (claims[time].as_i64().unwrap() - 900).into();
+    }
+    let header = Header { typ: Some("at+jwt".into()), ..Header::default() };
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&larder.files.signing_key("access"))).unwrap()
+}
+
+/// One character of the signature is another.
+fn tampered(token: &str) -> String {
+    let mut bytes = token.as_bytes().to_vec();
+    let at = bytes.len() - 10;
+    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+    String::from_utf8(bytes).unwrap()
+}
