@@ -31,6 +31,10 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("HEAD /api/v1/buckets/{bucket}", "", "", told(200, 200, 200)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new", "x", told(201, 201, 201)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new&owner=root", "x", told(403, 403, 201)),
+    ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "", "", told(200, 404, 404)),
+    ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(200, 404, 200)),
+    ("HEAD /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(200, 404, 200)),
+    ("DELETE /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(204, 404, 204)),
     ("GET /api/v1/files", "", "", told(200, 200, 200)),
     ("HEAD /api/v1/files", "", "", told(200, 200, 200)),
     ("GET /api/v1/files/{id}", "", "", told(200, 404, 200)),
@@ -43,6 +47,7 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("HEAD /api/v1/files/{id}/content", "", "", told(200, 404, 200)),
     ("GET /api/v1/files/{id}/content", "?revision=1", "", told(200, 404, 200)),
     ("PUT /api/v1/files/{id}/content", "", "third", told(200, 404, 200)),
+    ("POST /api/v1/files/{id}/copy", "", "{}", told(201, 404, 201)),
     ("POST /api/v1/files/{id}/restore", "", "", told(200, 404, 200)),
     ("GET /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
     ("HEAD /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
@@ -121,7 +126,8 @@ impl Scene {
         assert_eq!(second.status, 200, "{}", second.text());
 
         let id = if route.contains("/users/") { owner.id.to_string() } else { file };
-        let line = route.replace("{id}", &id).replace("{bucket}", "documents").replace("{revision}", "1") + query;
+        let path = route.replace("{id}", &id).replace("{bucket}", "documents").replace("{revision}", "1");
+        let line = path.replace("{name:.+}", "secret.txt") + &query.replace("{owner}", owner.name.as_str());
         let request = match who {
             "anonymous" => larder.anybody(&line),
             "owner" => larder.by(&owner, &line),
