@@ -380,7 +380,7 @@ fn users_change_roles_and_are_deleted_with_a_word_on_their_files() {
     };
     assert_eq!(roles(&larder), ["\"anna\" \"user\"", "\"boris\" \"admin\""]);
 
-    let file = larder.file("a.txt", "hers").to_str().unwrap().to_owned();
+    let file = larder.file("a.txt", "hers");
     larder.ok(&["put", &file, "--owner", "anna"]);
     let trashed = larder.ok(&["put", &file, "--owner", "anna", "--name", "trashed"]);
     larder.ok(&["rm", trashed.trim()]);
