@@ -214,7 +214,7 @@ fn a_start_that_fails_once_a_store_was_marked_can_be_tried_again() {
         configure(&larder, &format!("{stores}mode = \"ro\"\n"));
         for _ in 0..2 {
             let said = larder.run(&SERVE);
-            assert!(said.status.code() == Some(1) && said.stderr.contains("read-only"), "{said:?}");
+            assert!(said.status.code() == Some(1) && said.stderr.contains("give it the mode `edit` once"), "{said:?}");
         }
         assert!(larder.data().join("more/.larder/instance.json").exists());
         configure(&larder, stores);
