@@ -123,9 +123,19 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
     };
     let api = ask.api.clone();
     let work = async move {
-        if api.files.count_owned(id, FILES_MAX + 1).await? > FILES_MAX {
-            let why = format!("the user owns more than {FILES_MAX} files: `larder user delete` deletes them");
-            return Err(Problem::new(Code::Conflict, why));
+        match api.files.count_owned(id, FILES_MAX + 1).await? {
+            0 => {}
+            owned if owned > FILES_MAX => {
+                let why = format!("the user owns more than {FILES_MAX} files: `larder user delete` deletes them");
+                return Err(Problem::new(Code::Conflict, why));
+            }
+            owned if of == FilesOf::Refuse => {
+                let why = format!(
+                    "the user owns {owned} files: `?files=purge` purges them, `?files_to=NAME` gives them away"
+                );
+                return Err(Problem::new(Code::Conflict, why));
+            }
+            _ => {}
         }
         let deleted = api.files.delete_user(id, of).await;
         api.callers.forget(id);

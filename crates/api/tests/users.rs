@@ -151,7 +151,7 @@ fn files_of_a_user_who_is_deleted_are_decided_about() {
     let before = larder.state();
     let refused = larder.root(&ada).send();
     assert_eq!((refused.status, refused.code()), (409, "conflict".into()));
-    assert!(refused.text().contains("2 files"), "{}", refused.text());
+    assert!(refused.text().contains("2 files") && refused.text().contains("?files_to="), "{}", refused.text());
     for wrong in ["?files=keep", "?files_to=nobody", "?files_to=ada", "?files_to=A", "?files=purge&files_to=bob"] {
         assert_eq!(larder.root(&format!("{ada}{wrong}")).send().status, 422, "{wrong}");
     }

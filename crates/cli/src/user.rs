@@ -125,14 +125,16 @@ async fn set_role(files: &Files, name: &UserName, role: Role) -> Result<Exit> {
 /// One who is gone and still owns files is found too: a deletion that broke off is gone on with.
 async fn delete(files: &Files, output: &Output, name: &UserName, of: FilesOf) -> Result<Exit> {
     let user = files.user_named(name.as_str()).await?.with_context(|| unknown(name))?;
-    let refuses = of == FilesOf::Refuse;
-    let deleted = files.delete_user(user.id, of.clone()).await.map_err(|error| match error {
-        Error::NotFound("user") => anyhow::anyhow!(unknown(name)),
-        Error::Conflict(why) if refuses && why.contains("owns") => {
-            anyhow::anyhow!("{why}, by `--purge-files` or `--files-to NAME`")
+    let deleted = match files.delete_user(user.id, of.clone()).await {
+        Ok(deleted) => deleted,
+        Err(Error::NotFound("user")) => anyhow::bail!(unknown(name)),
+        Err(error) => {
+            if of == FilesOf::Refuse && files.count_owned(user.id, 1).await? > 0 {
+                output.message("`--purge-files` purges them, `--files-to NAME` gives them to another");
+            }
+            return Err(error.into());
         }
-        error => error.into(),
-    })?;
+    };
     match of {
         FilesOf::Purge => output.message(format_args!("{deleted} files purged")),
         FilesOf::GiveTo(heir) => output.message(format_args!("{deleted} files given to `{heir}`")),

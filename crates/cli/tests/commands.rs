@@ -385,6 +385,7 @@ fn users_change_roles_and_are_deleted_with_a_word_on_their_files() {
     let trashed = larder.ok(&["put", &file, "--owner", "anna", "--name", "trashed"]);
     larder.ok(&["rm", trashed.trim()]);
     fails(&["user", "delete", "anna"], "2 files");
+    fails(&["user", "delete", "anna"], "--files-to");
     fails(&["user", "delete", "anna", "--files-to", "nobody"], "nobody");
     assert_eq!(larder.run(&["user", "delete", "anna", "--files-to", "boris", "--purge-files"]).status.code(), Some(2));
     larder.ok(&["user", "delete", "anna", "--files-to", "boris"]);

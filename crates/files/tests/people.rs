@@ -123,6 +123,22 @@ async fn a_demotion_that_is_not_certain_keeps_others_from_counting_until_it_is()
 }
 
 #[tokio::test]
+async fn a_demotion_of_which_only_a_dead_node_knew_counts_once_it_is_durable() {
+    let larder = Larder::new();
+    let (gate, there) = (Gate::at("record"), larder.start().await.0);
+    let here = larder.start_with(gate.clone()).await;
+    let node = larder.last_node();
+    let (anna, boris) = (add(&here, "anna", Role::Admin).await, add(&here, "boris", Role::Admin).await);
+    gate.close();
+    let never = tokio::spawn(async move { here.set_role(anna.id, Role::User).await });
+    gate.reached().await;
+    larder.disk.kill(&node);
+    is_conflict(there.set_role(boris.id, Role::User).await, "last admin");
+    assert_eq!(admins(&there).await, 1);
+    never.abort();
+}
+
+#[tokio::test]
 async fn who_owns_files_stays_until_it_is_said_what_becomes_of_them() {
     let larder = Larder::new();
     let files = larder.start().await.0;
@@ -250,6 +266,7 @@ async fn delete_and_die(at: u64, of: &FilesOf) -> bool {
         async move { files.delete_user(anna.id, of).await }
     });
     let died = tokio::select! {
+        biased;
         _ = death.died.acquire() => true,
         answer = first => { answer.unwrap().unwrap(); false }
     };

@@ -23,6 +23,8 @@ fn methods_that_a_route_does_not_have_are_told_which_it_has() {
         ("TRACE /api/v1/files", "GET, HEAD"),
         ("BREW /api/v1/files", "GET, HEAD"),
         ("get /api/v1/files", "GET, HEAD"),
+        ("DELETE /api/v1/users", "GET, HEAD, POST"),
+        ("POST /api/v1/users/{file}", "GET, HEAD, PATCH, DELETE"),
         ("POST /health/live", "GET, HEAD"),
         ("DELETE /health/ready", "GET, HEAD"),
     ];
