@@ -214,6 +214,7 @@ impl Config {
                 settings.push(Setting { origin: self.sources.origin(&key), key, value });
             });
         }
+        settings.sort_by_cached_key(|setting| subject(&setting.key));
         settings
     }
 
@@ -360,6 +361,13 @@ fn expand(tree: &Json, pattern: &str, above: &str, found: &mut impl FnMut(String
             None => found(format!("{above}{name}"), child.clone()),
         }
     }
+}
+
+/// What is about one store or one bucket belongs together: the place of its kind in [`KEYS`], and its name.
+fn subject(key: &str) -> (Option<usize>, Option<String>) {
+    let parts: Vec<&str> = key.split('.').collect();
+    let kind = KEYS.iter().position(|key| key.split('.').next() == Some(parts[0]));
+    (kind, if let [_, name, _] = parts[..] { Some(name.to_owned()) } else { None })
 }
 
 /// The line of a key in a TOML text, from 1.

@@ -83,6 +83,7 @@ fn check(context: &Context) -> Result<()> {
             "give an address and a port, such as `127.0.0.1:8080`",
         )
     })?;
+    larder_files::check_possible(config.stores.iter().map(|(name, store)| (name, store.mode)), &config.settings())?;
     let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
     if output.json {
         output.record(&json!({ "result": "ok", "file": config.file() }))?;

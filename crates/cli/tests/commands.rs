@@ -607,6 +607,14 @@ fn the_configuration_is_shown_with_every_origin_and_what_is_shown_is_a_configura
             .map(|line| line.split("  #").next().unwrap().trim().to_owned())
             .collect()
     };
+    let of_tapes: Vec<_> =
+        settings.iter().map(|setting| setting["key"].as_str().unwrap().starts_with("buckets.tapes.")).collect();
+    assert_eq!(
+        of_tapes.split(|is| !is).filter(|run| !run.is_empty()).count(),
+        1,
+        "what is about one bucket stands together"
+    );
+
     let shown = larder.ok(&["config", "show", "--config", &file]);
     let again = larder.file("again.toml", &shown);
     assert_eq!(values(&shown), values(&larder.ok(&["config", "show", "--config", &again])));
@@ -621,6 +629,8 @@ fn a_configuration_is_checked_without_a_larder() {
         ("lisen = 1", ["`lisen`", "`listen`"]),
         ("listen = 'nowhere'", ["`listen`", "`nowhere`"]),
         ("placement = 'away'", ["`away`", "`local`"]),
+        ("[stores.local]\nmode = 'ar'", ["`local`", "`ar`"]),
+        ("[buckets.tapes]\nwrite_copies = 2", ["`tapes`", "write_copies"]),
         ("[limits]\ndrain_seconds = 'long'", ["limits.drain_seconds", "bad.toml"]),
     ] {
         let file = larder.file("bad.toml", toml);

@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 /// A larder with a file, which nothing runs on.
@@ -131,6 +132,22 @@ fn what_a_killed_server_left_is_no_problem_and_is_left_to_the_next_start() {
     server.kill();
     assert_eq!(examine(&larder).0, Some(0));
     assert_eq!(larder.ok(&["get", "file", "-o", "-"]), "content");
+    larder.assert_clean();
+}
+
+#[test]
+fn what_a_killed_doctor_left_goes_and_what_another_is_at_stays() {
+    let larder = kept();
+    let own = larder.data().join("objects/.larder");
+    let (left, fresh) = (own.join("doctor-left"), own.join("doctor-fresh"));
+    for dir in [&left, &fresh] {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("case-a"), "").unwrap();
+    }
+    let two_hours_ago = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    File::open(&left).unwrap().set_modified(two_hours_ago).unwrap();
+    assert_eq!(examine(&larder).0, Some(0));
+    assert!(!left.exists() && fresh.exists());
     larder.assert_clean();
 }
 

@@ -61,7 +61,7 @@ pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;
-pub use start::{is_marked, rehearse_start};
+pub use start::{check_possible, is_marked, rehearse_start};
 pub use timestamp::Timestamp;
 pub use tombstone::Tombstone;
 

@@ -70,20 +70,17 @@ pub async fn is_marked(store: &dyn Store, master: &str) -> bool {
     }
 }
 
-/// What this Larder can't carry out yet is refused, not ignored.
-fn check_settings(parts: &Parts, settings: &Settings, identity: Option<&Identity>) -> Result<(), StartError> {
+/// Refuses what this Larder can't carry out yet, of a configuration alone: stores by name and mode, and settings.
+///
+/// # Errors
+/// [`StartError::Configuration`], as a start would say it.
+pub fn check_possible<'a>(
+    stores: impl IntoIterator<Item = (&'a StoreName, StoreMode)>,
+    settings: &Settings,
+) -> Result<(), StartError> {
     let wrong = |text: String| Err(StartError::Configuration(text));
-    if parts.stores.is_empty() {
-        return wrong("at least one store is needed".into());
-    }
-    if let Some(mount) = parts.stores.iter().find(|mount| mount.mode == StoreMode::Ar) {
-        return wrong(format!("store `{}`: the mode `ar` is not possible yet; `ro` is", mount.name));
-    }
-    for name in settings.placement.iter().chain(settings.buckets.iter().flat_map(|(_, policy)| &policy.placement)) {
-        let is_away = || identity.is_some_and(|identity| identity.unread().any(|store| store.name == name.as_str()));
-        if !parts.stores.iter().any(|mount| mount.name == *name) && !is_away() {
-            return wrong(format!("a placement names the store `{name}`, which is not configured"));
-        }
+    if let Some((name, _)) = stores.into_iter().find(|(_, mode)| *mode == StoreMode::Ar) {
+        return wrong(format!("store `{name}`: the mode `ar` is not possible yet; `ro` is"));
     }
     let lists = settings.buckets.iter().map(|(_, policy)| &policy.placement).chain([&settings.placement]);
     if lists.into_iter().any(|placement| placement.len() > 1) {
@@ -93,6 +90,22 @@ fn check_settings(parts: &Parts, settings: &Settings, identity: Option<&Identity
         Some((name, _)) => wrong(format!("bucket `{name}`: write_copies other than 1 is not possible yet")),
         None => Ok(()),
     }
+}
+
+/// Settings and stores must fit each other.
+fn check_settings(parts: &Parts, settings: &Settings, identity: Option<&Identity>) -> Result<(), StartError> {
+    let wrong = |text: String| Err(StartError::Configuration(text));
+    if parts.stores.is_empty() {
+        return wrong("at least one store is needed".into());
+    }
+    check_possible(parts.stores.iter().map(|mount| (&mount.name, mount.mode)), settings)?;
+    for name in settings.placement.iter().chain(settings.buckets.iter().flat_map(|(_, policy)| &policy.placement)) {
+        let is_away = || identity.is_some_and(|identity| identity.unread().any(|store| store.name == name.as_str()));
+        if !parts.stores.iter().any(|mount| mount.name == *name) && !is_away() {
+            return wrong(format!("a placement names the store `{name}`, which is not configured"));
+        }
+    }
+    Ok(())
 }
 
 /// Step 1. A store that the index was rebuilt without stays out of it, though it may be back: another rebuild reads it.

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    fs::{self, File},
+    fs::{self, DirEntry, File},
     io::{self, Write},
     path::Path,
     time::{Duration, Instant},
@@ -29,14 +29,32 @@ pub(super) fn measure(place: &Place) -> Vec<(&'static str, Said)> {
         return Vec::new();
     }
     let own = place.path.join(".larder");
+    sweep(&own);
     let inside = if own.is_dir() { own } else { place.path.clone() };
-    match tempfile::Builder::new().prefix("doctor-").tempdir_in(&inside) {
+    match tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&inside) {
         Ok(scratch) => CHECKS.iter().map(|check| (check.name, (check.look)(scratch.path()))).collect(),
         Err(error) => {
             let advice =
                 "mend the directory's permissions or its disk; `mode = \"ro\"` takes a store that is only read";
             vec![("writable", Said::problem(format_args!("nothing can be made in it: {error}"), advice))]
         }
+    }
+}
+
+/// How a directory for trying begins.
+const SCRATCH: &str = "doctor-";
+/// Nobody tries for as long.
+const KILLED_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Takes away what one that was killed has left among Larder's own.
+fn sweep(own: &Path) {
+    let is_left = |entry: &DirEntry| {
+        let is_old = || entry.metadata()?.modified()?.elapsed().map_err(io::Error::other).map(|age| age > KILLED_AFTER);
+        entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) && is_old().unwrap_or(false)
+    };
+    for left in fs::read_dir(own).into_iter().flatten().flatten().filter(is_left) {
+        // Where it can't go, the measurement will say why.
+        let _ = fs::remove_dir_all(left.path());
     }
 }
 
