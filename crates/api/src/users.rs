@@ -130,9 +130,9 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
                 return Err(Problem::new(Code::Conflict, why));
             }
             owned if of == FilesOf::Refuse => {
-                let why = format!(
-                    "the user owns {owned} files: `?files=purge` purges them, `?files_to=NAME` gives them away"
-                );
+                let files = if owned == 1 { "1 file".into() } else { format!("{owned} files") };
+                let why =
+                    format!("the user owns {files}: `?files=purge` purges them, `?files_to=NAME` gives them away");
                 return Err(Problem::new(Code::Conflict, why));
             }
             _ => {}
