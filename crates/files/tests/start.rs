@@ -3,7 +3,9 @@
 
 mod support;
 
-use larder_files::{Error, Files, Ledger, Role, Settings, StartError, StoreMode, StoreName, User, UserName};
+use larder_files::{
+    Error, Files, Ledger, Role, Settings, StartError, StoreMode, StoreName, User, UserName, rehearse_start,
+};
 use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId};
 use std::sync::Arc;
 use support::*;
@@ -52,6 +54,23 @@ async fn two_nodes_that_make_the_same_buckets_at_once_agree_on_them() {
     assert_eq!((late.buckets().len(), larder.count_below(".larder/buckets/")), (3, 3));
     put(&late, "of one").await;
     assert_eq!(larder.start().await.0.buckets(), early.buckets());
+}
+
+#[tokio::test]
+async fn a_rehearsed_start_is_refused_as_a_start_is_and_writes_nothing() {
+    let larder = Larder::new();
+    let rehearse =
+        async |larder: &Larder| rehearse_start(&larder.parts(larder.ledger.another()), &Settings::default()).await;
+    rehearse(&larder).await.unwrap();
+    assert_eq!(larder.count_below(".larder/"), 0);
+    put(&larder.start().await.0, "file").await;
+    let before = larder.objects();
+    rehearse(&larder).await.unwrap();
+    assert_eq!(larder.objects(), before);
+    let mut amnesiac = larder;
+    amnesiac.ledger = Larder::new().ledger;
+    assert!(matches!(rehearse(&amnesiac).await, Err(StartError::DatabaseMissing { .. })));
+    assert_eq!(amnesiac.objects(), before);
 }
 
 fn two_disks() -> Larder {
