@@ -117,9 +117,7 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
     raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
     raw(path, "DROP INDEX files_deleted_name_id; DROP INDEX files_deleted_size_id").await;
-    raw(path, "DROP INDEX files_bucket_id_deleted_name_id; DROP INDEX files_bucket_id_deleted_size_id").await;
-    raw(path, "DROP INDEX files_owner_id_deleted_name_id; DROP INDEX files_owner_id_deleted_size_id").await;
-    raw(path, "DROP INDEX files_content_type_deleted_id").await;
+    raw(path, "DROP INDEX files_owner_id_deleted_name_id").await;
     raw(path, "ALTER TABLE files DROP COLUMN size").await;
     raw(path, "ALTER TABLE files DROP COLUMN content_type").await;
     raw(path, "CREATE INDEX files_name ON files (name)").await;
