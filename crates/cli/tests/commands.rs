@@ -496,12 +496,17 @@ fn with_a_far_store() -> (Larder, PathBuf) {
     (larder, far)
 }
 
+/// Puts an image, which so goes to `far`; its id.
+fn put_image(larder: &Larder) -> String {
+    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
+    larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned()
+}
+
 #[test]
 fn a_rebuild_goes_without_a_store_that_is_away_and_takes_it_in_when_it_is_back() {
     let (larder, far) = with_a_far_store();
     let near = larder.put("near", "near");
-    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
-    let image = larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned();
+    let image = put_image(&larder);
     let before = larder.ok(&["dump"]);
     fs::rename(&far, larder.place().join("elsewhere")).unwrap();
     fs::remove_dir_all(larder.data().join("db")).unwrap();
@@ -542,14 +547,13 @@ fn a_rebuild_goes_without_a_store_that_is_away_and_takes_it_in_when_it_is_back()
 fn a_store_that_is_gone_for_good_is_forgotten() {
     let (larder, far) = with_a_far_store();
     let near = larder.put("near", "near");
-    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
-    let lost = larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned();
+    let lost = put_image(&larder);
     fs::remove_dir_all(&far).unwrap();
     larder.ok(&["rebuild", "--forget", "far"]);
     larder.ok(&["rm", &near]);
     assert!(larder.run(&["stat", &lost]).stderr.contains("no such file"));
     // A new directory takes its place.
-    larder.ok(&["put", &image, "--bucket", "images"]);
+    put_image(&larder);
     assert!(far.join("images").exists());
     larder.assert_clean();
     larder.assert_rebuilds_equal();

@@ -3,13 +3,13 @@
 
 mod common;
 
-use common::{Larder, Said};
+use common::{Larder, Mounted, Said};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, SystemTime},
 };
@@ -270,25 +270,4 @@ fn a_disk_that_is_full_or_read_only() {
     let Some(_read_only) = Mounted::new(&store, "ro,size=8m,mode=700") else { return };
     finds(&larder, ("store local", "file system"), "problem", &["read-only"]);
     finds(&larder, ("store local", "writable"), "problem", &["nothing can be made"]);
-}
-
-/// A file system mounted for the length of a test.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// A small one in memory; `None`, and a word about it, where this user can't mount.
-    fn new(place: &Path, options: &str) -> Option<Self> {
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).output().ok()?;
-        if !output.status.success() {
-            println!("skipped: cannot mount here: {}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        Some(Self(place.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
 }

@@ -3,14 +3,8 @@
 
 mod common;
 
-use common::Larder;
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use common::{Larder, Mounted};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
@@ -314,27 +308,6 @@ fn a_database_of_a_newer_version() {
         return;
     }
     refused(&larder, &SERVE, &["newer version", "m99990101_000001_future", "larder.db"]);
-}
-
-/// A file system mounted for the length of a test.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// A small one in memory; `None`, and a word about it, where this user can't mount.
-    fn new(place: &Path, options: &str) -> Option<Self> {
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).output().ok()?;
-        if !output.status.success() {
-            println!("skipped: cannot mount here: {}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        Some(Self(place.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -40,6 +40,18 @@ async fn half() -> (Larder, File, File) {
     (larder, on_a, on_b)
 }
 
+/// A user whose record lies on `b` alone, of which a file on `a` tells.
+async fn account_on_b_alone() -> (Larder, larder_files::Caller, File) {
+    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
+    let (files, _) = larder.start().await;
+    let ivanov = user(&files, "ivanov").await;
+    files.set_password(ivanov.id, "$argon2id$hash".into()).await.unwrap();
+    drop(files);
+    larder.add_disk("a", MemoryOptions::with_staging());
+    let file = put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    (larder, ivanov, file)
+}
+
 fn retag() -> Patch {
     Patch { tags: Some(vec!["new".into()]), ..Patch::default() }
 }
@@ -236,13 +248,7 @@ async fn fsck_moves_nothing_of_what_it_can_not_judge() {
 
 #[tokio::test]
 async fn accounts_and_buckets_of_which_only_attributes_tell_are_there_until_their_records_are_back() {
-    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
-    let (files, _) = larder.start().await;
-    let ivanov = user(&files, "ivanov").await;
-    files.set_password(ivanov.id, "$argon2id$hash".into()).await.unwrap();
-    drop(files);
-    larder.add_disk("a", MemoryOptions::with_staging());
-    let file = put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    let (mut larder, ivanov, file) = account_on_b_alone().await;
 
     larder.rebuild_with(without_b()).await.unwrap();
     let files = larder.start_on("a").await;
@@ -387,13 +393,7 @@ async fn a_file_in_the_trash_may_have_been_taken_out_of_it_on_the_missing_store(
 
 #[tokio::test]
 async fn an_account_that_a_forgotten_store_knows_better_is_back_with_it() {
-    let mut larder = Larder::over_all([("b", MemoryOptions::with_staging())]);
-    let (files, _) = larder.start().await;
-    let ivanov = user(&files, "ivanov").await;
-    files.set_password(ivanov.id, "$argon2id$hash".into()).await.unwrap();
-    drop(files);
-    larder.add_disk("a", MemoryOptions::with_staging());
-    put_as(&larder.start_on("a").await, &ivanov, "theirs", "theirs").await;
+    let (mut larder, ivanov, _) = account_on_b_alone().await;
     let b = larder.stores.remove(0);
     larder.rebuild_with(forget_b()).await.unwrap();
     drop(larder.start_on("a").await);

@@ -337,3 +337,24 @@ impl Client {
         reply.json()
     }
 }
+
+/// A file system mounted for the length of a test.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A small one in memory; `None`, and a word about it, where this user can't mount.
+    pub(crate) fn new(place: &Path, options: &str) -> Option<Self> {
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).output().ok()?;
+        if !output.status.success() {
+            println!("skipped: cannot mount here: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Some(Self(place.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
