@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod codegen;
 mod imports;
 mod shipped;
 mod tidy;
@@ -19,6 +20,7 @@ type Run = fn(&[String]) -> Result<()>;
 /// What can be asked for: a name, what it does, and the function that does it.
 const COMMANDS: &[(&str, &str, Run)] = &[
     ("ci", "[STEP…]  everything a change must pass, in order; or only the named steps", ci::run),
+    ("codegen", "         writes what is made from the code: docs/openapi.json", codegen::run),
     ("imports", "         the table of who may import whom, against `cargo metadata`", imports::run),
     ("tidy", "         the rules about text that no compiler holds", tidy::run),
     ("bench", "[--quick] [--only NAME]… [--markdown]  Larder beside its peers; `bench --help` says more", bench::run),

@@ -1,6 +1,7 @@
 //! Log-in, and who a request comes from.
 
 use crate::{
+    openapi,
     problem::{Code, Problem},
     request::{Answer, Ask, Fields},
     server::Api,
@@ -12,15 +13,22 @@ use actix_web::{
 use larder_files::{Caller, User};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Tokens {
+/// The tokens of a session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tokens {
+    /// Goes into `Authorization: Bearer`.
     access_token: String,
+    /// `Bearer`.
     token_type: &'static str,
+    /// For so many seconds from now on.
     expires_in: u64,
 }
 
 /// `POST /auth/login`. Wrong passwords, unknown users and users without a password answer alike, after the same work.
+#[utoipa::path(post, path = "/api/v1/auth/login", operation_id = "log_in", tag = "people", security(()), request_body = openapi::LogIn,
+    responses((status = 200, description = "The tokens of a new session", body = Tokens)))]
 pub(crate) async fn login(ask: Ask) -> Answer {
     let mut fields = ask.fields(&["username", "password"]).await?;
     let (username, password) = (fields.text("username")?, fields.text("password")?);
@@ -60,14 +68,12 @@ async fn check(api: &actix_web::web::Data<Api>, username: String, password: Stri
 }
 
 /// `GET /auth/me`.
+#[utoipa::path(get, path = "/api/v1/auth/me", operation_id = "me", tag = "people",
+    responses((status = 200, description = "Who the token is of", body = openapi::Me)))]
 pub(crate) async fn me(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({
-        "id": caller.id,
-        "username": caller.name,
-        "role": caller.role,
-    })))
+    Ok(HttpResponse::Ok().json(openapi::Me { id: caller.id, username: caller.name, role: caller.role }))
 }
 
 /// Who asks: the user of the bearer token, as they are now.

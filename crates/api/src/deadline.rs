@@ -4,6 +4,7 @@
 
 use crate::{
     Limits,
+    metrics::Counted,
     problem::{Code, Problem},
 };
 use actix_web::{
@@ -32,15 +33,17 @@ pub(crate) struct Incoming(Rc<RefCell<State>>);
 struct State {
     payload: Payload,
     limits: Limits,
+    counter: Counted,
     received: u64,
     waited: Duration,
     ended: bool,
 }
 
 impl Incoming {
-    pub(crate) fn new(payload: Payload, limits: Limits) -> Self {
+    /// `counter` is told of each byte.
+    pub(crate) fn new(payload: Payload, limits: Limits, counter: Counted) -> Self {
         let ended = matches!(payload, Payload::None);
-        Self(Rc::new(RefCell::new(State { payload, limits, received: 0, waited: Duration::ZERO, ended })))
+        Self(Rc::new(RefCell::new(State { payload, limits, counter, received: 0, waited: Duration::ZERO, ended })))
     }
 
     /// The next bytes, or `None` at the end.
@@ -98,6 +101,7 @@ impl Incoming {
             Poll::Pending => None,
             Poll::Ready(Some(Ok(bytes))) => {
                 state.received += bytes.len() as u64;
+                state.counter.inc_by(bytes.len() as u64);
                 Some(Ok(Some(bytes)))
             }
             Poll::Ready(Some(Err(error))) => {

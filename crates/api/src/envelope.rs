@@ -10,13 +10,23 @@ use actix_web::{
     Error, HttpMessage, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web,
 };
-use std::{rc::Rc, time::Instant};
+use larder_files::UserId;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who asks, once that is known: for the log.
+pub(crate) struct Asker(pub(crate) UserId);
 
 /// Set on every answer that does not set them itself.
 const ALWAYS: [(HeaderName, &str); 5] = [
@@ -35,7 +45,7 @@ pub(crate) async fn envelope(
     let begun = Instant::now();
     let api = request.app_data::<web::Data<Api>>().expect("the server sets it").clone();
     let id = request_id(request.headers(), &api);
-    let incoming = Incoming::new(request.take_payload(), api.limits.clone());
+    let incoming = Incoming::new(request.take_payload(), api.limits.clone(), api.metrics.received());
     request.extensions_mut().insert(incoming.clone());
     let (method, path) = (request.method().clone(), request.path().to_owned());
 
@@ -44,14 +54,31 @@ pub(crate) async fn envelope(
         Err(problem) => request.error_response(problem),
     };
     let response = finish(response, &id, incoming);
-    let (status, took_ms) = (response.status().as_u16(), begun.elapsed().as_millis());
-    // A line for each small download would cost more than the download; `LARDER_LOG=larder_api=debug` shows them.
-    if status >= 500 {
-        tracing::warn!(%method, path, status, took_ms, request_id = &*id, "answered with a fault");
-    } else {
-        tracing::debug!(%method, path, status, took_ms, request_id = &*id, "answered");
-    }
+    let took = begun.elapsed();
+    api.metrics.answered(&method, response.request().match_pattern(), response.status().as_u16(), took);
+    tell(&response, &method, &path, took, &id);
     Ok(response)
+}
+
+/// Writes the line that a request gets in the log: who, what, which, from where, with what result. A line for each small download
+/// would cost more than the download, so what only reads is told to `LARDER_LOG=larder_api=debug`.
+fn tell(response: &ServiceResponse<BoxBody>, method: &Method, path: &str, took: Duration, id: &str) {
+    let (status, took_ms) = (response.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let (request_id, path) = (id, truncated(path));
+    let from = response.request().peer_addr().map(|peer| peer.ip().to_string());
+    let user = response.request().extensions().get::<Asker>().map(|asker| asker.0.to_string());
+    if method.is_safe() {
+        tracing::debug!(%method, path, status, took_ms, user, from, request_id, "answered");
+    } else {
+        tracing::info!(target: "larder_api::audit", %method, path, status, took_ms, user, from, request_id, "answered");
+    }
+}
+
+/// What of a path is written into the log: a client may send kilobytes.
+fn truncated(path: &str) -> &str {
+    const SHOWN_MAX: usize = 256;
+    // A target is plain ASCII.
+    path.get(..SHOWN_MAX).unwrap_or(path)
 }
 
 /// The client's own id where it is a good one.
@@ -84,6 +111,9 @@ fn check_head(request: &ServiceRequest, api: &Api) -> Result<(), Problem> {
 fn finish(mut response: ServiceResponse<BoxBody>, id: &str, incoming: Incoming) -> ServiceResponse<BoxBody> {
     let problem = response.response_mut().extensions_mut().remove::<Problem>();
     if let Some(problem) = problem {
+        if let Some(fault) = problem.fault() {
+            tracing::error!(code = problem.code().name(), request_id = id, "{fault}");
+        }
         response = response.into_response(problem.to_response(id));
     }
     let headers = response.headers_mut();

@@ -54,6 +54,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Connections at a time where it listens for metrics alone: a scraper asks once in some seconds.
+    pub(crate) const METRICS_CONNECTIONS_MAX: usize = 16;
+
     /// The server's own clock ticks twice a second: of a shorter linger it would miss the end.
     pub const LINGER_MIN: Duration = Duration::from_secs(1);
 

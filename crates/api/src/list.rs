@@ -1,7 +1,7 @@
 //! Lists and records of files: describe, list, revisions, change, trash, restore, purge.
 
 use crate::{
-    conditions, cursor,
+    conditions, cursor, openapi,
     problem::{Code, Problem},
     record::{Record, Revision},
     request::{Answer, Ask, Query},
@@ -10,14 +10,18 @@ use actix_web::{HttpResponse, http::header};
 use larder_files::{Caller, File, ListFiles, Patch, Role, Sort, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
 pub(crate) struct Items<T> {
+    /// What is on this page.
     pub(crate) items: Vec<T>,
     /// Names that go on behind the delimiter; where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) prefixes: Option<Vec<String>>,
+    /// The next request's `cursor`; null on the last page.
     pub(crate) next_cursor: Option<String>,
 }
 
@@ -46,6 +50,23 @@ const FILTERS: [&str; 14] = [
 ];
 
 /// `GET /files`.
+#[utoipa::path(get, path = "/api/v1/files", operation_id = "list_files", tag = "files",
+    params(
+        ("bucket" = Option<String>, Query, description = "Only of this bucket"),
+        ("owner" = Option<String>, Query, description = "Only of this owner"),
+        ("name" = Option<String>, Query, description = "Only of exactly this name"),
+        ("prefix" = Option<String>, Query, description = "Only names that begin so"),
+        ("q" = Option<String>, Query, description = "Only names that hold this, without regard to case"),
+        ("tag" = Option<String>, Query, description = "Only with this tag"),
+        ("type" = Option<String>, Query, description = "Only of exactly this content type"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Exclusive"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Exclusive"),
+        ("deleted" = Option<bool>, Query, description = "`true` lists the trash alone"),
+        ("delimiter" = Option<String>, Query, description = "`/`: names as folders, in `prefixes`"),
+        ("sort" = Option<String>, Query, description = "`created_at`, `name` or `size`; a `-` before it for descending"),
+        openapi::PageOf,
+    ),
+    responses((status = 200, description = "A page", body = Items<Record>)))]
 pub(crate) async fn list(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let wanted = filters(&ask.query(&FILTERS)?)?;
@@ -100,6 +121,8 @@ fn time(query: &Query, name: &'static str) -> Result<Option<Timestamp>, Problem>
 }
 
 /// `GET /files/{id}`: also of a file in the trash.
+#[utoipa::path(get, path = "/api/v1/files/{id}", operation_id = "describe_file", tag = "files", params(("id" = String, Path, format = "uuid", description = "The file")),
+    responses((status = 200, description = "The record; of a file in the trash too", body = Record)))]
 pub(crate) async fn describe(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
@@ -114,6 +137,9 @@ fn shown(ask: &Ask, caller: &Caller, file: &File) -> HttpResponse {
 }
 
 /// `GET /files/{id}/revisions`: oldest first.
+#[utoipa::path(get, path = "/api/v1/files/{id}/revisions", operation_id = "list_revisions", tag = "files",
+    params(("id" = String, Path, format = "uuid", description = "The file"), openapi::PageOf),
+    responses((status = 200, description = "A page, oldest first", body = Items<Revision>)))]
 pub(crate) async fn revisions(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["limit", "cursor"])?;
@@ -146,6 +172,9 @@ pub(crate) fn no_cursor() -> Problem {
 }
 
 /// `PATCH /files/{id}`: a merge patch of name, tags and metadata.
+#[utoipa::path(patch, path = "/api/v1/files/{id}", operation_id = "update_file", tag = "files", params(("id" = String, Path, format = "uuid", description = "The file"), openapi::IfVersion),
+    request_body(content((openapi::RecordPatch = "application/merge-patch+json"), (openapi::RecordPatch = "application/json"))),
+    responses((status = 200, description = "The record", body = Record)))]
 pub(crate) async fn update(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
@@ -193,6 +222,10 @@ fn tags(value: Value) -> Result<Vec<String>, Problem> {
 }
 
 /// `DELETE /files/{id}`: to the trash, or with `?purge=true` for ever.
+#[utoipa::path(delete, path = "/api/v1/files/{id}", operation_id = "trash_file", tag = "files",
+    params(("id" = String, Path, format = "uuid", description = "The file"),
+        ("purge" = Option<bool>, Query, description = "`true`: for ever, instead of to the trash"), openapi::IfVersion),
+    responses((status = 204, description = "Gone")))]
 pub(crate) async fn remove(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let purge = ask.query(&["purge"])?.flag("purge")?;
@@ -211,6 +244,10 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
 }
 
 /// `DELETE /files/{id}/revisions/{revision}`: an old revision, for ever.
+#[utoipa::path(delete, path = "/api/v1/files/{id}/revisions/{revision}", operation_id = "purge_revision", tag = "files",
+    params(("id" = String, Path, format = "uuid", description = "The file"),
+        ("revision" = u64, Path, minimum = 1, description = "Its number; the newest is 409"), openapi::IfVersion),
+    responses((status = 204, description = "Gone for ever")))]
 pub(crate) async fn remove_revision(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
@@ -220,6 +257,8 @@ pub(crate) async fn remove_revision(ask: Ask) -> Answer {
 }
 
 /// `POST /files/{id}/restore`: out of the trash.
+#[utoipa::path(post, path = "/api/v1/files/{id}/restore", operation_id = "restore_file", tag = "files", params(("id" = String, Path, format = "uuid", description = "The file"), openapi::IfVersion),
+    responses((status = 200, description = "The record", body = Record)))]
 pub(crate) async fn restore(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;

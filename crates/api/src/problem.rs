@@ -11,6 +11,7 @@ use actix_web::{
 use larder_files::Error;
 use serde::Serialize;
 use std::fmt;
+use utoipa::ToSchema;
 
 /// What went wrong, by the code that a client may match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// As a client matches it.
+    pub(crate) fn name(self) -> &'static str {
+        self.parts().0
+    }
+
     /// Code, status and title.
     fn parts(self) -> (&'static str, u16, &'static str) {
         match self {
@@ -72,10 +78,33 @@ impl Code {
 }
 
 /// A field at fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Fault {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Fault {
+    /// Its name.
     field: String,
+    /// What is wrong with it.
     message: String,
+}
+
+/// A refusal as it is written (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// `urn:larder:problem:CODE`.
+    r#type: String,
+    /// What it is in general.
+    title: &'a str,
+    /// The answer's status.
+    status: u16,
+    /// What it is this time.
+    detail: &'a str,
+    /// For programs.
+    code: &'a str,
+    /// Also in `X-Request-Id` and in the log.
+    request_id: &'a str,
+    /// The fields at fault, where it is theirs.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
 }
 
 /// A refusal on its way out. [`crate::envelope`] writes it, since it knows the request's id.
@@ -87,11 +116,13 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the connection ends with this answer.
     closes: bool,
+    /// What the log has to know and the client has not: an error of ours with its causes.
+    fault: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), faults: vec![], headers: vec![], closes: false }
+        Self { code, detail: detail.into(), faults: vec![], headers: vec![], closes: false, fault: None }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -140,19 +171,13 @@ impl Problem {
         self.code
     }
 
+    /// What the log has to know, where this is our fault.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// The answer, with the request's id in it.
     pub(crate) fn to_response(&self, request_id: &str) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: &'a str,
-            request_id: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [Fault],
-        }
         let (code, status, title) = self.code.parts();
         let document = Document {
             r#type: format!("urn:larder:problem:{code}"),
@@ -214,14 +239,14 @@ impl From<Error> for Problem {
             Error::Body(_) => new(Code::Malformed).closing(),
             Error::Running => new(Code::Conflict).retry_after(1),
             Error::KeyReused => Self::invalid("Idempotency-Key", detail),
-            Error::ContentLost(_) => logged(&error, new(Code::ContentLost)),
+            Error::ContentLost(_) => faulty(&error, new(Code::ContentLost)),
             Error::Busy => new(Code::Busy).retry_after(1),
-            Error::StoreUnavailable(_) => logged(&error, new(Code::StoreUnavailable).retry_after(5)),
+            Error::StoreUnavailable(_) => faulty(&error, new(Code::StoreUnavailable).retry_after(5)),
             Error::ReadOnly(_) | Error::Provisional(_) => new(Code::StoreUnavailable).retry_after(30),
-            Error::Indeterminate(_) => logged(&error, new(Code::Indeterminate).retry_after(5).closing()),
-            Error::Full(_) => logged(&error, new(Code::InsufficientStorage)),
-            Error::Fenced(_) => logged(&error, Self::new(Code::StoreUnavailable, "this node is out of service")),
-            _ => logged(&error, Self::new(Code::Internal, "a fault of this server; its log says more")),
+            Error::Indeterminate(_) => faulty(&error, new(Code::Indeterminate).retry_after(5).closing()),
+            Error::Full(_) => faulty(&error, new(Code::InsufficientStorage)),
+            Error::Fenced(_) => faulty(&error, Self::new(Code::StoreUnavailable, "this node is out of service")),
+            _ => faulty(&error, Self::new(Code::Internal, "a fault of this server; its log says more")),
         }
     }
 }
@@ -231,15 +256,14 @@ pub(crate) fn unsatisfied(size: u64) -> HeaderValue {
     HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are good in a header")
 }
 
-/// Logs an error of ours with its causes, where it becomes an answer that hides them.
-fn logged(error: &Error, problem: Problem) -> Problem {
-    let mut causes = String::new();
+/// A refusal that is our fault: the answer hides why, the log tells.
+fn faulty(error: &Error, problem: Problem) -> Problem {
+    let mut fault = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        causes.push_str(": ");
-        causes.push_str(&inner.to_string());
+        fault.push_str(": ");
+        fault.push_str(&inner.to_string());
         cause = inner.source();
     }
-    tracing::error!(code = problem.code.parts().0, "{error}{causes}");
-    problem
+    Problem { fault: Some(fault), ..problem }
 }

@@ -7,17 +7,22 @@ use larder_files::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// A file's record. Borrows nothing, so that it can be sent anywhere.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = File)]
 pub struct Record {
     /// Id.
+    #[schema(value_type = String, format = "uuid")]
     pub id: FileId,
     /// Name of its bucket.
+    #[schema(value_type = String)]
     pub bucket: BucketName,
     /// Name of its owner.
     pub owner: String,
     /// Its owner.
+    #[schema(value_type = String, format = "uuid")]
     pub owner_id: UserId,
     /// Its name.
     pub name: String,
@@ -26,6 +31,7 @@ pub struct Record {
     /// Type of the content, by its signature.
     pub content_type: String,
     /// SHA-256 of the content.
+    #[schema(value_type = String)]
     pub sha256: Sha256,
     /// ETag of the content, with quotes.
     pub content_etag: String,
@@ -36,16 +42,21 @@ pub struct Record {
     /// Counts its changes, with gaps.
     pub version: u64,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it was changed last.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// Since when it lies in the trash.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub deleted_at: Option<Timestamp>,
     /// Tags.
     pub tags: Vec<String>,
     /// Metadata.
+    #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
     /// What is known of its picture.
+    #[schema(value_type = Option<Object>)]
     pub media: Option<Value>,
     /// Where its content is.
     pub url: String,
@@ -57,13 +68,15 @@ pub struct Record {
 }
 
 /// A copy of a revision.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Copy {
     /// The store's name; its id where no store of that id is configured.
     pub store: String,
     /// How sure it is.
+    #[schema(value_type = String)]
     pub state: CopyState,
     /// When its hash was last known to match.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub verified_at: Option<Timestamp>,
 }
 
@@ -99,7 +112,7 @@ impl Record {
 }
 
 /// A revision of a file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Revision {
     /// Its number, from 1.
     pub revision: u64,
@@ -108,10 +121,12 @@ pub struct Revision {
     /// Type of the content, by its signature.
     pub content_type: String,
     /// SHA-256 of the content.
+    #[schema(value_type = String)]
     pub sha256: Sha256,
     /// ETag of the content, with quotes.
     pub content_etag: String,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Where its content is.
     pub url: String,
@@ -138,15 +153,19 @@ impl Revision {
 }
 
 /// A user's record. It tells nothing of the password but whether there is one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Person {
     /// Id.
+    #[schema(value_type = String, format = "uuid")]
     pub id: UserId,
     /// Name.
+    #[schema(value_type = String)]
     pub username: UserName,
     /// What they may.
+    #[schema(value_type = String)]
     pub role: Role,
     /// When they were added.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Whether they can't log in, having no password.
     pub locked: bool,

@@ -3,6 +3,7 @@
 use crate::{
     auth,
     deadline::Incoming,
+    envelope::Asker,
     problem::{Code, Problem},
     server::Api,
 };
@@ -41,7 +42,9 @@ impl FromRequest for Ask {
 impl Ask {
     /// Who asks.
     pub(crate) async fn caller(&self) -> Result<Caller, Problem> {
-        auth::caller(&self.api, self.request.headers()).await
+        let caller = auth::caller(&self.api, self.request.headers()).await?;
+        self.request.extensions_mut().insert(Asker(caller.id));
+        Ok(caller)
     }
 
     /// The file in the path. What is no id is no file's.

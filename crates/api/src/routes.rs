@@ -1,7 +1,7 @@
 //! Every route there is, as a list.
 
 use crate::{
-    auth, buckets, content, health, list, names,
+    auth, buckets, content, docs, health, list, metrics, names, openapi,
     problem::{Code, Problem},
     request::Ask,
     upload, users,
@@ -30,8 +30,12 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
     at(config, "/api/v1/users", vec![get(users::list), post(users::add)]);
     at(config, "/api/v1/users/{id}", vec![get(users::describe), patch(users::update), delete(users::remove)]);
+    at(config, "/api/v1/openapi.json", vec![get(openapi::describe)]);
+    at(config, "/docs", vec![get(docs::page)]);
+    at(config, "/docs/{file:.*}", vec![get(docs::file)]);
     at(config, "/health/live", vec![get(health::live)]);
     at(config, "/health/ready", vec![get(health::ready)]);
+    at(config, "/metrics", vec![get(metrics::metrics)]);
 }
 
 /// Every route as its method and its path, `{…}` standing for what differs: for whoever checks that nothing was forgotten.

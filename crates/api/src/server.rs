@@ -5,6 +5,7 @@ use crate::{
     callers::{Bodies, Callers, InFlight, Room},
     deadline::Connection,
     envelope,
+    metrics::{self, Metrics, MetricsToken},
     password::Verifier,
     problem::Problem,
     routes::routes,
@@ -13,6 +14,7 @@ use crate::{
 };
 use actix_web::{App, HttpServer, dev, dev::Extensions, middleware::from_fn, rt::net::TcpStream, web};
 use larder_files::{Error, Files};
+use prometheus_client::registry::Registry;
 use std::{
     any::Any,
     io,
@@ -29,7 +31,7 @@ use std::{
 use tokio::{runtime::Handle, task::JoinHandle};
 
 /// How to serve.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ServerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -37,12 +39,22 @@ pub struct ServerConfig {
     pub workers: usize,
     /// What clients may do.
     pub limits: Limits,
+    /// What opens `/metrics` to who is no admin.
+    pub metrics_token: Option<MetricsToken>,
+    /// What others count, such as stores; the server adds its own.
+    pub registry: Registry,
 }
 
 impl Default for ServerConfig {
     /// Port 8080 of this machine only.
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: 0, limits: Limits::default() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: 0,
+            limits: Limits::default(),
+            metrics_token: None,
+            registry: Registry::default(),
+        }
     }
 }
 
@@ -60,11 +72,16 @@ pub(crate) struct Api {
     pub(crate) outgoing: Bodies,
     pub(crate) room: Room,
     pub(crate) draining: AtomicBool,
+    pub(crate) metrics: Metrics,
+    pub(crate) metrics_token: Option<MetricsToken>,
 }
 
 impl Api {
-    fn new(files: Files, runtime: Handle, limits: Limits) -> Self {
+    fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
+        let ServerConfig { limits, metrics_token, registry, .. } = config;
         Self {
+            metrics: Metrics::new(registry),
+            metrics_token,
             tokens: Tokens::new(&files.signing_key("access"), limits.access_token),
             verifier: Verifier::new(),
             throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
@@ -113,6 +130,8 @@ pub struct Server {
     server: dev::Server,
     addr: SocketAddr,
     api: web::Data<Api>,
+    /// Where it listens for metrics alone.
+    metrics: Option<dev::Server>,
 }
 
 impl Server {
@@ -131,10 +150,10 @@ impl Server {
     /// Where the socket can't be used.
     pub fn on(listener: TcpListener, config: ServerConfig, files: Files, runtime: Handle) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let limits = config.limits.clone();
-        let api = web::Data::new(Api::new(files, runtime.clone(), config.limits));
+        let (limits, workers) = (config.limits.clone(), config.workers);
+        let api = web::Data::new(Api::new(files, runtime.clone(), config));
         let shared = api.clone();
-        let workers = match config.workers {
+        let workers = match workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
@@ -158,7 +177,28 @@ impl Server {
             .on_connect(move |connection, kept| watch_connection(connection, kept, patience))
             .listen(listener)?
             .run();
-        Ok(Self { server, addr, api })
+        Ok(Self { server, addr, api, metrics: None })
+    }
+
+    /// Serves `/metrics` on a further socket too, without asking who it is: for an address that only a scraper reaches.
+    ///
+    /// # Errors
+    /// Where the socket can't be used.
+    pub fn with_metrics_on(mut self, listener: TcpListener) -> io::Result<Self> {
+        let shared = self.api.clone();
+        let app = move || App::new().app_data(shared.clone()).route("/metrics", web::get().to(metrics::open));
+        let _inside = self.api.runtime.enter();
+        let limits = &self.api.limits;
+        let server = HttpServer::new(app)
+            .workers(1)
+            .max_connections(Limits::METRICS_CONNECTIONS_MAX)
+            .keep_alive(limits.keep_alive)
+            .client_request_timeout(limits.head_timeout)
+            .disable_signals()
+            .listen(listener)?
+            .run();
+        self.metrics = Some(server);
+        Ok(self)
     }
 
     /// Where it listens, with the real port.
@@ -170,7 +210,11 @@ impl Server {
     /// What stops it.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { handle: self.server.handle(), api: self.api.clone().into_inner() }
+        ServerHandle {
+            handle: self.server.handle(),
+            metrics: self.metrics.as_ref().map(dev::Server::handle),
+            api: self.api.clone().into_inner(),
+        }
     }
 
     /// Serves until it is stopped.
@@ -178,7 +222,10 @@ impl Server {
     /// # Errors
     /// Where the workers can't be started.
     pub async fn run(self) -> io::Result<()> {
-        self.server.await
+        match self.metrics {
+            Some(metrics) => futures_util::try_join!(self.server, metrics).map(|((), ())| ()),
+            None => self.server.await,
+        }
     }
 }
 
@@ -186,6 +233,7 @@ impl Server {
 #[derive(Clone)]
 pub struct ServerHandle {
     handle: dev::ServerHandle,
+    metrics: Option<dev::ServerHandle>,
     api: Arc<Api>,
 }
 
@@ -195,6 +243,9 @@ impl ServerHandle {
     pub async fn drain(&self) {
         self.api.draining.store(true, Ordering::Relaxed);
         self.handle.stop(true).await;
+        if let Some(metrics) = &self.metrics {
+            metrics.stop(false).await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     deadline::Incoming,
     digest,
     multipart::{Multipart, Part},
+    openapi,
     problem::{Code, Problem},
     record::Record,
     request::{Answer, Ask, Query, essence},
@@ -36,6 +37,20 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `POST /buckets/{bucket}/files`: a form with one file, or the raw content with `?name=`.
+#[utoipa::path(post, path = "/api/v1/buckets/{bucket}/files", operation_id = "upload", tag = "files",
+    params(
+        ("bucket" = String, Path, description = "The bucket"),
+        ("name" = Option<String>, Query, max_length = 1024, description = "Name; where the body is the content itself"),
+        ("owner" = Option<String>, Query, description = "Admins: whose it will be"),
+        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("on_conflict" = Option<String>, Query, description = "`keep_both`"),
+        ("Content-Digest" = Option<String>, Header, description = "RFC 9530, `sha-256=:…:`; `Repr-Digest` likewise"),
+        openapi::Repeatable,
+    ),
+    request_body(description = "A form with one part `file`, or the content itself", content(
+        (openapi::Form = "multipart/form-data"), (openapi::Binary = "application/octet-stream"))),
+    responses((status = 201, description = "The new file", body = Record,
+        headers(("Location" = String, description = "The record"), ("ETag" = String, description = "Of the record")))))]
 pub(crate) async fn create(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["name", "owner", "sha256", "on_conflict"])?;
@@ -55,6 +70,12 @@ pub(crate) async fn create(ask: Ask) -> Answer {
 }
 
 /// `PUT /files/{id}/content`: the raw content of a new revision.
+#[utoipa::path(put, path = "/api/v1/files/{id}/content", operation_id = "replace_content", tag = "files",
+    params(("id" = String, Path, format = "uuid", description = "The file"),
+        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("If-Match" = Option<String>, Header, description = "The content's ETag: 412 where it is another by now")),
+    request_body(description = "The content of a new revision", content((openapi::Binary = "application/octet-stream"))),
+    responses((status = 200, description = "The file", body = Record)))]
 pub(crate) async fn replace(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let id = ask.file_id()?;
@@ -89,6 +110,9 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
 }
 
 /// `POST /files/{id}/copy`: a new file of the caller's with the same content.
+#[utoipa::path(post, path = "/api/v1/files/{id}/copy", operation_id = "copy", tag = "files",
+    params(("id" = String, Path, format = "uuid", description = "The file"), openapi::Repeatable), request_body = openapi::CopyOf,
+    responses((status = 201, description = "The new file, the caller's own", body = Record)))]
 pub(crate) async fn copy(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&[])?;

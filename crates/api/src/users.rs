@@ -3,7 +3,7 @@
 use crate::{
     auth,
     list::{Items, limit, no_cursor},
-    password,
+    openapi, password,
     problem::{Code, Problem},
     record::Person,
     request::{Answer, Ask, Fields},
@@ -17,6 +17,8 @@ use uuid::Uuid;
 const FILES_MAX: usize = 1000;
 
 /// `GET /users`: in order of id.
+#[utoipa::path(get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(openapi::PageOf),
+    responses((status = 200, description = "A page, in order of id", body = Items<Person>)))]
 pub(crate) async fn list(ask: Ask) -> Answer {
     admin(&ask).await?;
     let query = ask.query(&["limit", "cursor"])?;
@@ -38,6 +40,8 @@ fn place(cursor: &str) -> Option<UserId> {
 }
 
 /// `POST /users`.
+#[utoipa::path(post, path = "/api/v1/users", operation_id = "add_user", tag = "people", request_body = openapi::NewPerson,
+    responses((status = 201, description = "The new user", body = Person)))]
 pub(crate) async fn add(ask: Ask) -> Answer {
     admin(&ask).await?;
     ask.query(&[])?;
@@ -58,6 +62,8 @@ pub(crate) async fn add(ask: Ask) -> Answer {
 }
 
 /// `GET /users/{id}`: an admin anybody's, a user their own.
+#[utoipa::path(get, path = "/api/v1/users/{id}", operation_id = "describe_user", tag = "people", params(("id" = String, Path, format = "uuid", description = "The user")),
+    responses((status = 200, description = "The record", body = Person)))]
 pub(crate) async fn describe(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
@@ -65,6 +71,9 @@ pub(crate) async fn describe(ask: Ask) -> Answer {
 }
 
 /// `PATCH /users/{id}`: role and password; who changes their own password proves that they know the present one.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "update_user", tag = "people", params(("id" = String, Path, format = "uuid", description = "The user")),
+    request_body(content((openapi::PersonPatch = "application/merge-patch+json"), (openapi::PersonPatch = "application/json"))),
+    responses((status = 200, description = "The record", body = Person)))]
 pub(crate) async fn update(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     ask.query(&[])?;
@@ -103,6 +112,11 @@ async fn prove(ask: &Ask, user: &User, current: Option<String>) -> Result<(), Pr
 }
 
 /// `DELETE /users/{id}`: with `?files=purge` or `?files_to=NAME` where they own files.
+#[utoipa::path(delete, path = "/api/v1/users/{id}", operation_id = "delete_user", tag = "people",
+    params(("id" = String, Path, format = "uuid", description = "The user"),
+        ("files" = Option<String>, Query, description = "`purge`: their files go for ever"),
+        ("files_to" = Option<String>, Query, description = "Who is given their files")),
+    responses((status = 204, description = "Gone")))]
 pub(crate) async fn remove(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["files", "files_to"])?;

@@ -62,6 +62,14 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("DELETE /api/v1/users/{id}", "", "", told(403, 404, 409)),
     ("DELETE /api/v1/users/{id}", "?files=purge", "", told(403, 404, 204)),
     ("DELETE /api/v1/users/{id}", "?files_to=root", "", told(403, 404, 204)),
+    ("GET /api/v1/openapi.json", "", "", [200; 7]),
+    ("HEAD /api/v1/openapi.json", "", "", [200; 7]),
+    ("GET /docs", "", "", [307; 7]),
+    ("HEAD /docs", "", "", [307; 7]),
+    ("GET /docs/{file:.*}", "", "", [200; 7]),
+    ("HEAD /docs/{file:.*}", "", "", [200; 7]),
+    ("GET /metrics", "", "", told(403, 403, 200)),
+    ("HEAD /metrics", "", "", told(403, 403, 200)),
     ("GET /health/live", "", "", [200; 7]),
     ("HEAD /health/live", "", "", [200; 7]),
     ("GET /health/ready", "", "", [200, 200, 200, 200, 401, 401, 401]),
@@ -126,7 +134,11 @@ impl Scene {
         assert_eq!(second.status, 200, "{}", second.text());
 
         let id = if route.contains("/users/") { owner.id.to_string() } else { file };
-        let path = route.replace("{id}", &id).replace("{bucket}", "documents").replace("{revision}", "1");
+        let path = route
+            .replace("{id}", &id)
+            .replace("{bucket}", "documents")
+            .replace("{revision}", "1")
+            .replace("{file:.*}", "index.html");
         let line = path.replace("{name:.+}", "secret.txt") + &query.replace("{owner}", owner.name.as_str());
         let request = match who {
             "anonymous" => larder.anybody(&line),

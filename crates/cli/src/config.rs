@@ -11,8 +11,10 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
+use larder_api::MetricsToken;
 use larder_files::{BucketName, BucketPolicy, Settings, StoreMode, StoreName};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
@@ -24,6 +26,8 @@ use toml::de::{DeTable, DeValue};
 /// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows; docs/configuration.md tells each.
 const KEYS: &[&str] = &[
     "listen",
+    "metrics_listen",
+    "metrics_token",
     "placement",
     "limits.uploads_per_user",
     "limits.body_idle_seconds",
@@ -58,6 +62,11 @@ pub(crate) struct Config {
     /// Address and port to serve on. `LARDER_LISTEN`, default `127.0.0.1:8080`; port 0 takes a free one.
     #[serde(default = "default_listen")]
     pub(crate) listen: String,
+    /// Address and port for `/metrics` alone, open to whoever reaches it. `LARDER_METRICS_LISTEN`, default none.
+    pub(crate) metrics_listen: Option<String>,
+    /// What opens `/metrics` to who is no admin. `LARDER_METRICS_TOKEN`, default none.
+    #[serde(serialize_with = "hidden")]
+    metrics_token: Option<SecretString>,
     /// The store of new files in buckets that name none; of several, which a start refuses for now, the first. `LARDER_PLACEMENT`,
     /// default: the first store by name.
     #[serde(default, deserialize_with = "one_or_more")]
@@ -210,7 +219,6 @@ impl Config {
         let mut settings = Vec::new();
         for pattern in KEYS {
             expand(&tree, pattern, "", &mut |key, value| {
-                let value = if is_secret(&key) && !value.is_null() { json!("…") } else { value };
                 settings.push(Setting { origin: self.sources.origin(&key), key, value });
             });
         }
@@ -252,6 +260,10 @@ impl Config {
                 return Err(refuse(what, format_args!("add `path = \"…\"` under [stores.{name}]")));
             }
         }
+        if self.metrics_token.is_some() && self.metrics_token().is_none() {
+            let what = format!("`metrics_token` is no secret: it has at least {} characters", MetricsToken::BYTES_MIN);
+            return Err(refuse(what, "make one: `openssl rand -hex 32`"));
+        }
         let placements = self.buckets.iter().map(|(name, bucket)| (format!("buckets.{name}.placement"), bucket));
         let named = placements.map(|(key, bucket)| (key, &bucket.placement));
         for (key, stores) in named.chain([("placement".to_owned(), &self.placement)]) {
@@ -265,6 +277,11 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// What opens `/metrics` to who is no admin.
+    pub(crate) fn metrics_token(&self) -> Option<MetricsToken> {
+        self.metrics_token.as_ref().and_then(|token| MetricsToken::new(token.expose_secret()))
     }
 
     /// What of it concerns files.
@@ -342,8 +359,13 @@ fn variable(key: &str) -> String {
     format!("LARDER_{}", key.replace('.', "__").to_uppercase())
 }
 
-/// Whether a key's value is never shown. None is so far; a store with credentials must not be the first to be forgotten.
-fn is_secret(key: &str) -> bool {
+/// What is shown of a secret: that there is one.
+fn hidden<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "…").serialize(to)
+}
+
+/// Whether a key's value is never shown.
+pub(crate) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     ["secret", "password", "token", "access_key"].iter().any(|word| last.contains(word))
 }
@@ -538,7 +560,7 @@ impl fmt::Display for Config {
 }
 
 /// An address that can't be listened on, as a refusal.
-pub(crate) fn cannot_listen(listen: &str, error: &std::io::Error) -> anyhow::Error {
+pub(crate) fn cannot_listen(place: &str, key: &str, error: &std::io::Error) -> anyhow::Error {
     let mend = match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             "stop what listens there, or take another port: `larder serve --listen 127.0.0.1:0` finds a free one"
@@ -546,7 +568,7 @@ pub(crate) fn cannot_listen(listen: &str, error: &std::io::Error) -> anyhow::Err
         std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights: `larder serve --listen 127.0.0.1:8080`",
         _ => "give an address and a port, such as `larder serve --listen 127.0.0.1:8080`",
     };
-    refuse(format_args!("cannot listen on `{listen}`: {}", chain(error)), mend)
+    refuse(format_args!("cannot listen on `{place}` (`{key}`): {}", chain(error)), mend)
 }
 
 #[cfg(test)]
@@ -597,7 +619,8 @@ mod tests {
         let toml =
             "listen = \"[::1]:1\"\n\n[stores.disk]\npath = \"x\"\n[buckets.tapes]\n# 1 MiB\nmax_bytes = \"1MiB\"\n";
         let settings = load(toml).unwrap().in_effect();
-        assert!(settings.iter().all(|setting| !setting.value.is_null()), "{settings:?}");
+        let unset: Vec<_> = settings.iter().filter(|one| one.value.is_null()).map(|one| &*one.key).collect();
+        assert_eq!(unset, ["metrics_listen", "metrics_token"]);
         let origin = |key: &str| {
             let setting = settings.iter().find(|setting| setting.key == key).expect(key);
             (setting.value.clone(), setting.origin.clone())
@@ -621,7 +644,11 @@ mod tests {
         for key in ["stores.s3.secret_access_key", "stores.s3.access_key_id", "smtp.password", "metrics_token"] {
             assert!(is_secret(key), "{key}");
         }
-        assert!(KEYS.iter().all(|key| !is_secret(key)));
+        let config = load("metrics_token = \"0123456789abcdef0123456789abcdef\"").unwrap();
+        let shown = format!("{config:?} {:?}", config.in_effect());
+        assert!(!shown.contains("0123456789abcdef") && shown.contains("…"), "{shown}");
+        let error = load("metrics_token = \"short\"").expect_err("no secret").to_string();
+        assert!(error.contains("`metrics_token`") && !error.contains("short"), "{error}");
     }
 
     #[test]

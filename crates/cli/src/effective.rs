@@ -2,7 +2,7 @@
 
 use crate::{
     Context,
-    config::{Origin, Setting},
+    config::{self, Origin, Setting},
     output::{Exit, Output, refuse},
 };
 use anyhow::Result;
@@ -39,7 +39,9 @@ fn show(context: &Context) -> io::Result<()> {
     given("data", json!(dir.path()), &named.data)?;
     given("config", json!(config.file()), &named.config)?;
     for setting in config.in_effect() {
-        print(output, &setting, if setting.value.is_null() { "# " } else { "" })?;
+        // A secret is not shown, so what would be read again would be another.
+        let is_comment = setting.value.is_null() || config::is_secret(&setting.key);
+        print(output, &setting, if is_comment { "# " } else { "" })?;
     }
     Ok(())
 }
@@ -77,12 +79,15 @@ fn record(setting: &Setting) -> Value {
 /// What is wrong with keys and values was refused when they were read.
 fn check(context: &Context) -> Result<()> {
     let Context { config, output, .. } = context;
-    config.listen.to_socket_addrs().map_err(|error| {
-        refuse(
-            format_args!("wrong value of the configuration key `listen`: `{}`: {error}", config.listen),
-            "give an address and a port, such as `127.0.0.1:8080`",
-        )
-    })?;
+    for (key, place) in [("listen", Some(&config.listen)), ("metrics_listen", config.metrics_listen.as_ref())] {
+        let Some(place) = place else { continue };
+        place.to_socket_addrs().map_err(|error| {
+            refuse(
+                format_args!("wrong value of the configuration key `{key}`: `{place}`: {error}"),
+                "give an address and a port, such as `127.0.0.1:8080`",
+            )
+        })?;
+    }
     larder_files::check_possible(config.stores.iter().map(|(name, store)| (name, store.mode)), &config.settings())?;
     let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
     if output.json {

@@ -11,6 +11,7 @@ mod fsck;
 mod get;
 mod list;
 mod manual;
+mod meter;
 mod open;
 mod output;
 mod put;

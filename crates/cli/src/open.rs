@@ -5,7 +5,7 @@ use crate::{
     Context,
     config::{Config, StoreConfig, StoreKind},
     data_dir::{DataDir, Hold, Lock, Made},
-    environment,
+    environment, meter,
     output::{Exit, Output, refuse},
     secrets,
 };
@@ -22,6 +22,7 @@ use larder_files::{
 use larder_ledger::{Open, SqliteLedger};
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
+use prometheus_client::registry::Registry;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -55,6 +56,8 @@ pub(crate) struct Larder {
     pub(crate) recovered: Recovered,
     /// Whether this very start made it.
     pub(crate) fresh: bool,
+    /// What its stores and this process count, where it serves.
+    pub(crate) registry: Registry,
     ledger: SqliteLedger,
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
@@ -115,13 +118,14 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         Ok(unread) => mount(dir, config, Hold::Shared, made, &unread),
         Err(error) => Err(error),
     };
-    let Mounted { stores, new, locks, ended } = match mounted {
+    let Mounted { mut stores, new, locks, ended } = match mounted {
         Ok(mounted) => mounted,
         Err(error) => {
             close(ledger).await;
             return Err(error);
         }
     };
+    let registry = if access == Access::Serve { meter::metered(&mut stores) } else { Registry::default() };
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
     let settings = Settings { look_every, ..config.settings() };
     let master = secrets.id();
@@ -139,7 +143,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, ledger, _lock: lock, _stores: locks, ended, _serve: serve })
+    Ok(Larder { files, recovered, fresh, registry, ledger, _lock: lock, _stores: locks, ended, _serve: serve })
 }
 
 /// The names of stores that the database was made without.

@@ -13,8 +13,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use larder_api::{Limits, Server, ServerConfig};
 use larder_files::RebuildOptions;
+use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
+    mem,
     net::{SocketAddr, TcpListener},
     time::Duration,
 };
@@ -58,14 +60,21 @@ impl Serve {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
         let output = &context.output;
         // Bound first: a port that is taken must not leave a new larder behind.
-        let listener = bind(&context.config)?;
+        let config = &context.config;
+        let listener = bind(&config.listen, "listen")?;
+        let metrics = config.metrics_listen.as_ref().map(|place| bind(place, "metrics_listen")).transpose()?;
         raise_open_files();
         if self.rebuild && open::lacks_database(&context) {
             rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
         }
-        let larder = open::open(&context, Access::Serve).await?;
-        let config = server_config(&context.config, &listener)?;
-        let server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
+        let mut larder = open::open(&context, Access::Serve).await?;
+        let config = server_config(config, &listener, mem::take(&mut larder.registry))?;
+        let mut server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
+        if let Some(listener) = metrics {
+            output
+                .message(format_args!("metrics at http://{}/metrics, for whoever reaches it", listener.local_addr()?));
+            server = server.with_metrics_on(listener)?;
+        }
         greet(&larder, &context.dir, server.addr(), output);
         let ended = until_stopped(server, output).await;
         larder.close().await;
@@ -99,8 +108,8 @@ async fn until_stopped(server: Server, output: &Output) -> Result<()> {
     }
 }
 
-fn bind(config: &Config) -> Result<TcpListener> {
-    TcpListener::bind(&config.listen).map_err(|error| config::cannot_listen(&config.listen, &error))
+fn bind(place: &str, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(place).map_err(|error| config::cannot_listen(place, key, &error))
 }
 
 /// As many open files as this user may have: each connection and each download holds some.
@@ -111,7 +120,7 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-fn server_config(config: &Config, listener: &TcpListener) -> Result<ServerConfig> {
+fn server_config(config: &Config, listener: &TcpListener, registry: Registry) -> Result<ServerConfig> {
     let (set, default) = (&config.limits, Limits::default());
     let limits = Limits {
         uploads_per_user: set.uploads_per_user.unwrap_or(default.uploads_per_user),
@@ -122,7 +131,8 @@ fn server_config(config: &Config, listener: &TcpListener) -> Result<ServerConfig
         drain: set.drain_seconds.map_or(default.drain, Duration::from_secs),
         ..default
     };
-    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits })
+    let metrics_token = config.metrics_token();
+    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits, metrics_token, registry })
 }
 
 /// What a first start and a recovery have to say.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -85,6 +85,11 @@ impl Larder {
     }
 
     pub fn with(limits: Limits) -> Self {
+        Self::configured(ServerConfig { limits, ..ServerConfig::default() }, None)
+    }
+
+    /// As the configuration says, on a free port; and on a socket for metrics alone.
+    pub fn configured(config: ServerConfig, metrics: Option<TcpListener>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
         let disk = MemoryDisk::new(MemoryOptions::with_staging());
@@ -103,8 +108,11 @@ impl Larder {
         let user =
             |name: &str, role| runtime.block_on(files.add_user(UserName::new(name).unwrap(), role, None)).unwrap();
         let (ada, bob, root) = (user("ada", Role::User), user("bob", Role::User), user("root", Role::Admin));
-        let config = ServerConfig { listen: ([127, 0, 0, 1], 0).into(), workers: 1, limits };
-        let server = Server::bind(config, files.clone(), runtime.handle().clone()).unwrap();
+        let config = ServerConfig { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..config };
+        let mut server = Server::bind(config, files.clone(), runtime.handle().clone()).unwrap();
+        if let Some(listener) = metrics {
+            server = server.with_metrics_on(listener).unwrap();
+        }
         let (addr, handle) = (server.addr(), server.handle());
         runtime.spawn(server.run());
         Self { files, disk, clock, addr, handle, ada, bob, root, runtime }

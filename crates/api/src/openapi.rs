@@ -1,0 +1,250 @@
+//! The description of every route as OpenAPI 3.1. It is made from the attributes at the handlers; what stands here are the shapes of
+//! bodies that handlers read field by field, and what all routes have in common.
+
+use crate::{
+    auth, buckets, content, docs, health, list, metrics, names,
+    problem::Document,
+    record::{Person, Record, Revision},
+    request::{Answer, Ask},
+    upload, users,
+};
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::LazyLock;
+use utoipa::{
+    IntoParams, Modify, OpenApi, ToSchema,
+    openapi::{
+        ContentBuilder, Ref, RefOr, ResponseBuilder,
+        path::Operation,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+/// The whole description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Larder",
+        description = "Files that outlive your database and your storage provider. Times are RFC 3339 in UTC, sizes are bytes, \
+                       ids are UUIDv7. Each route that answers GET answers HEAD too. What is another's answers as what is absent does.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    servers((url = "/", description = "This server")),
+    tags(
+        (name = "files", description = "Files, their content and their revisions"),
+        (name = "buckets", description = "Policies that files are kept under"),
+        (name = "people", description = "Log-in and users"),
+        (name = "node", description = "How this server is"),
+    ),
+    paths(
+        auth::login, auth::me,
+        buckets::list, buckets::describe,
+        upload::create, upload::replace, upload::copy,
+        names::get, names::remove,
+        list::list, list::describe, list::update, list::remove, list::restore, list::revisions, list::remove_revision,
+        content::get,
+        users::list, users::add, users::describe, users::update, users::remove,
+        health::live, health::ready, metrics::metrics, docs::page, describe,
+    ),
+    components(schemas(Record, Revision, Person, Document<'static>)),
+    modifiers(&Common),
+    security(("bearer" = []))
+)]
+struct Description;
+
+/// What every route has: who asks, and how it refuses.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+        let document = RefOr::Ref(Ref::from_schema_name("Problem"));
+        let refused = ResponseBuilder::new()
+            .description("Refused: the code says why (RFC 9457)")
+            .content("application/problem+json", ContentBuilder::new().schema(Some(document)).build())
+            .build();
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                operation.responses.responses.insert("default".into(), RefOr::T(refused.clone()));
+                operation.summary = Some(summary(operation));
+            }
+        }
+    }
+}
+
+/// What an operation does, in a line. Handlers' own words begin with their route, which stands above them already.
+fn summary(operation: &Operation) -> String {
+    let told = operation.summary.as_deref().unwrap_or_default();
+    let told = told.rsplit_once('`').map_or(told, |(_, behind)| behind).trim_start_matches([':', '.', ' ']);
+    if told.is_empty() { operation.operation_id.clone().unwrap_or_default().replace('_', " ") } else { told.to_owned() }
+}
+
+/// The description as JSON; it never changes while a process lives.
+static TEXT: LazyLock<String> =
+    LazyLock::new(|| Description::openapi().to_pretty_json().expect("a description always serialises"));
+
+/// The description of every route, as OpenAPI 3.1 in JSON.
+#[must_use]
+pub fn openapi() -> &'static str {
+    &TEXT
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "openapi", tag = "node", security(()),
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Value)))]
+pub(crate) async fn describe(ask: Ask) -> Answer {
+    ask.query(&[])?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(openapi()))
+}
+
+/// A page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct PageOf {
+    /// Items on a page at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// What is asked of a record.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct IfVersion {
+    /// The record's `etag`: 412 where it is another by now.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
+/// How a request that makes something is repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct Repeatable {
+    /// Within 24 hours the same request under the same key answers as the first did, and makes nothing.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 128)]
+    idempotency_key: Option<String>,
+}
+
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct Binary(Vec<u8>);
+
+/// A form with a file.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct Form {
+    /// The content; its part's file name is the name where no `name` is given.
+    #[schema(value_type = String, format = Binary)]
+    file: Binary,
+    /// Name.
+    #[schema(max_length = 1024)]
+    name: Option<String>,
+    /// A JSON array of texts.
+    tags: Option<String>,
+    /// A JSON object.
+    metadata: Option<String>,
+}
+
+/// A merge patch (RFC 7396) of a record.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct RecordPatch {
+    /// Name, at most 1,024 bytes without control characters.
+    #[schema(max_length = 1024)]
+    name: Option<String>,
+    /// All its tags from now on; null for none.
+    tags: Option<Vec<String>>,
+    /// Merged into what is there; a null member goes, null empties it.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// Admins: the name of another owner.
+    owner: Option<String>,
+    /// Admins: the name of another bucket.
+    bucket: Option<String>,
+}
+
+/// Where a copy goes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct CopyOf {
+    /// Its bucket; without it the file's own.
+    bucket: Option<String>,
+    /// Its name; without it the file's own.
+    name: Option<String>,
+}
+
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct LogIn {
+    /// Name.
+    username: String,
+    /// Password.
+    password: String,
+}
+
+/// A user to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct NewPerson {
+    /// Name, never given again.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,39}$")]
+    username: String,
+    /// Password.
+    #[schema(min_length = 8, max_length = 1024)]
+    password: String,
+    /// `user` where it is left out.
+    #[schema(value_type = Option<String>)]
+    role: Option<String>,
+}
+
+/// What changes of a user.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct PersonPatch {
+    /// Admins: `admin` or `user`.
+    role: Option<String>,
+    /// A new password.
+    #[schema(min_length = 8, max_length = 1024)]
+    password: Option<String>,
+    /// The password so far: demanded of who changes their own.
+    current_password: Option<String>,
+}
+
+/// Who a token is of.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Me {
+    /// Id.
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: larder_files::UserId,
+    /// Name.
+    #[schema(value_type = String)]
+    pub(crate) username: larder_files::UserName,
+    /// `admin` or `user`.
+    #[schema(value_type = String)]
+    pub(crate) role: larder_files::Role,
+}
+
+/// How this node is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct State {
+    /// `live`; or `ready`, `degraded`, `unavailable`.
+    pub(crate) status: &'static str,
+    /// Why it is not ready: for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+}
