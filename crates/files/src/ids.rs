@@ -64,6 +64,11 @@ id!(
     StoreId
 );
 
+id!(
+    /// A session: a log-in that goes on.
+    SessionId
+);
+
 impl UserId {
     /// The built-in account `local`: whoever can read the data directory.
     pub const LOCAL: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));

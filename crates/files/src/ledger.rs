@@ -1,15 +1,19 @@
 //! [`Ledger`]: what files needs to remember between requests, and nothing else. Every method is one transaction: all of it or
-//! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, the epoch and the mark are not,
-//! and a ledger that lost them must be rebuilt, never continued.
+//! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, sessions, the epoch and the mark are
+//! not, and a ledger that lost them must be rebuilt, never continued.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
 mod rows;
+mod session;
 
 pub use memory::{MemoryLedger, Snapshot, Steps};
+pub use session::{Refreshed, Session};
 
-use crate::{Attributes, Bucket, BucketId, FileId, Sha256, StoreId, Timestamp, Tombstone, User, UserId};
+use crate::{
+    Attributes, Bucket, BucketId, FileId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+};
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
 use serde::{Deserialize, Serialize};
@@ -307,7 +311,8 @@ pub enum Entry {
         /// Copies to set, by store.
         copies: Vec<CopyRow>,
     },
-    /// A user whose sealed record is durable on a store; the highest (epoch, version) stays.
+    /// A user whose sealed record is durable on a store; the highest (epoch, version) stays. Where this is another record than the
+    /// one before, the user's sessions end.
     User(Box<User>),
     /// A bucket whose sealed record is durable on a store; the highest (epoch, version) stays.
     Bucket(Box<Bucket>),
@@ -501,6 +506,22 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// The nodes that hold claims or running reservations.
     async fn nodes(&self) -> Result<Vec<NodeId>>;
+
+    /// Opens a session, of a user whose record is still `of`, or who has none, as the built-in account. Sessions that have ended by `now` go,
+    /// and so do, where the user has `most` or more, those that would end first.
+    ///
+    /// # Errors
+    /// `NotFound` where the record is another by now, or its user is gone.
+    async fn open_session(&self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()>;
+
+    /// Gives a session its next number and lets it go on to `until`, if `serial` is the one that counts. If it is not, the session ends.
+    async fn refresh_session(&self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Result<Refreshed>;
+
+    /// Ends a session, if there is one.
+    async fn end_session(&self, id: SessionId) -> Result<()>;
+
+    /// A session, which may have ended by its time.
+    async fn session(&self, id: SessionId) -> Result<Option<Session>>;
 
     /// A file.
     async fn file(&self, id: FileId) -> Result<Option<FileRow>>;

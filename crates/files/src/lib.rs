@@ -52,11 +52,11 @@ pub use files::{
     Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, Page, Parts, Patch,
     Receive, Received, Settings, StoreMode,
 };
-pub use ids::{BucketId, FileId, StoreId, UserId};
+pub use ids::{BucketId, FileId, SessionId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
-pub use people::FilesOf;
+pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};

@@ -266,7 +266,7 @@ impl Node {
     }
 
     /// Writes the mark soon: once for all commits that come meanwhile.
-    fn mark_soon(self: &Arc<Self>) {
+    pub(crate) fn mark_soon(self: &Arc<Self>) {
         if std::mem::replace(&mut self.state().mark_due, true) {
             return;
         }

@@ -1,9 +1,13 @@
 //! Users and buckets: sealed records, durable on a store before they are rows.
 
 mod delete;
+mod session;
+mod setup;
 mod turn;
 
 pub use delete::FilesOf;
+pub use session::SessionTerms;
+pub use setup::SETUP_LINK_LASTS;
 
 use self::turn::Turn;
 use crate::{
@@ -42,14 +46,19 @@ impl Files {
     pub async fn add_user(&self, name: UserName, role: Role, password_hash: Option<String>) -> Result<User> {
         self.0.begin_change().await?;
         self.0.check_whole()?;
+        let user = self.new_user(name, role, password_hash).await?;
+        let node = self.0.clone();
+        self.complete(async move { node.write_user(user, None).await }).await
+    }
+
+    /// A user of a name that nobody ever bore.
+    async fn new_user(&self, name: UserName, role: Role, password_hash: Option<String>) -> Result<User> {
         if name == UserName::local() || self.user_named(name.as_str()).await?.is_some() {
             return Err(Error::Conflict(format!("the name `{name}` is taken")));
         }
         let env = &self.0.environment;
         let (id, created_at) = (UserId::new(env), env.clock.now());
-        let user = User { id, name, role, password_hash, created_at, epoch: self.0.epoch, version: 1, gone_at: None };
-        let node = self.0.clone();
-        self.complete(async move { node.write_user(user, None).await }).await
+        Ok(User { id, name, role, password_hash, created_at, epoch: self.0.epoch, version: 1, gone_at: None })
     }
 
     /// Gives a user another password.

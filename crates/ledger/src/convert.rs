@@ -1,11 +1,11 @@
 //! Rows to words of `larder-files`, and back. What a row holds that no version of Larder wrote is an error, never a guess.
 
-use crate::entity::{claims, copies, files, intents, meta, reservations, revisions, tags};
+use crate::entity::{claims, copies, files, intents, meta, reservations, revisions, sessions, tags};
 use larder_files::{
-    Attributes, FileId, Key, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, canonical,
+    Attributes, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId, canonical,
     ledger::{
         Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Purpose, Reservation, Result,
-        RevisionRow, Upload,
+        RevisionRow, Session, Upload,
     },
 };
 use sea_orm::DbErr;
@@ -244,6 +244,28 @@ pub(crate) fn intent(row: intents::Model) -> Result<Intent, DbErr> {
     let state = *state.ok_or_else(|| wrong("the state of an intent"))?;
     let (id, fence) = (row.id.cast_unsigned(), row.fence.cast_unsigned());
     Ok(Intent { id, fence, state, node: node(&row.node)?, upload })
+}
+
+pub(crate) fn session_row(session: &Session) -> sessions::Model {
+    sessions::Model {
+        id: session.id.0,
+        user_id: session.user.0,
+        serial: int(session.serial),
+        opened_at: session.opened_at.as_millis(),
+        until: session.until.as_millis(),
+        ends_at: session.ends_at.as_millis(),
+    }
+}
+
+pub(crate) fn session(row: &sessions::Model) -> Session {
+    Session {
+        id: SessionId(row.id),
+        user: UserId(row.user_id),
+        serial: row.serial.cast_unsigned(),
+        opened_at: Timestamp::from_millis(row.opened_at),
+        until: Timestamp::from_millis(row.until),
+        ends_at: Timestamp::from_millis(row.ends_at),
+    }
 }
 
 pub(crate) fn reservation_row(key: Sha256, reservation: &Reservation) -> reservations::Model {

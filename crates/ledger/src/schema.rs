@@ -11,7 +11,7 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First), Box::new(Intents), Box::new(PurgeOfARevision), Box::new(Lists)]
+        vec![Box::new(First), Box::new(Intents), Box::new(PurgeOfARevision), Box::new(Lists), Box::new(Sessions)]
     }
 }
 
@@ -109,6 +109,27 @@ impl MigrationTrait for Lists {
         manager.drop_index(Index::drop().name("files_name").table("files").to_owned()).await?;
         for columns in ORDERS {
             manager.create_index(index("files", columns)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sessions.
+struct Sessions;
+
+impl MigrationName for Sessions {
+    fn name(&self) -> &str {
+        "m0005_sessions"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for Sessions {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(table("sessions", &mut sessions(), &["id"])).await?;
+        for column in ["user_id", "until"] {
+            manager.create_index(index("sessions", &[column])).await?;
         }
         Ok(())
     }
@@ -244,6 +265,10 @@ fn intents() -> [ColumnDef; 12] {
         big("lease"),
         big("until"),
     ]
+}
+
+fn sessions() -> [ColumnDef; 6] {
+    [uuid("id"), uuid("user_id"), big("serial"), big("opened_at"), big("until"), big("ends_at")]
 }
 
 fn reservations() -> [ColumnDef; 6] {

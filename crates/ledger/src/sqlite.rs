@@ -3,17 +3,17 @@
 use crate::{
     cache::RowCache,
     convert,
-    entity::{buckets, claims, files, intents, meta, reservations, revisions, tags, tombstones, users},
+    entity::{buckets, claims, files, intents, meta, reservations, revisions, sessions, tags, tombstones, users},
     open::{self, Durability, Open, OpenError, Place},
     work::{Answer, Call},
     writer::{Writer, ledger_error},
 };
 use async_trait::async_trait;
 use larder_files::{
-    Attributes, Bucket, FileId, Ledger, NodeId, Sha256, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, FileId, Ledger, NodeId, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Position, Purpose, Record, Recorded,
-        Reservation, Result, RevisionRow, Sort, Upload,
+        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Position, Purpose, Record, Recorded, Refreshed,
+        Reservation, Result, RevisionRow, Session, Sort, Upload,
     },
 };
 use sea_orm::{
@@ -325,6 +325,26 @@ impl Ledger for SqliteLedger {
         let reserving: Vec<String> = reserving.all(&self.orm).await.map_err(ledger_error)?;
         let nodes: BTreeSet<_> = claiming.iter().chain(&reserving).filter_map(|node| NodeId::new(node)).collect();
         Ok(nodes.into_iter().collect())
+    }
+
+    async fn open_session(&self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        self.done(Call::OpenSession { session: session.clone(), of, most, now }).await
+    }
+
+    async fn refresh_session(&self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Result<Refreshed> {
+        match self.writer.call(Call::RefreshSession { id, serial, until, now }).await {
+            Answer::Refreshed(result) => result,
+            other => Err(out_of_kind(&other)),
+        }
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<()> {
+        self.done(Call::EndSession(id)).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        let row = sessions::Entity::find_by_id(id.0).one(&self.orm).await.map_err(ledger_error)?;
+        Ok(row.as_ref().map(convert::session))
     }
 
     /// By sqlx itself: the one query behind every download, and sea-orm would build its text each time.

@@ -3,14 +3,17 @@
 
 use crate::{
     convert::{self, Last, Wide, int},
-    entity::{buckets, claims, copies, files, given, intents, meta, reservations, revisions, tags, tombstones, users},
+    entity::{
+        buckets, claims, copies, files, given, intents, meta, reservations, revisions, sessions, tags, tombstones,
+        users,
+    },
 };
 use larder_files::{
-    Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, Sha256, StoreId, Timestamp, Tombstone, User,
-    UserId,
+    Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
+    User, UserId,
     ledger::{
-        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Purpose, Record, Recorded,
-        Reservation, Result, Upload,
+        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Purpose, Record, Recorded, Refreshed,
+        Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{
@@ -25,6 +28,8 @@ const KEYS_MAX: usize = 8_000;
 const ROWS_MAX: usize = 500;
 /// How many files one query over five tables asks for.
 const FILES_MAX: usize = 1_000;
+/// How many sessions that have ended go at once: the others go with the next.
+const ENDED_MAX: u64 = 1_000;
 
 /// A call that changes something.
 #[derive(Clone, Debug)]
@@ -43,6 +48,9 @@ pub(crate) enum Call {
     Reserve { key: Sha256, node: NodeId, since: Timestamp },
     Unreserve { key: Sha256, node: NodeId },
     UnreserveAll(NodeId),
+    OpenSession { session: Session, of: Option<Rank>, most: usize, now: Timestamp },
+    RefreshSession { id: SessionId, serial: u64, until: Timestamp, now: Timestamp },
+    EndSession(SessionId),
 }
 
 /// What a call answers, once its group is committed.
@@ -54,6 +62,7 @@ pub(crate) enum Answer {
     Intent(Box<Result<Intent>>),
     Recorded(Vec<Result<Recorded>>),
     Reservation(Result<Reservation>),
+    Refreshed(Result<Refreshed>),
 }
 
 impl Call {
@@ -70,10 +79,12 @@ impl Call {
             Self::OpenIntent { .. } | Self::FenceIntent { .. } => Answer::Intent(Box::new(Err(error.echo()))),
             Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
             Self::Reserve { .. } => Answer::Reservation(Err(error.echo())),
+            Self::RefreshSession { .. } => Answer::Refreshed(Err(error.echo())),
             Self::Initialise(_) | Self::Harden { .. } | Self::Unreserve { .. } | Self::UnreserveAll(_) => {
                 Answer::Done(Err(error.echo()))
             }
             Self::RenewIntent { .. } | Self::FailIntent(_) | Self::CloseIntent(_) => Answer::Done(Err(error.echo())),
+            Self::OpenSession { .. } | Self::EndSession(_) => Answer::Done(Err(error.echo())),
         }
     }
 }
@@ -167,6 +178,7 @@ pub(crate) struct Work {
     reservations: Rows<Sha256, Reservation>,
     users: Rows<UserId, User>,
     buckets: Rows<BucketId, Bucket>,
+    sessions: Rows<SessionId, Session>,
     /// Those of the files that some table had rows of.
     known_files: BTreeSet<FileId>,
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
@@ -185,6 +197,10 @@ pub(crate) struct Needs {
     reserving: BTreeSet<NodeId>,
     users: Vec<(UserId, String)>,
     buckets: Vec<(BucketId, String)>,
+    sessions: BTreeSet<SessionId>,
+    sessions_of: BTreeSet<UserId>,
+    /// Sessions that have ended by then.
+    sessions_until: Option<Timestamp>,
 }
 
 impl Needs {
@@ -203,6 +219,8 @@ impl Needs {
                 Call::Record(records) => records.iter().for_each(|record| needs.record(record)),
                 Call::Reserve { key, .. } | Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
                 Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
+                Call::OpenSession { session, now, .. } => needs.session(session.user, *now),
+                Call::RefreshSession { id, .. } | Call::EndSession(id) => _ = needs.sessions.insert(*id),
             }
         }
         needs
@@ -222,7 +240,10 @@ impl Needs {
                 self.reservations.extend(tombstone.created_by_key.iter().map(|made| made.key));
             }
             Some(Entry::Copies { file, revision, .. }) => self.revision(*file, *revision),
-            Some(Entry::User(user)) => self.users.push((user.id, user.name.to_string())),
+            Some(Entry::User(user)) => {
+                self.users.push((user.id, user.name.to_string()));
+                self.sessions_of.insert(user.id);
+            }
             Some(Entry::Bucket(bucket)) => self.buckets.push((bucket.id, bucket.name.to_string())),
             Some(Entry::Forget(file)) => _ = self.files.insert(*file),
             // `Entry` grows only together with this.
@@ -234,6 +255,13 @@ impl Needs {
         self.intents.insert(id);
         self.claims.extend(upload.claim);
         self.reservations.extend(upload.idempotency);
+    }
+
+    /// What is looked at to open a session of `user`. (No user bears the empty name.)
+    fn session(&mut self, user: UserId, now: Timestamp) {
+        self.users.push((user, String::new()));
+        self.sessions_of.insert(user);
+        self.sessions_until = self.sessions_until.max(Some(now));
     }
 
     fn revision(&mut self, file: FileId, revision: u64) {
@@ -265,6 +293,7 @@ impl Work {
             reservations: load_reservations(db, &needs).await?,
             users: load_users(db, &needs).await?,
             buckets: load_buckets(db, &needs).await?,
+            sessions: load_sessions(db, &needs).await?,
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
         })
@@ -432,6 +461,18 @@ async fn load_buckets(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<Bu
     Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
 }
 
+async fn load_sessions(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<SessionId, Session>, DbErr> {
+    let ids = keys(&needs.sessions, |id| id.0.into());
+    let mut rows = load_by::<sessions::Entity>(db, sessions::Column::Id, ids, None).await?;
+    let users = keys(&needs.sessions_of, |id| id.0.into());
+    rows.extend(load_by::<sessions::Entity>(db, sessions::Column::UserId, users, None).await?);
+    if let Some(now) = needs.sessions_until {
+        let ended = sessions::Entity::find().filter(sessions::Column::Until.lte(now.as_millis()));
+        rows.extend(ended.limit(ENDED_MAX).all(db).await?);
+    }
+    Ok(Rows::loaded(rows.iter().map(convert::session).map(|session| (session.id, session))))
+}
+
 /// Deciding. Each call checks everything before it touches anything: one that fails leaves no trace.
 impl Work {
     /// Does one call for a node whose epoch is `own`, which is set where it is not known yet and where the call sets it.
@@ -463,6 +504,14 @@ impl Work {
             }
             Call::UnreserveAll(node) => {
                 self.reservations.remove_where(|_, reservation| runs_on(reservation, node));
+                Answer::Done(Ok(()))
+            }
+            Call::OpenSession { session, of, most, now } => Answer::Done(self.open_session(session, *of, *most, *now)),
+            Call::RefreshSession { id, serial, until, now } => {
+                Answer::Refreshed(Ok(self.refresh_session(id, *serial, *until, *now)))
+            }
+            Call::EndSession(id) => {
+                self.sessions.remove(id);
                 Answer::Done(Ok(()))
             }
         }
@@ -703,6 +752,9 @@ impl Work {
         if self.users.rows.values().any(|other| other.id != user.id && other.name == user.name) {
             return Err(LedgerError::Taken(user.name.to_string()));
         }
+        if self.users.get(&user.id) != Some(user) {
+            self.sessions.remove_where(|_, session| session.user == user.id);
+        }
         self.users.set(user.id, user.clone());
         Ok(Recorded::Taken)
     }
@@ -726,6 +778,36 @@ impl Work {
         }
         self.reservations.set(key, Reservation::Running { node: node.clone() });
         Reservation::Made
+    }
+
+    fn open_session(&mut self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        Wide::check(&[session.serial])?;
+        let user = self.users.get(&session.user);
+        if user.map(User::rank) != of || user.is_some_and(|user| user.gone_at.is_some()) {
+            return Err(LedgerError::NotFound);
+        }
+        self.sessions.remove_where(|_, other| !other.is_open(now));
+        let mut of_user: Vec<_> = self.sessions.rows.values().filter(|other| other.user == session.user).collect();
+        of_user.sort_by_key(|other| (other.until, other.id));
+        let over = (of_user.len() + 1).saturating_sub(most);
+        for id in of_user.into_iter().take(over).map(|other| other.id).collect::<Vec<_>>() {
+            self.sessions.remove(&id);
+        }
+        self.sessions.set(session.id, session.clone());
+        Ok(())
+    }
+
+    fn refresh_session(&mut self, id: &SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Refreshed {
+        let Some(session) = self.sessions.get(id).filter(|session| session.is_open(now)).cloned() else {
+            return Refreshed::Absent;
+        };
+        if session.serial != serial {
+            self.sessions.remove(id);
+            return Refreshed::Spent(session);
+        }
+        let next = session.refreshed(until);
+        self.sessions.set(*id, next.clone());
+        Refreshed::Next(next)
     }
 
     /// The latest of two requests with one key stays: the earlier was forgotten when the later was let in.
@@ -811,6 +893,8 @@ impl Work {
         writes.remove::<claims::Entity>(claims::Column::Id, claims).await?;
         let intents = keys(self.intents.removed(), |id| id.cast_signed().into());
         writes.remove::<intents::Entity>(intents::Column::Id, intents).await?;
+        let sessions = keys(self.sessions.removed(), |id| id.0.into());
+        writes.remove::<sessions::Entity>(sessions::Column::Id, sessions).await?;
         let reservations = keys(self.reservations.removed(), |key| key.0.to_vec().into());
         writes.remove::<reservations::Entity>(reservations::Column::Key, reservations).await
     }
@@ -851,6 +935,7 @@ impl Work {
         writes.put(self.intents.written().map(|(_, intent)| convert::intent_row(intent)).collect()).await?;
         writes.put(self.reservations.written().map(|(key, of)| convert::reservation_row(*key, of)).collect()).await?;
         writes.put(users).await?;
+        writes.put(self.sessions.written().map(|(_, session)| convert::session_row(session)).collect()).await?;
         writes.put(buckets).await
     }
 }

@@ -2,7 +2,7 @@
 //! one lock; it forgets everything when the last handle goes; it leaves delays, failures and crashes to [`Steps`].
 
 use super::*;
-use crate::{CreatedByKey, Rank};
+use crate::CreatedByKey;
 use futures_util::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +44,7 @@ struct State {
     reservations: BTreeMap<Sha256, Reservation>,
     users: BTreeMap<UserId, User>,
     buckets: BTreeMap<BucketId, Bucket>,
+    sessions: BTreeMap<SessionId, Session>,
 }
 
 #[derive(Clone, Debug)]
@@ -292,6 +293,26 @@ impl Ledger for MemoryLedger {
         self.read(steps!("nodes"), State::nodes).await
     }
 
+    async fn open_session(&self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        self.change(steps!("open_session"), |state| state.open_session(session, of, most, now)).await
+    }
+
+    async fn refresh_session(&self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Result<Refreshed> {
+        self.change(steps!("refresh_session"), |state| Ok(state.refresh_session(id, serial, until, now))).await
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<()> {
+        self.change(steps!("end_session"), |state| {
+            state.sessions.remove(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        self.read(steps!("session"), |state| state.sessions.get(&id).cloned()).await
+    }
+
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
         self.read(steps!("file"), |state| state.heads.get(&id).map(|head| state.row(head))).await
     }
@@ -520,6 +541,9 @@ impl State {
         if self.users.values().any(|other| other.id != user.id && other.name == user.name) {
             return Err(LedgerError::Taken(user.name.into()));
         }
+        if self.users.get(&user.id) != Some(&user) {
+            self.sessions.retain(|_, session| session.user != user.id);
+        }
         self.users.insert(user.id, user);
         Ok(Recorded::Taken)
     }
@@ -554,6 +578,34 @@ impl State {
                 self.reservations.insert(*key, done);
             }
         }
+    }
+
+    fn open_session(&mut self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        let user = self.users.get(&session.user);
+        if user.map(User::rank) != of || user.is_some_and(|user| user.gone_at.is_some()) {
+            return Err(LedgerError::NotFound);
+        }
+        self.sessions.retain(|_, other| other.is_open(now));
+        let mut of_user: Vec<_> = self.sessions.values().filter(|other| other.user == session.user).collect();
+        of_user.sort_by_key(|other| (other.until, other.id));
+        let over = (of_user.len() + 1).saturating_sub(most);
+        for id in of_user.into_iter().take(over).map(|other| other.id).collect::<Vec<_>>() {
+            self.sessions.remove(&id);
+        }
+        self.sessions.insert(session.id, session.clone());
+        Ok(())
+    }
+
+    fn refresh_session(&mut self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Refreshed {
+        let Some(session) = self.sessions.remove(&id).filter(|session| session.is_open(now)) else {
+            return Refreshed::Absent;
+        };
+        if session.serial != serial {
+            return Refreshed::Spent(session);
+        }
+        let next = session.refreshed(until);
+        self.sessions.insert(id, next.clone());
+        Refreshed::Next(next)
     }
 
     fn seen(&mut self, file: FileId, version: u64, revision: u64) {

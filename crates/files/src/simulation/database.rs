@@ -2,10 +2,10 @@
 
 use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
-    Bucket, FileId, Ledger, Sha256, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Ledger, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
         Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Purpose, Record, Recorded,
-        Reservation, Result, RevisionRow, Upload,
+        Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use async_trait::async_trait;
@@ -225,6 +225,22 @@ impl Ledger for Watched {
 
     async fn nodes(&self) -> Result<Vec<NodeId>> {
         self.call("nodes", self.inner.nodes()).await
+    }
+
+    async fn open_session(&self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        self.call("open_session", self.inner.open_session(session, of, most, now)).await
+    }
+
+    async fn refresh_session(&self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Result<Refreshed> {
+        self.call("refresh_session", self.inner.refresh_session(id, serial, until, now)).await
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<()> {
+        self.call("end_session", self.inner.end_session(id)).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        self.call("session", self.inner.session(id)).await
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {

@@ -25,6 +25,7 @@ mod people;
 mod queries;
 mod records;
 mod reservations;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -138,6 +139,18 @@ macro_rules! __with_ledger_laws {
                 the_highest_record_of_a_bucket_stays
                 a_buckets_name_is_taken
                 users_and_buckets_survive_a_reopening
+            }
+            sessions {
+                a_session_is_found_until_it_is_ended
+                a_refresh_spends_its_number
+                a_spent_number_ends_the_session
+                a_session_ends_by_its_time
+                what_has_ended_goes_when_another_is_opened
+                a_user_has_no_more_sessions_than_are_allowed
+                a_session_is_opened_of_a_user_as_they_are
+                a_change_of_a_user_ends_their_sessions
+                a_fenced_handle_opens_and_refreshes_nothing
+                of_16_who_refresh_at_once_exactly_one_goes_on
             }
             queries {
                 files_come_by_id

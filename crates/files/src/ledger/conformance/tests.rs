@@ -2,10 +2,10 @@
 
 use super::{Harness, LAWS};
 use crate::{
-    Bucket, FileId, Sha256, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
         Claim, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Purpose, Record,
-        Recorded, Reservation, Result, RevisionRow, Upload,
+        Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use async_trait::async_trait;
@@ -47,6 +47,10 @@ enum Flaw {
     HidesTheTrash,
     RepeatsTheLastOfAPage,
     GivesNamesAgain,
+    RefreshesByAnyNumber,
+    OpensForAnybody,
+    CountsNoSessions,
+    KeepsSessionsOpen,
 }
 
 /// The flaw and a law that it breaks.
@@ -77,6 +81,10 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::HidesTheTrash, "the_trash_is_a_list_of_its_own"),
     (Flaw::RepeatsTheLastOfAPage, "each_is_seen_once_while_others_come_and_go"),
     (Flaw::GivesNamesAgain, "a_name_is_never_given_again"),
+    (Flaw::RefreshesByAnyNumber, "of_16_who_refresh_at_once_exactly_one_goes_on"),
+    (Flaw::OpensForAnybody, "a_session_is_opened_of_a_user_as_they_are"),
+    (Flaw::CountsNoSessions, "a_user_has_no_more_sessions_than_are_allowed"),
+    (Flaw::KeepsSessionsOpen, "a_session_is_found_until_it_is_ended"),
 ];
 
 /// A ledger with one flaw over a right one.
@@ -243,6 +251,27 @@ impl Ledger for Wrong {
 
     async fn nodes(&self) -> Result<Vec<NodeId>> {
         self.right.nodes().await
+    }
+
+    async fn open_session(&self, session: &Session, of: Option<Rank>, most: usize, now: Timestamp) -> Result<()> {
+        let most = if self.is(Flaw::CountsNoSessions) { usize::MAX } else { most };
+        let known = self.right.user(session.user).await?.map(|user| user.rank());
+        let of = if self.is(Flaw::OpensForAnybody) { known } else { of };
+        self.right().open_session(session, of, most, now).await
+    }
+
+    async fn refresh_session(&self, id: SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Result<Refreshed> {
+        let known = self.right.session(id).await?.map_or(serial, |session| session.serial);
+        let serial = if self.is(Flaw::RefreshesByAnyNumber) { known } else { serial };
+        self.right().refresh_session(id, serial, until, now).await
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<()> {
+        if self.is(Flaw::KeepsSessionsOpen) { Ok(()) } else { self.right().end_session(id).await }
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        self.right.session(id).await
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
