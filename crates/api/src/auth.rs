@@ -1,59 +1,139 @@
-//! Log-in, and who a request comes from.
+//! Log-in, the session that it opens, and who a request comes from.
 
 use crate::{
     openapi,
     problem::{Code, Problem},
     request::{Answer, Ask, Fields},
     server::Api,
+    throttle::{Attempt, Throttle},
+    token::{Pair, Subject},
 };
 use actix_web::{
     HttpResponse,
-    http::header::{self, HeaderMap, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
 };
-use larder_files::{Caller, User};
-use serde::Serialize;
+use larder_files::{
+    Caller, Error, SessionId, User,
+    ledger::{Refreshed, Session},
+};
 use std::net::{IpAddr, Ipv4Addr};
-use utoipa::ToSchema;
-
-/// The tokens of a session.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Tokens {
-    /// Goes into `Authorization: Bearer`.
-    access_token: String,
-    /// `Bearer`.
-    token_type: &'static str,
-    /// For so many seconds from now on.
-    expires_in: u64,
-}
-
 /// `POST /auth/login`. Wrong passwords, unknown users and users without a password answer alike, after the same work.
 #[utoipa::path(post, path = "/api/v1/auth/login", operation_id = "log_in", tag = "people", security(()), request_body = openapi::LogIn,
-    responses((status = 200, description = "The tokens of a new session", body = Tokens)))]
+    responses((status = 200, description = "The tokens of a new session", body = Pair)))]
 pub(crate) async fn login(ask: Ask) -> Answer {
+    ask.query(&[])?;
     let mut fields = ask.fields(&["username", "password"]).await?;
     let (username, password) = (fields.text("username")?, fields.text("password")?);
     fields.finish()?;
+    let user = attempt(&ask, username, password).await?.ok_or_else(wrong)?;
+    log_in(&ask, user, StatusCode::OK).await
+}
+
+/// Opens a session of a user who has proved who they are.
+pub(crate) async fn log_in(ask: &Ask, user: User, status: StatusCode) -> Answer {
     let api = ask.api.clone();
-    let user = attempt(&ask, username, password)
-        .await?
-        .ok_or_else(|| Problem::unauthenticated("user name or password is wrong"))?;
-    let (access_token, expires_in) = api.tokens.issue(&user, api.files.environment().clock.now())?;
-    let tokens = Tokens { access_token, token_type: "Bearer", expires_in };
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(tokens))
+    let work = async move {
+        match api.files.open_session(&user, &api.limits.sessions()).await {
+            // Gone or changed since: what was right is not any more.
+            Err(Error::NotFound(_)) => Err(wrong()),
+            opened => Ok(opened?),
+        }
+    };
+    let session = ask.api.run(work).await?;
+    tokens(ask, &session, status)
+}
+
+fn wrong() -> Problem {
+    Problem::unauthenticated("user name or password is wrong")
+}
+
+fn tokens(ask: &Ask, session: &Session, status: StatusCode) -> Answer {
+    let pair = ask.api.tokens.issue(session, ask.api.files.environment().clock.now())?;
+    Ok(HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(pair))
+}
+
+/// `POST /auth/refresh`: new tokens for a refresh token, once. One that is sent twice ends the session: two have it.
+#[utoipa::path(post, path = "/api/v1/auth/refresh", operation_id = "refresh", tag = "people", security(()),
+    request_body = openapi::RefreshToken, responses((status = 200, description = "The session's next tokens", body = Pair)))]
+pub(crate) async fn refresh(ask: Ask) -> Answer {
+    ask.query(&[])?;
+    let mut fields = ask.fields(&["refresh_token"]).await?;
+    let token = fields.text("refresh_token")?;
+    fields.finish()?;
+    let (id, serial) = of_refresh_token(&ask, &token)?;
+    let api = ask.api.clone();
+    let work = async move {
+        let refreshed = api.files.refresh_session(id, serial, &api.limits.sessions()).await?;
+        if let Refreshed::Spent(session) = &refreshed {
+            api.callers.forget_session(id);
+            tracing::warn!(user = %session.user, session = %id, "a spent refresh token was sent: its session has ended");
+        }
+        Ok(refreshed)
+    };
+    match ask.api.run(work).await? {
+        Refreshed::Next(session) => tokens(&ask, &session, StatusCode::OK),
+        Refreshed::Spent(_) | Refreshed::Absent => Err(no_refresh()),
+    }
+}
+
+/// `POST /auth/logout`: ends the session of the access token, or of the refresh token in the body.
+#[utoipa::path(post, path = "/api/v1/auth/logout", operation_id = "log_out", tag = "people", security((), ("bearer" = [])),
+    request_body = openapi::SessionToEnd, responses((status = 204, description = "The session has ended")))]
+pub(crate) async fn logout(ask: Ask) -> Answer {
+    ask.query(&[])?;
+    let session = match sent_refresh_token(&ask).await? {
+        Some(token) => of_refresh_token(&ask, &token)?.0,
+        None => ask.identity().await?.1,
+    };
+    let api = ask.api.clone();
+    let work = async move {
+        let ended = api.files.end_session(session).await;
+        api.callers.forget_session(session);
+        Ok(ended?)
+    };
+    ask.api.run(work).await?;
+    Ok(HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish())
+}
+
+async fn sent_refresh_token(ask: &Ask) -> Result<Option<String>, Problem> {
+    if ask.header(header::CONTENT_TYPE)?.is_none() {
+        return Ok(None);
+    }
+    let mut fields = ask.fields(&["refresh_token"]).await?;
+    let token = fields.text_if_any("refresh_token")?;
+    fields.finish()?;
+    Ok(token)
+}
+
+fn of_refresh_token(ask: &Ask, token: &str) -> Result<(SessionId, u64), Problem> {
+    ask.api.tokens.read_refresh(token, ask.api.files.environment().clock.now()).ok_or_else(no_refresh)
+}
+
+/// One answer, whether it is no token, too old, spent, or of a session that was ended.
+fn no_refresh() -> Problem {
+    Problem::unauthenticated("the refresh token is not valid: log in again")
 }
 
 /// The user, if these are name and password of one who may log in. Wrong ones count, and too many are refused unseen.
 pub(crate) async fn attempt(ask: &Ask, username: String, password: String) -> Result<Option<User>, Problem> {
     let api = &ask.api;
-    let address = ask.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let attempt = api.throttle.begin(&username, address, api.files.environment().clock.elapsed()).map_err(|wait| {
-        Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1)
-    })?;
+    let attempt = begin_attempt(ask, &api.throttle, &username)?;
     let user = check(api, username, password).await?;
     if user.is_some() {
         api.throttle.succeeded(&attempt);
     }
     Ok(user)
+}
+
+/// Lets one more attempt in, unless too many have failed.
+pub(crate) fn begin_attempt(ask: &Ask, throttle: &Throttle, account: &str) -> Result<Attempt, Problem> {
+    let address = ask.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    throttle
+        .begin(account, address, ask.api.files.environment().clock.elapsed())
+        .map_err(|wait| Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1))
 }
 
 async fn check(api: &actix_web::web::Data<Api>, username: String, password: String) -> Result<Option<User>, Problem> {
@@ -76,23 +156,24 @@ pub(crate) async fn me(ask: Ask) -> Answer {
     Ok(HttpResponse::Ok().json(openapi::Me { id: caller.id, username: caller.name, role: caller.role }))
 }
 
-/// Who asks: the user of the bearer token, as they are now.
-pub(crate) async fn caller(api: &actix_web::web::Data<Api>, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let subject = api.tokens.read(bearer(headers)?, api.files.environment().clock.now())?;
-    let user = match api.callers.fresh(&api.files, subject.id) {
+/// Who asks, the user of the bearer token as they are now, and by which session.
+pub(crate) async fn identify(
+    api: &actix_web::web::Data<Api>,
+    headers: &HeaderMap,
+) -> Result<(Caller, SessionId), Problem> {
+    let Subject { user: id, session } = api.tokens.read(bearer(headers)?, api.files.environment().clock.now())?;
+    let user = match api.callers.fresh(&api.files, session) {
         Some(user) => user,
         None => {
             let (with, since) = (api.clone(), api.files.environment().clock.elapsed());
-            let user = api.run(async move { Ok(with.files.user(subject.id).await?) }).await?;
-            api.callers.remember(since, subject.id, user.clone());
+            let user = api.run(async move { Ok(with.files.user_of_session(session).await?) }).await?;
+            api.callers.remember(since, session, user.clone());
             user
         }
     };
-    match user {
-        Some(user) if user.gone_at.is_none() && subject.fits(&user) => {
-            Ok(Caller { id: user.id, name: user.name, role: user.role })
-        }
-        _ => Err(Problem::unauthenticated("the access token is not valid")),
+    match user.filter(|user| user.id == id) {
+        Some(user) => Ok((Caller { id, name: user.name, role: user.role }, session)),
+        None => Err(Problem::unauthenticated("the access token is not valid")),
     }
 }
 

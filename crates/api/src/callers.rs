@@ -1,6 +1,6 @@
-//! [`Callers`]: who a token's subject is now, remembered for a moment; [`InFlight`]: how many uploads each of them has under way.
+//! [`Callers`]: whose a session is now, remembered for a moment; [`InFlight`]: how many uploads each of them has under way.
 
-use larder_files::{Files, User, UserId};
+use larder_files::{Files, SessionId, User, UserId};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -8,17 +8,17 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Users as they were at most [`Callers::FRESH`] ago: a deletion or a new password takes effect within that time.
+/// Users of sessions as they were at most [`Callers::FRESH`] ago: whatever ends a session takes effect within that time.
 #[derive(Default)]
-pub(crate) struct Callers(Mutex<HashMap<UserId, (Duration, Option<User>)>>);
+pub(crate) struct Callers(Mutex<HashMap<SessionId, (Duration, Option<User>)>>);
 
 impl Callers {
     const FRESH: Duration = Duration::from_millis(900);
     /// Beyond this the memory is emptied: it is refilled in no time, and never grows with the number of users.
     const REMEMBERED_MAX: usize = 4096;
 
-    /// The user `id`, as it is or was a moment ago.
-    pub(crate) fn fresh(&self, files: &Files, id: UserId) -> Option<Option<User>> {
+    /// The user of a session, as it is or was a moment ago.
+    pub(crate) fn fresh(&self, files: &Files, id: SessionId) -> Option<Option<User>> {
         let now = files.environment().clock.elapsed();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, user) = known.get(&id)?;
@@ -27,11 +27,17 @@ impl Callers {
 
     /// Forgets a user who was changed here: that takes effect at once.
     pub(crate) fn forget(&self, id: UserId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, user)| user.as_ref().is_some_and(|user| user.id != id));
+    }
+
+    /// Forgets a session that was ended here.
+    pub(crate) fn forget_session(&self, id: SessionId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Remembers what was looked up at `since`.
-    pub(crate) fn remember(&self, since: Duration, id: UserId, user: Option<User>) {
+    pub(crate) fn remember(&self, since: Duration, id: SessionId, user: Option<User>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::REMEMBERED_MAX {
             known.clear();

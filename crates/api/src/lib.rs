@@ -29,6 +29,7 @@ pub mod record;
 mod request;
 mod routes;
 mod server;
+mod setup;
 mod throttle;
 mod token;
 mod upload;

@@ -1,5 +1,6 @@
 //! [`Limits`]: every bound that HTTP sets by itself.
 
+use larder_files::SessionTerms;
 use std::time::Duration;
 
 /// What a client may send, how slowly, and how often. A bucket's `max_bytes` bounds its files; it is not repeated here.
@@ -51,6 +52,12 @@ pub struct Limits {
     pub log_ins_per_address: usize,
     /// How long an access token lasts. Default 15 minutes.
     pub access_token: Duration,
+    /// How long a session goes on without being refreshed: each refresh token lasts so long. Default 7 days.
+    pub refresh_token: Duration,
+    /// How long a session goes on at all: then its user logs in anew. Default 30 days.
+    pub session: Duration,
+    /// Sessions of one user; one more ends the one that would end first. Default 64.
+    pub sessions_per_user: usize,
 }
 
 impl Limits {
@@ -59,6 +66,10 @@ impl Limits {
 
     /// The server's own clock ticks twice a second: of a shorter linger it would miss the end.
     pub const LINGER_MIN: Duration = Duration::from_secs(1);
+
+    pub(crate) fn sessions(&self) -> SessionTerms {
+        SessionTerms { idle: self.refresh_token, whole: self.session, most: self.sessions_per_user }
+    }
 
     /// The share of one of `under_way` bodies in [`Limits::blocks_bytes_max`].
     pub(crate) fn share(&self, under_way: usize) -> usize {
@@ -90,6 +101,9 @@ impl Default for Limits {
             log_ins_per_account: 10,
             log_ins_per_address: 60,
             access_token: Duration::from_secs(15 * 60),
+            refresh_token: Duration::from_secs(7 * 24 * 3600),
+            session: Duration::from_secs(30 * 24 * 3600),
+            sessions_per_user: 64,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     problem::Document,
     record::{Person, Record, Revision},
     request::{Answer, Ask},
-    upload, users,
+    setup, upload, users,
 };
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ use utoipa::{
         (name = "node", description = "How this server is"),
     ),
     paths(
-        auth::login, auth::me,
+        auth::login, auth::refresh, auth::logout, auth::me, setup::page, setup::script, setup::set_up,
         buckets::list, buckets::describe,
         upload::create, upload::replace, upload::copy,
         names::get, names::remove,
@@ -192,6 +192,39 @@ pub(crate) struct LogIn {
     /// Name.
     username: String,
     /// Password.
+    password: String,
+}
+
+/// What a session goes on by.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct RefreshToken {
+    /// It counts once: sent again, it ends the session.
+    refresh_token: String,
+}
+
+/// Which session ends.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct SessionToEnd {
+    /// The session's refresh token, spent or not; without it the session is the access token's.
+    refresh_token: Option<String>,
+}
+
+/// Who becomes the first admin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct FirstAdmin {
+    /// What the set-up link has behind its `#`.
+    token: String,
+    /// Name, never given again.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,39}$")]
+    username: String,
+    /// Password.
+    #[schema(min_length = 8, max_length = 1024)]
     password: String,
 }
 

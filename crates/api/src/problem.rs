@@ -57,7 +57,7 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed here"),
             Self::Timeout => ("timeout", 408, "The request took too long"),
             Self::Conflict => ("conflict", 409, "Contradicts what is there"),
-            Self::Gone => ("gone", 410, "Purged"),
+            Self::Gone => ("gone", 410, "Gone for ever"),
             Self::PreconditionFailed => ("precondition_failed", 412, "A condition of the request is false"),
             Self::TooLarge => ("too_large", 413, "Too large"),
             Self::TargetTooLong => ("too_large", 414, "The target is too long"),

@@ -13,7 +13,7 @@ use actix_web::{
     http::header::{self, HeaderName},
     web::Data,
 };
-use larder_files::{Caller, FileId};
+use larder_files::{Caller, FileId, SessionId};
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 use std::future::{Ready, ready};
@@ -42,9 +42,14 @@ impl FromRequest for Ask {
 impl Ask {
     /// Who asks.
     pub(crate) async fn caller(&self) -> Result<Caller, Problem> {
-        let caller = auth::caller(&self.api, self.request.headers()).await?;
+        self.identity().await.map(|(caller, _)| caller)
+    }
+
+    /// Who asks, and by which session.
+    pub(crate) async fn identity(&self) -> Result<(Caller, SessionId), Problem> {
+        let (caller, session) = auth::identify(&self.api, self.request.headers()).await?;
         self.request.extensions_mut().insert(Asker(caller.id));
-        Ok(caller)
+        Ok((caller, session))
     }
 
     /// The file in the path. What is no id is no file's.

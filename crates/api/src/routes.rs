@@ -4,7 +4,7 @@ use crate::{
     auth, buckets, content, docs, health, list, metrics, names, openapi,
     problem::{Code, Problem},
     request::Ask,
-    upload, users,
+    setup, upload, users,
 };
 use actix_web::{
     Handler, Responder, Route,
@@ -16,7 +16,9 @@ use actix_web::{
 /// Puts each route in its place.
 pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/auth/login", vec![post(auth::login)]);
+    at(config, "/api/v1/auth/logout", vec![post(auth::logout)]);
     at(config, "/api/v1/auth/me", vec![get(auth::me)]);
+    at(config, "/api/v1/auth/refresh", vec![post(auth::refresh)]);
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
     at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
     at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
@@ -36,6 +38,8 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/health/live", vec![get(health::live)]);
     at(config, "/health/ready", vec![get(health::ready)]);
     at(config, "/metrics", vec![get(metrics::metrics)]);
+    at(config, "/setup", vec![get(setup::page), post(setup::set_up)]);
+    at(config, "/setup.js", vec![get(setup::script)]);
 }
 
 /// Every route as its method and its path, `{…}` standing for what differs: for whoever checks that nothing was forgotten.

@@ -66,6 +66,8 @@ pub(crate) struct Api {
     pub(crate) tokens: Tokens,
     pub(crate) verifier: Verifier,
     pub(crate) throttle: Throttle,
+    /// Counts set-up links that were none, apart: they are nobody's log-ins.
+    pub(crate) setups: Throttle,
     pub(crate) callers: Callers,
     pub(crate) in_flight: InFlight,
     pub(crate) incoming: Bodies,
@@ -74,6 +76,8 @@ pub(crate) struct Api {
     pub(crate) draining: AtomicBool,
     pub(crate) metrics: Metrics,
     pub(crate) metrics_token: Option<MetricsToken>,
+    /// Whether somebody has found out that it is.
+    pub(crate) is_set_up: AtomicBool,
 }
 
 impl Api {
@@ -82,15 +86,17 @@ impl Api {
         Self {
             metrics: Metrics::new(registry),
             metrics_token,
-            tokens: Tokens::new(&files.signing_key("access"), limits.access_token),
+            tokens: Tokens::new(&files, &limits),
             verifier: Verifier::new(),
             throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
+            setups: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
             callers: Callers::default(),
             in_flight: InFlight::default(),
             incoming: Bodies::default(),
             outgoing: Bodies::default(),
             room: Room::new(limits.held_bytes_max),
             draining: AtomicBool::new(false),
+            is_set_up: AtomicBool::new(false),
             files,
             runtime,
             limits,

@@ -49,7 +49,10 @@ fn a_user_is_added_logs_in_is_changed_and_goes() {
 
     let promoted = larder.root(&format!("PATCH {}", at(&anna))).json(&json!({"role": "admin"})).send();
     assert_eq!((promoted.status, &promoted.json()["role"]), (200, &json!("admin")));
-    assert_eq!(me(&format!("GET {USERS}")).status, 200, "it takes effect at once");
+    assert_eq!(me(&format!("GET {USERS}")).status, 401, "a new role ends the sessions of the old one at once");
+    let bearer = token(&larder, "anna", "long enough");
+    let me = |line: &str| larder.anybody(line).header("Authorization", &bearer).send();
+    assert_eq!(me(&format!("GET {USERS}")).status, 200);
     let both = json!({"role": "user", "password": "another one"});
     let demoted = larder.root(&format!("PATCH {}", at(&anna))).json(&both).send();
     assert_eq!((demoted.status, &demoted.json()["role"]), (200, &json!("user")));

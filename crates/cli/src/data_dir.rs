@@ -1,4 +1,4 @@
-//! [`DataDir`]: `db/larder.db`, `secrets.toml`, `lock`, `serve.lock` and `objects/` in one directory, private to its user.
+//! [`DataDir`]: `db/larder.db`, `secrets.toml`, `lock`, `serve.lock`, `setup-link` and `objects/` in one directory, private to its user.
 //!
 //! Who works in it holds a shared `flock` on `lock`; who makes or replaces the database holds it exclusively. What a first start
 //! makes, it takes away again when it fails, under the locks that it was made under: a refusal leaves everything as it was. Nothing
@@ -14,7 +14,8 @@ use rustix::{
 };
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -75,6 +76,11 @@ impl DataDir {
         self.path.join("secrets.toml")
     }
 
+    /// Where a server that has no terminal writes its set-up link.
+    pub(crate) fn setup_link(&self) -> PathBuf {
+        self.path.join("setup-link")
+    }
+
     /// Takes `lock`; `None` where somebody holds it in a way that forbids it.
     pub(crate) fn lock(&self, hold: Hold, made: &mut Made) -> Result<Option<Lock>> {
         self.take("lock", hold, made)
@@ -89,6 +95,19 @@ impl DataDir {
     pub(crate) fn is_served(&self) -> bool {
         let Ok(file) = File::open(self.path.join("serve.lock")) else { return false };
         matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK))
+    }
+
+    /// Says in `serve.lock`, which is held, where this server listens.
+    pub(crate) fn say_where(&self, address: SocketAddr) -> io::Result<()> {
+        fs::write(self.path.join("serve.lock"), format!("{address}\n"))
+    }
+
+    /// Where the server that runs here listens.
+    pub(crate) fn served_at(&self) -> Option<SocketAddr> {
+        if !self.is_served() {
+            return None;
+        }
+        fs::read_to_string(self.path.join("serve.lock")).ok()?.trim().parse().ok()
     }
 
     fn take(&self, name: &str, hold: Hold, made: &mut Made) -> Result<Option<Lock>> {
@@ -298,6 +317,15 @@ fn place(about: &Metadata) -> (u64, u64) {
 
 fn is_same(path: &Path, made: Option<(u64, u64)>) -> bool {
     made.is_some() && fs::symlink_metadata(path).ok().as_ref().map(place) == made
+}
+
+/// Puts a file that only this user reads in the place of one that may be there. It need not outlive a power cut.
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let half = path.with_extension("new");
+    not_found_is_done(fs::remove_file(&half))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&half, path)
 }
 
 /// The directory above; `.` for a name alone.

@@ -18,6 +18,7 @@ mod put;
 mod rebuild;
 mod secrets;
 mod serve;
+mod setup_link;
 mod space;
 mod user;
 
@@ -95,6 +96,8 @@ enum Command {
     /// Add, list, change and delete users
     #[command(subcommand)]
     User(user::User),
+    /// Print a new link to make the first admin with; the one before ends
+    SetupLink(setup_link::SetupLink),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(effective::Effective),
@@ -181,6 +184,7 @@ impl Command {
             Self::Fsck(command) => command.run(context).await,
             Self::Dump(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
+            Self::SetupLink(command) => command.run(context).await,
             Self::Config(command) => command.run(&context),
             Self::Doctor(command) => command.run(context).await,
             Self::Completions(_) | Self::Man(_) => unreachable!("they need no larder and have run by now"),

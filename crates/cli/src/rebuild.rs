@@ -96,7 +96,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     if rebuilt.locked > 0 && options.without.is_empty() {
         output.message(format_args!(
             "users who can't log in: {}; `larder user list` shows them, `larder user passwd NAME` gives one a password; \
-             `larder user add NAME --admin` makes an admin",
+             where no admin is left, `larder setup-link` prints a link to make one with",
             rebuilt.locked
         ));
     }

@@ -6,7 +6,7 @@ use crate::{
     data_dir::DataDir,
     open::{self, Access, Larder},
     output::{self, Exit, Output},
-    rebuild,
+    rebuild, setup_link,
     space::Space,
 };
 use anyhow::Result;
@@ -75,8 +75,13 @@ impl Serve {
                 .message(format_args!("metrics at http://{}/metrics, for whoever reaches it", listener.local_addr()?));
             server = server.with_metrics_on(listener)?;
         }
+        if let Err(error) = context.dir.say_where(server.addr()) {
+            tracing::warn!(%error, "`larder setup-link` can't be told where this server listens");
+        }
         greet(&larder, &context.dir, server.addr(), output);
+        setup_link::offer(&larder.files, &context.dir, server.addr(), output).await;
         let ended = until_stopped(server, output).await;
+        setup_link::forget(&context.dir);
         larder.close().await;
         ended.map(|()| Exit::Done)
     }
@@ -159,7 +164,7 @@ fn banner(dir: &DataDir, address: SocketAddr) -> String {
            secret  {} (back it up apart from the files)\n  \
            API     http://{address}/api/v1\n  \
            health  http://{address}/health/ready\n  \
-           next    larder user add NAME --admin --data {there}\n  \
+           next    open the set-up link, or: larder user add NAME --admin --data {there}\n  \
            then    curl http://{address}/api/v1/auth/login -H 'Content-Type: application/json' \
                    -d '{{\"username\": \"NAME\", \"password\": \"…\"}}'",
         secrets.display()

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{DEADLINE, Larder, Server, sha256};
+use common::{Client, DEADLINE, Larder, PASSWORD, Server, sha256};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -226,6 +226,7 @@ fn lost_secrets_are_no_lost_larder() {
     let said = larder.run(&["rebuild", "--without-secrets"]);
     assert!(said.status.success() && said.stderr.contains("larder user passwd"), "{said:?}");
     assert!(larder.ok(&["user", "list"]).contains("can't log in"));
+    assert!(larder.ok(&["setup-link"]).contains("/setup#"), "nobody who can log in is an admin");
     let said = larder.feed(&["user", "passwd", "anna", "--password-stdin"], b"another password\n");
     assert!(said.status.success() && !larder.ok(&["user", "list"]).contains("can't log in"), "{said:?}");
     assert_eq!(larder.ok(&["get", &id, "-o", "-"]), "content");
@@ -667,6 +668,53 @@ fn every_shell_has_completions_and_every_command_a_page() {
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
         page(&format!("larder-{command}"));
     }
+}
+
+#[test]
+fn a_set_up_link_makes_the_first_admin_and_then_there_is_none() {
+    let larder = Larder::new();
+    let none = larder.run(&["setup-link"]);
+    assert!(none.status.code() == Some(1) && !larder.data().exists(), "{none:?}");
+    let server = larder.serve();
+    let kept = larder.data().join("setup-link");
+    let offered = fs::read_to_string(&kept).unwrap();
+    assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o600);
+    let token_of = |link: &str| {
+        let token = link.strip_prefix(&format!("http://{}/setup#", server.address)).expect("the real port");
+        token.trim_end().to_owned()
+    };
+    let said = server.said();
+    assert!(said.contains(kept.to_str().unwrap()) && said.contains("larder setup-link"), "{said}");
+    assert!(!said.contains(&token_of(&offered)), "what is no terminal is a log: {said}");
+
+    let link = larder.ok(&["setup-link"]);
+    assert!(!kept.exists(), "the link in it counts no more");
+    let nobody = Client::nobody(&server.address);
+    let post = |link: &str| {
+        let body = format!(r#"{{"token":"{}","username":"anna","password":"{PASSWORD}"}}"#, token_of(link));
+        nobody.send("POST", "/setup", &[("Content-Type", "application/json")], Some(body.as_bytes())).unwrap()
+    };
+    assert_eq!([&offered, &link, &link].map(|link| post(link).status), [401, 201, 410]);
+    assert!(server.client("anna").get("/api/v1/users").text().contains("anna"), "who set it up logs in, as an admin");
+    let refused = larder.run(&["setup-link"]);
+    assert!(refused.status.code() == Some(1) && refused.stderr.contains("is set up"), "{refused:?}");
+    assert!(server.stop().success());
+
+    let again = larder.serve();
+    assert!(!again.said().contains("setup-link") && !kept.exists(), "{}", again.said());
+    assert_eq!(Client::nobody(&again.address).get("/setup").status, 200);
+}
+
+#[test]
+fn a_set_up_link_without_a_server_leads_to_where_one_would_listen() {
+    let larder = Larder::new();
+    larder.put("one", "1");
+    let said = larder.run(&["setup-link", "--json"]);
+    let link: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert!(link["url"].as_str().unwrap().starts_with("http://127.0.0.1:8080/setup#"), "{link}");
+    assert!(link["expires_in"] == 1800 && said.stderr.contains("larder serve"), "{said:?}");
+    let free = larder.command(&["setup-link"]).env("LARDER_LISTEN", "127.0.0.1:0").output().unwrap();
+    assert_eq!(free.status.code(), Some(1));
 }
 
 #[test]

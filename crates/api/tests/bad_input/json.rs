@@ -2,6 +2,9 @@ use crate::{Row, Scene};
 
 const PATCH: &str = "PATCH /api/v1/files/{file}";
 const LOGIN: &str = "POST /api/v1/auth/login";
+const REFRESH: &str = "POST /api/v1/auth/refresh";
+const LOGOUT: &str = "POST /api/v1/auth/logout";
+const SETUP: &str = "POST /setup";
 const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
 
 #[test]
@@ -66,6 +69,75 @@ fn log_ins_that_are_none() {
         (LOGIN, JSON, "{\"username\":\"local\",\"password\":\"\"}", 401, "unauthenticated"),
         (LOGIN, JSON, "{\"username\":\"../ada\",\"password\":\"\"}", 401, "unauthenticated"),
         (LOGIN, JSON, "{\"username\":\"ada\\u0000\",\"password\":\"\"}", 401, "unauthenticated"),
+    ];
+    Scene::new().refuses(rows);
+}
+
+#[test]
+fn refreshes_and_log_outs_that_are_none() {
+    let scene = Scene::new();
+    let (ada, now) = (scene.larder.session(&scene.larder.ada), scene.larder.claims(&scene.larder.ada));
+    let good = scene.larder.refresh_token(&ada);
+    let body = |token: &str| format!("{{\"refresh_token\":\"{token}\"}}");
+    let (cut, access) = (body(&good[..good.len() - 1]), body(&scene.larder.token(&scene.larder.ada)));
+    let parts: Vec<_> = good.split('.').collect();
+    let payload = data_encoding::BASE64URL_NOPAD.encode(now.to_string().as_bytes());
+    let other = body(&format!("{}.{payload}.{}", parts[0], parts[2]));
+    let unsigned = body(&format!("eyJhbGciOiJub25lIiwidHlwIjoicnQrand0In0.{}.", parts[1]));
+    let right = body(&good);
+    for line in [REFRESH, LOGOUT] {
+        let twice = format!("{line}?again");
+        let rows: &[Row<'_>] = &[
+            (line, &[("Content-Type", "text/plain")], "{}", 415, "unsupported_type"),
+            (line, JSON, "", 400, "malformed"),
+            (line, JSON, "[]", 400, "malformed"),
+            (line, JSON, "{\"refresh_token\":1}", 422, "invalid"),
+            (line, JSON, "{\"refresh_token\":null}", 422, "invalid"),
+            (line, JSON, "{\"token\":\"x\"}", 422, "invalid"),
+            (line, JSON, "{\"refresh_token\":\"\"}", 401, "unauthenticated"),
+            (line, JSON, "{\"refresh_token\":\"a.b.c\"}", 401, "unauthenticated"),
+            (line, JSON, &cut, 401, "unauthenticated"),
+            (line, JSON, &other, 401, "unauthenticated"),
+            (line, JSON, &unsigned, 401, "unauthenticated"),
+            (line, JSON, &access, 401, "unauthenticated"),
+            (&twice, JSON, &right, 422, "invalid"),
+        ];
+        scene.refuses(rows);
+    }
+    scene.refuses(&[(REFRESH, &[], "", 415, "unsupported_type"), (REFRESH, JSON, "{}", 422, "invalid")]);
+    let still = scene.larder.anybody(REFRESH).header("Content-Type", "application/json").body(&right).send();
+    assert_eq!(still.status, 200, "none of them has touched the session: {}", still.text());
+}
+
+#[test]
+fn set_ups_that_are_none() {
+    let rows: &[Row<'_>] = &[
+        (SETUP, &[], "{}", 415, "unsupported_type"),
+        (SETUP, &[("Content-Type", "application/x-www-form-urlencoded")], "token=a", 415, "unsupported_type"),
+        (SETUP, JSON, "", 400, "malformed"),
+        (SETUP, JSON, "[]", 400, "malformed"),
+        (SETUP, JSON, "{}", 422, "invalid"),
+        (SETUP, JSON, "{\"token\":\"x\",\"username\":\"new\"}", 422, "invalid"),
+        (SETUP, JSON, "{\"token\":\"x\",\"password\":\"long enough\"}", 422, "invalid"),
+        (SETUP, JSON, "{\"username\":\"new\",\"password\":\"long enough\"}", 422, "invalid"),
+        (SETUP, JSON, "{\"token\":1,\"username\":\"new\",\"password\":\"long enough\"}", 422, "invalid"),
+        (
+            SETUP,
+            JSON,
+            "{\"token\":\"x\",\"username\":\"new\",\"password\":\"long enough\",\"role\":\"admin\"}",
+            422,
+            "invalid",
+        ),
+        (SETUP, JSON, "{\"token\":\"\",\"username\":\"new\",\"password\":\"long enough\"}", 401, "unauthenticated"),
+        (SETUP, JSON, "{\"token\":\"x\",\"username\":\"new\",\"password\":\"long enough\"}", 401, "unauthenticated"),
+        (SETUP, JSON, "{\"token\":\"x\",\"username\":\"A B\",\"password\":\"\"}", 401, "unauthenticated"),
+        ("POST /setup?token=x", JSON, "{}", 422, "invalid"),
+        ("GET /setup?token=x", &[], "", 422, "invalid"),
+        ("GET /setup.js?x", &[], "", 422, "invalid"),
+        ("GET /setup/", &[], "", 404, "not_found"),
+        ("PUT /setup", &[], "", 405, "method_not_allowed"),
+        ("POST /setup.js", &[], "", 405, "method_not_allowed"),
+        ("GET /api/v1/setup", &[], "", 404, "not_found"),
     ];
     Scene::new().refuses(rows);
 }

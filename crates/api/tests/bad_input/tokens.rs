@@ -43,7 +43,7 @@ fn claims_that_are_missing_or_wrong() {
     let scene = Scene::new();
     let good = scene.larder.claims(&scene.larder.ada);
     let now = good["iat"].as_i64().unwrap();
-    for missing in ["iss", "aud", "sub", "nbf", "exp", "cred"] {
+    for missing in ["iss", "aud", "sub", "nbf", "exp", "sid"] {
         let mut claims = good.clone();
         claims.as_object_mut().unwrap().remove(missing);
         refused(&scene, missing, &format!("Bearer {}", signed(&scene, &header(), &claims)));
@@ -62,8 +62,10 @@ fn claims_that_are_missing_or_wrong() {
         ("sub", json!("01930000-0000-7000-8000-000000000000")),
         ("sub", json!("00000000-0000-7000-8000-000000000001")),
         ("sub", json!(scene.larder.ada.id.to_string().to_uppercase())),
-        ("cred", json!("")),
-        ("cred", json!("AAAAAAAAAAAAAAAA")),
+        ("sid", json!("")),
+        ("sid", json!("01930000-0000-7000-8000-000000000000")),
+        ("sid", scene.larder.claims(&scene.larder.bob)["sid"].clone()),
+        ("aud", json!("larder-refresh")),
     ];
     for (claim, value) in wrong {
         let mut claims = good.clone();
@@ -76,7 +78,7 @@ fn claims_that_are_missing_or_wrong() {
 fn other_algorithms_keys_and_types() {
     let scene = Scene::new();
     let claims = scene.larder.claims(&scene.larder.ada);
-    for typ in [None, Some("JWT"), Some("link"), Some("AT+JWT")] {
+    for typ in [None, Some("JWT"), Some("link"), Some("rt+jwt"), Some("AT+JWT")] {
         let header = Header { typ: typ.map(ToOwned::to_owned), ..header() };
         refused(&scene, &format!("{typ:?}"), &format!("Bearer {}", signed(&scene, &header, &claims)));
     }

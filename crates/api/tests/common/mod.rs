@@ -5,17 +5,19 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::{EncodingKey, Header};
 use larder_api::{Limits, Server, ServerConfig, ServerHandle};
 use larder_files::{
-    Clock, Entropy, Environment, Files, Mount, Parts, Role, Secrets, Settings, Spawn, StoreMode, StoreName, Timestamp,
-    User, UserName, ledger::MemoryLedger,
+    Clock, Entropy, Environment, Files, Mount, Parts, Role, Secrets, SessionId, SessionTerms, Settings, Spawn,
+    StoreMode, StoreName, Timestamp, User, UserId, UserName,
+    ledger::{MemoryLedger, Session},
 };
 use larder_storage_core::{MemoryDisk, MemoryOptions, MemoryStore, NodeId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -76,6 +78,7 @@ pub struct Larder {
     pub ada: User,
     pub bob: User,
     pub root: User,
+    sessions: Mutex<HashMap<UserId, SessionId>>,
     runtime: Runtime,
 }
 
@@ -115,7 +118,7 @@ impl Larder {
         }
         let (addr, handle) = (server.addr(), server.handle());
         runtime.spawn(server.run());
-        Self { files, disk, clock, addr, handle, ada, bob, root, runtime }
+        Self { files, disk, clock, addr, handle, ada, bob, root, sessions: Mutex::default(), runtime }
     }
 
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -151,13 +154,42 @@ impl Larder {
         Request { larder: self, line: line.to_owned(), headers: vec![], body: vec![] }
     }
 
+    /// A new session of the user's.
+    pub fn session(&self, user: &User) -> Session {
+        let terms = SessionTerms { idle: Duration::from_hours(168), whole: Duration::from_hours(720), most: 64 };
+        let user = self.block_on(self.files.user(user.id)).unwrap().unwrap();
+        self.block_on(self.files.open_session(&user, &terms)).unwrap()
+    }
+
+    /// The session that the user's requests are of: another only once that has ended.
+    fn session_of(&self, user: &User) -> SessionId {
+        let mut sessions = self.sessions.lock().unwrap();
+        if let Some(id) = sessions.get(&user.id)
+            && self.block_on(self.files.user_of_session(*id)).unwrap().is_some()
+        {
+            return *id;
+        }
+        let id = self.session(user).id;
+        sessions.insert(user.id, id);
+        id
+    }
+
     pub fn claims(&self, user: &User) -> Value {
-        let now = self.clock.now().as_millis() / 1000;
-        let hash = Sha256::digest(user.password_hash.as_deref().unwrap_or_default());
-        let cred = data_encoding::BASE64URL_NOPAD.encode(&hash[..12]);
+        let (now, session) = (self.clock.now().as_millis() / 1000, self.session_of(user));
         json!({
-            "iss": "larder", "aud": "larder-api", "sub": user.id, "iat": now, "nbf": now, "exp": now + 900, "cred": cred,
+            "iss": "larder", "aud": "larder-api", "sub": user.id, "iat": now, "nbf": now, "exp": now + 900, "sid": session,
         })
+    }
+
+    /// The refresh token of a session as it is now.
+    pub fn refresh_token(&self, session: &Session) -> String {
+        let (now, ends) = (self.clock.now().as_millis() / 1000, session.until.as_millis() / 1000);
+        let claims = json!({
+            "iss": "larder", "aud": "larder-refresh", "sub": session.user, "iat": now, "nbf": now, "exp": ends,
+            "sid": session.id, "serial": session.serial,
+        });
+        let header = Header { typ: Some("rt+jwt".into()), ..Header::default() };
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&self.files.signing_key("refresh"))).unwrap()
     }
 
     pub fn token(&self, user: &User) -> String {

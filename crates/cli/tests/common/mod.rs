@@ -284,10 +284,15 @@ impl Reply {
 }
 
 impl Client {
-    pub(crate) fn log_in(address: &str, user: &str) -> Self {
+    /// Who has not logged in.
+    pub(crate) fn nobody(address: &str) -> Self {
         let config =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).proxy(None);
-        let mut client = Self { agent: config.build().into(), base: format!("http://{address}"), token: String::new() };
+        Self { agent: config.build().into(), base: format!("http://{address}"), token: String::new() }
+    }
+
+    pub(crate) fn log_in(address: &str, user: &str) -> Self {
+        let mut client = Self::nobody(address);
         let body = format!(r#"{{"username":"{user}","password":"{PASSWORD}"}}"#);
         let headers = [("Content-Type", "application/json")];
         let reply = client.send("POST", "/api/v1/auth/login", &headers, Some(body.as_bytes())).unwrap();

@@ -11,9 +11,7 @@
 //! [`Turn`]: super::turn::Turn
 
 use super::turn::Turn;
-use crate::{
-    Error, Files, Result, Role, SessionId, User, UserId, UserName, ledger::Session,
-};
+use crate::{Error, Files, Result, Role, SessionId, User, UserId, UserName, ledger::Session};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use std::{sync::Arc, time::Duration};
@@ -28,7 +26,8 @@ impl Files {
     /// # Errors
     /// Only the ledger's own.
     pub async fn is_set_up(&self) -> Result<bool> {
-        let is_way_in = |user: &User| user.role == Role::Admin && user.gone_at.is_none() && user.password_hash.is_some();
+        let is_way_in =
+            |user: &User| user.role == Role::Admin && user.gone_at.is_none() && user.password_hash.is_some();
         Ok(self.users().await?.iter().any(is_way_in))
     }
 
@@ -44,14 +43,8 @@ impl Files {
         let token = BASE64URL_NOPAD.encode(&environment.random::<32>());
         let now = environment.clock.now();
         let until = now.plus(SETUP_LINK_LASTS);
-        let link = Session {
-            id: self.link(&token),
-            user: UserId::LOCAL,
-            serial: 1,
-            opened_at: now,
-            until,
-            ends_at: until,
-        };
+        let link =
+            Session { id: self.link(&token), user: UserId::LOCAL, serial: 1, opened_at: now, until, ends_at: until };
         self.0.ledger.open_session(&link, None, 1, now).await?;
         self.0.mark_soon();
         Ok(token)
