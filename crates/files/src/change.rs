@@ -6,6 +6,9 @@
 //! 3. Record, which closes the claim.
 //! 4. Answer.
 //!
+//! A change by which the file comes to bear a name that no other of its bucket may have claims that name between 1 and 2. It never
+//! waits for one while it holds the file's claim: who has the name may wait for the file.
+//!
 //! A crash after 2 leaves the claim, by which the next start finds the new attributes and records them.
 //!
 //! On a store that does not stage the request of step 2 may take effect after its sender has died. It needs no intent: its claim says
@@ -13,28 +16,38 @@
 //! (`If-Match`), and where it can't it is an overlay, which nothing overwrites: so one that comes later still changes nothing newer.
 
 use crate::{
-    Attributes, Caller, Error, FileId, Files, Patch, Result, User,
+    Attributes, Bucket, Caller, Error, FileId, Files, Names, Patch, Result, Role, User, UserId, UserName,
     create::{carried, check_name, check_readable, check_tags, check_user_bytes, nothing_happened},
     files::{File, Node, Place},
     layout,
     ledger::{Claim, Entry, Purpose, Recorded},
     marker::not_before,
+    name_claim::{Asked, Claimed, ClaimedFor, NameClaim, Wait},
 };
 use bytes::Bytes;
-use larder_storage_core::{Body, ETag, Error as StoreError, ErrorKind, GetOptions, Key, Op, PutMode, PutOptions};
+use larder_storage_core::{
+    Body, ETag, Error as StoreError, ErrorKind, GetOptions, Key, NodeId, Op, PutMode, PutOptions,
+};
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
 
 /// What a change does to the attributes; it may find that there is nothing to do.
-type Apply = Box<dyn FnOnce(&mut Attributes) -> Result<bool> + Send>;
+type Apply = Box<dyn Fn(&mut Attributes) -> Result<bool> + Send + Sync>;
 
 impl Files {
-    /// Changes a file's name, tags or metadata.
+    /// Changes a file's name, tags or metadata; for admins its owner and its bucket too. The bytes stay where they are, under their
+    /// key.
     ///
     /// # Errors
-    /// `NotFound` of a file in the trash too, `Invalid`, `PreconditionFailed`, `Busy`, `Indeterminate`.
+    /// `NotFound` of a file in the trash too, `Invalid`, `Forbidden`, `PreconditionFailed`, `Busy`, `Indeterminate`; `NameTaken` in a
+    /// bucket of unique names; `TooLarge` and `UnsupportedType` of the new bucket.
     pub async fn update(&self, caller: &Caller, id: FileId, patch: Patch, if_version: Option<u64>) -> Result<File> {
-        self.change(caller, id, if_version, Box::new(move |attributes| apply(patch, attributes))).await
+        let target = self.target(caller, id, &patch).await?;
+        let apply = move |attributes: &mut Attributes| {
+            let changes = apply(&patch, attributes)?;
+            Ok(target.apply(attributes)? || changes)
+        };
+        self.change(caller, id, if_version, Box::new(apply)).await
     }
 
     /// Puts a file into the trash; one that lies there already stays as it is.
@@ -68,7 +81,7 @@ impl Files {
         let (owner_id, owner) = (to.id, to.name.to_string());
         let apply = move |attributes: &mut Attributes| {
             let changes = attributes.owner_id != owner_id;
-            (attributes.owner_id, attributes.owner) = (owner_id, owner);
+            (attributes.owner_id, attributes.owner) = (owner_id, owner.clone());
             Ok(changes)
         };
         self.change(caller, id, None, Box::new(apply)).await
@@ -79,33 +92,108 @@ impl Files {
         self.describe(caller, id).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
-            let claim = files.0.claim(id, Purpose::Change).await?;
-            let next = files.next(&caller, &claim, if_version, apply).await;
-            match next {
-                Ok(Next::Changed(file)) => files.0.write_change(file, claim).await,
-                Ok(Next::Unchanged(file)) => {
-                    files.0.release(&claim).await;
-                    Ok(file)
-                }
-                Err(error) => {
-                    files.0.release(&claim).await;
-                    Err(error)
-                }
+            let mut wait = Wait::new(&files.0);
+            loop {
+                let claim = files.0.claim(id, Purpose::Change).await?;
+                let in_the_way = match files.change_claimed(&caller, &claim, if_version, &apply).await {
+                    Ok(Next::Changed(file, name)) => return files.0.write_change(file, claim, name).await,
+                    Ok(Next::Unchanged(file)) => {
+                        files.0.release(&claim).await;
+                        return Ok(file);
+                    }
+                    Ok(Next::Waits(holder)) => holder,
+                    Err(error) => {
+                        files.0.release(&claim).await;
+                        return Err(error);
+                    }
+                };
+                files.0.release(&claim).await;
+                wait.on(&files.0, in_the_way.as_ref()).await?;
             }
         })
         .await
     }
 
-    /// The file as it will be, from the row as it is under the claim.
-    async fn next(&self, caller: &Caller, claim: &Claim, if_version: Option<u64>, apply: Apply) -> Result<Next> {
-        let mut file = self.describe(caller, claim.file).await?;
+    /// The file as it will be, and its name where no other may have that.
+    async fn change_claimed(
+        &self,
+        caller: &Caller,
+        claim: &Claim,
+        if_version: Option<u64>,
+        apply: &Apply,
+    ) -> Result<Next> {
+        let (was, file) = match self.next(caller, claim, if_version, apply).await? {
+            (was, Some(file)) => (was, file),
+            (was, None) => return Ok(Next::Unchanged(was)),
+        };
+        let Some(name) = self.name_to_claim(&was.attributes, &file.attributes)? else {
+            return Ok(Next::Changed(file, None));
+        };
+        match self.0.ask_for_name(&name, &ClaimedFor::Change(claim.id)).await? {
+            Asked::Ours => Ok(Next::Waits(None)),
+            Asked::Theirs(holder) => Ok(Next::Waits(Some(holder))),
+            Asked::Given(given) => match self.0.bearer(&name, Some(claim.file)).await? {
+                Some(other) => Err(taken(caller, &other)),
+                None => Ok(Next::Changed(file, Some(given))),
+            },
+        }
+    }
+
+    /// The name that a change makes the file bear, if no other live file of its bucket may bear it.
+    fn name_to_claim(&self, was: &Attributes, next: &Attributes) -> Result<Option<Claimed>> {
+        let bore_it = was.deleted_at.is_none() && (was.bucket_id, &was.name) == (next.bucket_id, &next.name);
+        if bore_it || next.deleted_at.is_some() {
+            return Ok(None);
+        }
+        let names = self.bucket(next.bucket.as_str())?.policy.names;
+        let claimed = Claimed::new(next.bucket_id, names, next.owner_id, &next.name);
+        Ok((names == Names::Unique).then_some(claimed))
+    }
+
+    /// Where a patch moves the file to.
+    async fn target(&self, caller: &Caller, id: FileId, patch: &Patch) -> Result<Target> {
+        if patch.owner.is_none() && patch.bucket.is_none() {
+            return Ok(Target::default());
+        }
+        self.live(caller, id).await?;
+        if caller.role != Role::Admin {
+            return Err(Error::Forbidden("only admins change a file's owner or bucket"));
+        }
+        let mut target = Target::default();
+        if let Some(name) = &patch.owner {
+            let found = self.user_named(name.as_str()).await?.filter(|user| user.gone_at.is_none());
+            let unknown = || Error::invalid("owner", format!("there is no user `{name}`"));
+            target.owner = Some(match found {
+                Some(user) => (user.id, user.name),
+                None if *name == UserName::local() => (UserId::LOCAL, UserName::local()),
+                None => return Err(unknown()),
+            });
+        }
+        if let Some(name) = &patch.bucket {
+            target.bucket = Some(self.bucket(name).map_err(|error| match error {
+                Error::NotFound(_) => Error::invalid("bucket", format!("there is no bucket `{name}`")),
+                other => other,
+            })?);
+        }
+        Ok(target)
+    }
+
+    /// The row as it is under the claim, and the file as it will be; `None` where nothing changes.
+    async fn next(
+        &self,
+        caller: &Caller,
+        claim: &Claim,
+        if_version: Option<u64>,
+        apply: &Apply,
+    ) -> Result<(File, Option<File>)> {
+        let file = self.describe(caller, claim.file).await?;
         let version = file.attributes.version;
         if if_version.is_some_and(|wanted| wanted != version) {
             return Err(Error::PreconditionFailed { version });
         }
         let mut next = file.attributes.clone();
         if !apply(&mut next)? {
-            return Ok(Next::Unchanged(file));
+            return Ok((file, None));
         }
         next.epoch = self.0.epoch;
         next.version = claim.version;
@@ -113,9 +201,44 @@ impl Files {
         next.updated_at = not_before(self.0.environment.clock.now(), next.updated_at);
         next.created_by_key = carried(next.created_by_key.as_ref(), next.updated_at);
         check_readable(&next)?;
-        file.attributes = next;
-        Ok(Next::Changed(file))
+        let next = File { attributes: next, copies: file.copies.clone() };
+        Ok((file, Some(next)))
     }
+}
+
+/// Where a file is moved to.
+#[derive(Default)]
+struct Target {
+    owner: Option<(UserId, UserName)>,
+    bucket: Option<Bucket>,
+}
+
+impl Target {
+    /// Moves a file; says whether that changes anything. Its newest content must be what the new bucket takes.
+    fn apply(&self, attributes: &mut Attributes) -> Result<bool> {
+        let before = (attributes.owner_id, attributes.bucket_id);
+        if let Some((id, name)) = &self.owner {
+            (attributes.owner_id, attributes.owner) = (*id, name.to_string());
+        }
+        if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.id != attributes.bucket_id) {
+            let max = bucket.policy.max_bytes;
+            if attributes.size > max {
+                return Err(Error::TooLarge { max });
+            }
+            if !bucket.policy.takes(&attributes.content_type) {
+                let (bucket, found) = (bucket.name.to_string(), attributes.content_type.clone());
+                return Err(Error::UnsupportedType { bucket, found, declared: None });
+            }
+            (attributes.bucket_id, attributes.bucket) = (bucket.id, bucket.name.clone());
+        }
+        Ok(before != (attributes.owner_id, attributes.bucket_id))
+    }
+}
+
+/// The refusal of a name that another live file has, which is named to who may know of it.
+pub(crate) fn taken(caller: &Caller, by: &File) -> Error {
+    let Attributes { id, owner_id, name, .. } = &by.attributes;
+    Error::NameTaken { name: name.clone(), by: caller.sees(*owner_id).then_some(*id) }
 }
 
 /// Why a sidecar was not replaced.
@@ -133,18 +256,20 @@ impl From<StoreError> for Refused {
 }
 
 enum Next {
-    Changed(File),
+    Changed(File, Option<NameClaim>),
     Unchanged(File),
+    /// Another has the name, and the ledger may say who.
+    Waits(Option<NodeId>),
 }
 
 impl Node {
     /// Steps 2 to 4.
-    async fn write_change(self: &Arc<Self>, file: File, claim: Claim) -> Result<File> {
+    async fn write_change(self: &Arc<Self>, file: File, claim: Claim, name: Option<NameClaim>) -> Result<File> {
         match self.write_attributes(&file).await {
             Ok(()) => {}
             Err(error @ Error::Fenced(_)) => return Err(error),
             Err(error @ Error::Indeterminate(_)) => {
-                self.settle_claim_later(claim, self.late_for());
+                self.settle_claim_later(claim, self.late_for(), name);
                 return Err(error);
             }
             Err(error) => {
@@ -157,7 +282,7 @@ impl Node {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
             Ok(_) => Ok(file),
             Err(error) => {
-                self.settle_claim_later(claim, Duration::ZERO);
+                self.settle_claim_later(claim, Duration::ZERO, name);
                 Err(error)
             }
         }
@@ -263,11 +388,13 @@ impl Node {
         Error::Fenced(why)
     }
 
-    /// Settles a claim of this node in the background, once `late` has passed, in which its request may still take effect.
-    pub(crate) fn settle_claim_later(self: &Arc<Self>, claim: Claim, late: Duration) {
+    /// Settles a claim of this node in the background, once `late` has passed, in which its request may still take effect. Its name
+    /// is kept until then.
+    pub(crate) fn settle_claim_later(self: &Arc<Self>, claim: Claim, late: Duration, name: Option<NameClaim>) {
         let node = self.clone();
         let over = self.environment.clock.elapsed() + late;
         self.settle_until_done(move || {
+            let _held_until_then = &name;
             let (node, claim) = (node.clone(), claim.clone());
             async move {
                 let clock = &node.environment.clock;
@@ -278,23 +405,23 @@ impl Node {
     }
 }
 
-fn apply(patch: Patch, attributes: &mut Attributes) -> Result<bool> {
+fn apply(patch: &Patch, attributes: &mut Attributes) -> Result<bool> {
     if attributes.deleted_at.is_some() {
         return Err(Error::NotFound("file"));
     }
     let before = (attributes.name.clone(), attributes.tags.clone(), attributes.metadata.clone());
-    if let Some(name) = patch.name {
-        check_name(&name)?;
-        attributes.name = name;
+    if let Some(name) = &patch.name {
+        check_name(name)?;
+        attributes.name.clone_from(name);
     }
-    if let Some(tags) = patch.tags {
-        check_tags(&tags)?;
-        attributes.tags = tags;
+    if let Some(tags) = &patch.tags {
+        check_tags(tags)?;
+        attributes.tags.clone_from(tags);
     }
-    match patch.metadata {
+    match &patch.metadata {
         None => {}
         Some(Value::Null) => attributes.metadata.clear(),
-        Some(Value::Object(patch)) => merge(&mut attributes.metadata, patch),
+        Some(Value::Object(patch)) => merge(&mut attributes.metadata, patch.clone()),
         Some(_) => return Err(Error::invalid("metadata", "metadata is an object")),
     }
     check_user_bytes(&attributes.name, &attributes.tags, &attributes.metadata)?;

@@ -21,6 +21,8 @@ use crate::{
     layout,
     ledger::{CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation, Upload},
     marker::not_before,
+    name_claim::{ClaimedFor, NameClaim},
+    on_conflict::Terms,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
@@ -123,7 +125,7 @@ struct Arrived {
 }
 
 /// What is published and recorded as one: the second half of a create or replace.
-struct Revision {
+pub(crate) struct Revision {
     place: usize,
     attributes: Attributes,
     op: OpId,
@@ -133,6 +135,8 @@ struct Revision {
     reservation: Option<Sha256>,
     /// Where the store does not stage, once something was to be put there.
     lease: Option<Arc<Lease>>,
+    /// The name that it is to bear, where no other may; kept until it is known what became of it.
+    name: Option<NameClaim>,
 }
 
 impl Files {
@@ -170,8 +174,9 @@ impl Files {
     /// Makes a file of what was received.
     ///
     /// # Errors
-    /// `Invalid` names the field, `DigestMismatch`, `UnsupportedType`, `KeyReused`; nothing is kept then. `Indeterminate`.
-    pub async fn create(&self, caller: &Caller, mut received: Received, new: NewFile) -> Result<Created> {
+    /// `Invalid` names the field, `DigestMismatch`, `UnsupportedType`, `KeyReused`, `NameTaken`, `PreconditionFailed`; nothing is kept
+    /// then. `Busy`, where another has the name for too long, `Indeterminate`.
+    pub async fn create(&self, caller: &Caller, mut received: Received, mut new: NewFile) -> Result<Created> {
         check_name(&new.name)?;
         check_user_part(&new)?;
         self.check_content(&mut received, &new.name, new.sha256, new.declared_type.clone())?;
@@ -182,12 +187,17 @@ impl Files {
         {
             return self.repeat(caller, done, fingerprint).await;
         }
+        let terms = Terms { on_conflict: new.on_conflict, if_match: new.if_match.take() };
         let attributes = self.0.new_attributes(&received, new, fingerprint);
         check_readable(&attributes)?;
-        let revision = received.into_revision(attributes, None);
+        if terms.heed(received.bucket.policy.names) {
+            let (files, caller) = (self.clone(), caller.clone());
+            return self.complete(async move { files.create_named(&caller, received, attributes, terms).await }).await;
+        }
+        let revision = received.into_revision(attributes, None, None);
         let node = self.0.clone();
         let file = self.complete(async move { node.publish(revision).await }).await?;
-        Ok(Created { file, repeated: None })
+        Ok(Created { file, repeated: None, replaced: false })
     }
 
     /// Makes a new file of the caller's from a live file's newest content, tags and metadata; in its bucket and under its name, unless
@@ -208,7 +218,7 @@ impl Files {
             received => received?,
         };
         let (tags, metadata, sha256) = (attributes.tags, attributes.metadata, Some(attributes.sha256));
-        self.create(caller, received, NewFile { name, tags, metadata, declared_type: None, sha256 }).await
+        self.create(caller, received, NewFile { name, tags, metadata, sha256, ..NewFile::default() }).await
     }
 
     /// Gives a file a new revision of what was received; the old ones stay. `if_match` lists the hashes that its content may have
@@ -236,13 +246,13 @@ impl Files {
                     return Err(error);
                 }
             };
-            files.0.publish(received.into_revision(attributes, Some(claim))).await
+            files.0.publish(received.into_revision(attributes, Some(claim), None)).await
         })
         .await
     }
 
     /// The attributes of the next revision, from the file's present ones; read under the claim.
-    async fn revised(
+    pub(crate) async fn revised(
         &self,
         caller: &Caller,
         id: FileId,
@@ -367,7 +377,7 @@ impl Files {
             return Err(Error::KeyReused);
         }
         match self.describe(caller, id).await {
-            Ok(file) => Ok(Created { file, repeated: Some(status) }),
+            Ok(file) => Ok(Created { file, repeated: Some(status), replaced: false }),
             Err(Error::NotFound(_)) => Err(Error::Gone),
             Err(error) => Err(error),
         }
@@ -375,11 +385,16 @@ impl Files {
 }
 
 impl Received {
-    fn into_revision(mut self, attributes: Attributes, closes: Option<crate::ledger::Claim>) -> Revision {
+    pub(crate) fn into_revision(
+        mut self,
+        attributes: Attributes,
+        closes: Option<crate::ledger::Claim>,
+        name: Option<NameClaim>,
+    ) -> Revision {
         // From here on the revision's own steps decide what becomes of the staged parts.
         self.guard.armed = false;
         let (reservation, lease) = (self.guard.reservation.take().map(HeldKey::keep), self.guard.lease.take());
-        Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation, lease }
+        Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation, lease, name }
     }
 }
 
@@ -475,8 +490,26 @@ impl Node {
         }
     }
 
+    /// What content that has arrived claims its name for. Where the store does not stage that is its intent, which is opened if it is
+    /// not yet.
+    pub(crate) async fn claimed_for(self: &Arc<Self>, received: &mut Received) -> Result<ClaimedFor> {
+        if self.places[received.place].store.staging().is_some() {
+            return Ok(ClaimedFor::Staged(received.op.clone()));
+        }
+        let guard = &mut received.guard;
+        let lease = match &guard.lease {
+            Some(lease) => lease,
+            None => {
+                let reservation = guard.reservation.as_ref().map(|held| held.key);
+                let upload = self.upload(received.place, &received.key, SMALL, reservation);
+                guard.lease.insert(Arc::new(self.lease(upload).await?))
+            }
+        };
+        Ok(ClaimedFor::Intent(lease.hold().intent))
+    }
+
     /// Steps 2 to 6.
-    async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
+    pub(crate) async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
         let copies = vec![self.copy_verified(revision.place)];
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
         let record =
@@ -578,9 +611,9 @@ impl Node {
     }
 
     /// Settles an operation of this node whose outcome is unknown, by the rules of recovery.
-    fn settle_later(self: &Arc<Self>, revision: Revision) {
-        if let Some(lease) = &revision.lease {
-            return self.find_out_later(lease);
+    fn settle_later(self: &Arc<Self>, mut revision: Revision) {
+        if let Some(lease) = revision.lease.take() {
+            return self.find_out_later(&lease, revision.name.take());
         }
         let (node, revision) = (self.clone(), Arc::new(revision));
         self.settle_until_done(move || {

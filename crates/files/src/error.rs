@@ -30,10 +30,18 @@ pub enum Error {
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// Another live file has the name.
+    #[error("the name `{name}` is taken{}", by.map(|id| format!(" by {id}")).unwrap_or_default())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The file that has it, where the caller may know of it.
+        by: Option<crate::FileId>,
+    },
     /// A condition of the request is false.
-    #[error("the file is at version {version}, not as the condition says")]
+    #[error("{}, not as the condition says", if *version > 0 { format!("the file is at version {version}") } else { "there is none".into() })]
     PreconditionFailed {
-        /// The version that it is at.
+        /// The version that it is at; 0 where there is no file.
         version: u64,
     },
     /// The content is over the bucket's limit.

@@ -11,7 +11,7 @@ use crate::{
 use larder_storage_core::{ByteStream, Digests, NodeId, OpId, Store};
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
@@ -126,6 +126,8 @@ pub(crate) struct Node {
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
+    /// The names that tasks of this node have, or ask for.
+    pub(crate) names: Mutex<BTreeSet<Sha256>>,
     /// Held by the task of this node that has, or asks for, the turn to take admins away.
     pub(crate) people: Arc<tokio::sync::Mutex<()>>,
     pub(crate) committer: Committer,
@@ -217,6 +219,23 @@ pub struct NewFile {
     pub declared_type: Option<String>,
     /// The announced SHA-256.
     pub sha256: Option<Sha256>,
+    /// What becomes of it where a live file of its owner has its name already.
+    pub on_conflict: OnConflict,
+    /// With [`OnConflict::Replace`]: the hashes one of which the content that is replaced must have; empty: there must be a file.
+    pub if_match: Option<Vec<Sha256>>,
+}
+
+/// What becomes of a new file whose name a live one of its owner in the bucket has already. In a bucket of unique names one of anybody
+/// is in the way, and only its owner's replaces it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnConflict {
+    /// Both stay, where the bucket's names are free; else it is refused.
+    #[default]
+    KeepBoth,
+    /// It becomes a new revision of the newest of them. Tags and metadata that it brings take the place of the file's.
+    Replace,
+    /// It is refused.
+    Fail,
 }
 
 /// What a copy of a file is to be.
@@ -237,6 +256,8 @@ pub struct Created {
     pub file: File,
     /// The status of the first answer, where this was a repeat of an idempotent request.
     pub repeated: Option<u16>,
+    /// Whether it was there before, and has a new revision now.
+    pub replaced: bool,
 }
 
 /// A change of a file's record; `None` leaves a field as it is.
@@ -248,6 +269,10 @@ pub struct Patch {
     pub tags: Option<Vec<String>>,
     /// Merge patch of the metadata (RFC 7396).
     pub metadata: Option<Value>,
+    /// New owner, for admins.
+    pub owner: Option<UserName>,
+    /// New bucket, for admins. The bytes stay where they are.
+    pub bucket: Option<String>,
 }
 
 /// Content opened for reading.

@@ -22,6 +22,7 @@ use crate::{
     files::Node,
     layout,
     ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
+    name_claim,
     rebuild::{bare_tombstone, buried},
     sealed::{self, Sealed, unseal},
 };
@@ -441,7 +442,12 @@ impl Check<'_> {
         {
             return Ok(None);
         }
-        let detail = format!("idempotency keys reserved by node {node}, which is dead");
+        let detail = match name_claim::node_of(node) {
+            // Somebody may still settle what it was claimed for.
+            Some(_) if !self.node.may_be_given_up(node).await? || self.node.state().leftovers > 0 => return Ok(None),
+            Some(node) => format!("the name of a file claimed by node {node}, which is dead"),
+            None => format!("idempotency keys reserved by node {node}, which is dead"),
+        };
         Ok(Some(Trouble::new(FindingKind::IntentOpen, None, None, detail, Mend::Unreserve(node.clone()))))
     }
 

@@ -30,6 +30,7 @@ use crate::{
     create::nothing_happened,
     files::{Node, Place},
     ledger::{Claim, Entry, Hold, Intent, IntentState, LedgerError, Record, Recorded, Upload},
+    name_claim::NameClaim,
     truth::Reading,
 };
 use futures_util::{
@@ -241,13 +242,13 @@ impl Node {
         // At once where that can be, so that its idempotency key is free when the caller is answered.
         let _ = self.ledger.fail_intent(lease.hold()).await;
         let open = Self::may_still_happen(lease);
-        self.end_later(lease.hold().intent, Course { undo: true, open }, Counted::No);
+        self.end_later(lease.hold().intent, Course { undo: true, open }, Counted::No, None);
     }
 
-    /// Finds out what became of an upload of this node that has no certain answer.
-    pub(crate) fn find_out_later(self: &Arc<Self>, lease: &Lease) {
+    /// Finds out what became of an upload of this node that has no certain answer, and keeps its name until then.
+    pub(crate) fn find_out_later(self: &Arc<Self>, lease: &Lease, name: Option<NameClaim>) {
         let open = Self::may_still_happen(lease);
-        self.end_later(lease.hold().intent, Course { undo: false, open }, Counted::Yes);
+        self.end_later(lease.hold().intent, Course { undo: false, open }, Counted::Yes, name);
     }
 
     fn may_still_happen(lease: &Lease) -> Option<Duration> {
@@ -291,7 +292,7 @@ impl Node {
     /// Takes up one; whether it is in living hands now.
     pub(crate) async fn take_up(self: &Arc<Self>, intent: &Intent) -> bool {
         let taken = self.in_hand(intent.id).await;
-        self.end_later(intent.id, Course { undo: false, open: Some(intent.upload.lease) }, Counted::No);
+        self.end_later(intent.id, Course { undo: false, open: Some(intent.upload.lease) }, Counted::No, None);
         match taken {
             Ok(_) => true,
             Err(error) => {
@@ -315,12 +316,13 @@ impl Node {
         }
     }
 
-    fn end_later(self: &Arc<Self>, id: u64, course: Course, counted: Counted) {
+    fn end_later(self: &Arc<Self>, id: u64, course: Course, counted: Counted, name: Option<NameClaim>) {
         let node = self.clone();
         let count = usize::from(counted == Counted::Yes);
         self.state().unsettled += count;
         self.environment.spawn.spawn(Box::pin(async move {
             let decided = node.decide(id, course).await;
+            drop(name);
             node.state().unsettled -= count;
             if let Some((upload, again)) = decided {
                 node.clean_up(id, &upload, again).await;

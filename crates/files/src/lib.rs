@@ -24,8 +24,10 @@ mod layout;
 pub mod ledger;
 mod list;
 mod marker;
+mod name_claim;
 mod names;
 mod node;
+mod on_conflict;
 mod people;
 mod purge;
 mod read;
@@ -49,8 +51,8 @@ pub use canonical::canonical;
 pub use environment::{Clock, Entropy, Environment, Spawn};
 pub use error::{Error, Result};
 pub use files::{
-    Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, Page, Parts, Patch,
-    Receive, Received, Settings, StoreMode,
+    Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, OnConflict, Page, Parts,
+    Patch, Receive, Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, SessionId, StoreId, UserId};
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
@@ -58,7 +60,7 @@ pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
-pub use records::{Bucket, BucketPolicy, User};
+pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;
 pub use start::{check_possible, is_marked, rehearse_start};

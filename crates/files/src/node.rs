@@ -6,6 +6,7 @@ use crate::{
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
     marker::{self, Mark, Marker},
+    name_claim,
 };
 use larder_storage_core::NodeId;
 use std::{sync::Arc, time::Duration};
@@ -314,10 +315,8 @@ impl Node {
 
     /// Whether a node lives: some store where nodes stage holds its lock.
     pub(crate) async fn is_alive(&self, node: &NodeId) -> Result<bool> {
-        let node = match node.as_str().strip_suffix(SETTLES) {
-            Some(name) => &NodeId::new(name).unwrap_or_else(|| node.clone()),
-            None => node,
-        };
+        let bare = node.as_str().strip_suffix(SETTLES).and_then(NodeId::new).or_else(|| name_claim::node_of(node));
+        let node = bare.as_ref().unwrap_or(node);
         if *node == self.node {
             return Ok(true);
         }

@@ -6,11 +6,12 @@
 //! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes.
 
 use crate::{
-    Attributes, Caller, Error, FileId, Files, Result, StoreId, Tombstone,
+    Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, StoreId, Timestamp, Tombstone,
     create::{carried, nothing_happened, the_less_certain},
     files::{File, Node, Place},
     layout,
     ledger::{Claim, Entry, Purpose},
+    on_conflict::REPLACED,
     rebuild::buried,
     truth::Reading,
 };
@@ -139,7 +140,7 @@ impl Node {
     async fn purge_first(self: &Arc<Self>, claim: Claim) -> Result<()> {
         let result = self.purge_claimed(&claim, Attempt::First).await;
         if result.is_err() {
-            self.settle_claim_later(claim, std::time::Duration::ZERO);
+            self.settle_claim_later(claim, std::time::Duration::ZERO, None);
         }
         result
     }
@@ -182,8 +183,8 @@ impl Node {
         let mut keys = self.overlays_covered(claim.file, revision).await;
         keys.extend(covered.into_iter().map(|row| row.key));
         let purged_at = self.environment.clock.now();
-        // The request that made the file is told by what stays of it.
-        let made_by = file.attributes.created_by_key.as_ref().filter(|_| revision.is_none());
+        // The requests that made it are told by what stays of it.
+        let made_by = self.made_by(&file.attributes, revision, &keys, purged_at).await;
         Ok(Tombstone {
             larder: 1,
             id: claim.file,
@@ -195,8 +196,31 @@ impl Node {
             purged_at,
             keys: keys.iter().map(ToString::to_string).collect(),
             stores: self.known_stores().await?,
-            created_by_key: carried(made_by, purged_at).into_iter().collect(),
+            created_by_key: made_by,
         })
+    }
+
+    /// The idempotent requests that made what is purged, as far as a repeat of them may come. Where one has given the file a new
+    /// revision, the attributes of the older ones tell of those before it; on a store that is away they are forgotten by a rebuild.
+    async fn made_by(
+        &self,
+        head: &Attributes,
+        revision: Option<u64>,
+        keys: &[Key],
+        now: Timestamp,
+    ) -> Vec<CreatedByKey> {
+        let newest = carried(head.created_by_key.as_ref(), now);
+        let has_others = newest.as_ref().is_some_and(|made| made.status == REPLACED);
+        let mut made_by: Vec<_> = newest.filter(|_| revision.is_none()).into_iter().collect();
+        let older = keys.iter().filter(|key| has_others && **key != head.key && !layout::overlays().contains(key));
+        for sidecar in older.filter_map(|key| key.with_suffix(Attributes::SUFFIX).ok()) {
+            for place in &self.places {
+                let Ok(Reading::Valid(found)) = place.attributes_at(&sidecar).await else { continue };
+                let made = carried(found.created_by_key.as_ref(), now);
+                made_by.extend(made.filter(|made| !made_by.contains(made)));
+            }
+        }
+        made_by
     }
 
     /// The overlays that a purge covers, each once, on the stores that answer. Its tombstone names them: an attempt to delete one

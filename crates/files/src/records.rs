@@ -62,14 +62,35 @@ pub struct BucketPolicy {
     pub placement: Vec<StoreName>,
     /// How many durable copies an answer waits for. Only 1 is possible yet: a start refuses more.
     pub write_copies: u32,
+    /// Whether several live files may share a name.
+    #[serde(default)]
+    pub names: Names,
     /// For how many days the trash keeps a file. Not carried out yet: what lies in the trash stays until it is purged.
     pub trash_days: u32,
 }
 
+/// Whether several live files of a bucket may share a name. What lies in the trash shares it with anyone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Names {
+    /// Several may.
+    #[default]
+    Free,
+    /// At most one of all owners' has it.
+    Unique,
+}
+
 impl Default for BucketPolicy {
-    /// 16 GiB of any type, one copy, 30 days of trash.
+    /// 16 GiB of any type, one copy, free names, 30 days of trash.
     fn default() -> Self {
-        Self { max_bytes: 16 << 30, types: vec!["*".into()], placement: vec![], write_copies: 1, trash_days: 30 }
+        Self {
+            max_bytes: 16 << 30,
+            types: vec!["*".into()],
+            placement: vec![],
+            write_copies: 1,
+            names: Names::Free,
+            trash_days: 30,
+        }
     }
 }
 

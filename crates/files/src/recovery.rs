@@ -18,6 +18,8 @@ use crate::{
     Attributes, Error, Recovered, Result, StoreId,
     files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
+    name_claim::ClaimedFor,
+    on_conflict::REPLACED,
     truth::{Found, Reading},
 };
 use larder_storage_core::{self as core, Body, Key, Leftover, NodeId, OpId, Pair, PutOptions};
@@ -161,19 +163,27 @@ impl Node {
     /// this node or another: the dead node's may have been given up before the leftover could be settled, and one key makes one file.
     async fn takes_over_key(&self, staged: &Attributes) -> Result<bool> {
         let Some(made) = &staged.created_by_key else { return Ok(true) };
-        if staged.revision > 1 || self.ledger.file(staged.id).await?.is_some() {
+        let is_carried = staged.revision > 1 && (made.status, made.at) != (REPLACED, staged.revised_at);
+        if is_carried || self.is_recorded(staged).await? {
             return Ok(true);
         }
         let settler = self.settler();
         loop {
             match self.ledger.reserve(made.key, &settler, self.remembered_since()).await? {
                 Reservation::Made => return Ok(true),
-                Reservation::Done { file, .. } => return Ok(file == staged.id),
+                Reservation::Done { file, at, .. } => return Ok((file, at) == (staged.id, made.at)),
                 Reservation::Running { node } if node == settler => return Ok(true),
                 Reservation::Running { node } if self.is_alive(&node).await? => return Ok(false),
                 Reservation::Running { node } => self.ledger.unreserve(made.key, &node).await?,
             }
         }
+    }
+
+    async fn is_recorded(&self, staged: &Attributes) -> Result<bool> {
+        Ok(match staged.revision {
+            1 => self.ledger.file(staged.id).await?.is_some(),
+            number => self.ledger.revision(staged.id, number).await?.is_some_and(|row| row.key == staged.key),
+        })
     }
 
     /// Settles one operation by what lies at its attributes' key: a dead node's, or one of this node's own whose
@@ -380,12 +390,12 @@ impl Node {
         };
         let late = self.late_for();
         if claim.purpose == Purpose::Change && !late.is_zero() {
-            self.settle_claim_later(claim, late);
+            self.settle_claim_later(claim, late, None);
             return Err(Error::Busy);
         }
         let settled = self.settle_claim_of_settled(&claim).await;
         if settled.is_err() {
-            self.settle_claim_later(claim, Duration::ZERO);
+            self.settle_claim_later(claim, Duration::ZERO, None);
         }
         settled
     }
@@ -448,10 +458,22 @@ impl Node {
         if self.state().leftovers > 0 {
             return Err(Error::Busy);
         }
-        for node in dead {
-            self.ledger.unreserve_all(node).await?;
+        for holder in dead {
+            if self.may_be_given_up(holder).await? {
+                self.ledger.unreserve_all(holder).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether what a dead node has reserved may be another's, once this one has looked for what it left. A name is kept for as long
+    /// as a file may still come to bear it, in whoever's hands that is.
+    pub(crate) async fn may_be_given_up(&self, holder: &NodeId) -> Result<bool> {
+        match ClaimedFor::parse(holder) {
+            None => Ok(true),
+            Some((_, ClaimedFor::Staged(_))) => Ok(!self.is_alive(holder).await?),
+            Some(_) => self.is_over(holder).await,
+        }
     }
 
     pub(crate) async fn record_group(&self, record: Record) -> Result<Recorded> {

@@ -349,6 +349,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         unread_since: identity.unread().filter_map(|store| store.unread_since).max(),
         node,
         buckets: Mutex::default(),
+        names: Mutex::default(),
         people: Arc::default(),
         committer,
         state: Mutex::default(),

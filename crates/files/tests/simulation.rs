@@ -19,6 +19,9 @@ const HISTORIES: u64 = 2_000;
 /// On stores that don't stage.
 const HISTORIES_UNSTAGED: u64 = 1_000;
 
+/// Of clients that meet over names.
+const HISTORIES_OF_NAMES: u64 = 1_000;
+
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
 const UNSTAGED: [Profile; 2] = [Profile::CLOUD, Profile::MIXED];
@@ -90,7 +93,8 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 /// Lives through `histories` spread over `profiles`, or what the environment asks for.
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
-    let named = named.map(|name| Profile::ALL.into_iter().find(|profile| profile.name == name).unwrap());
+    let mut all = Profile::ALL.into_iter().chain(Profile::NAMED);
+    let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
     }
@@ -111,6 +115,11 @@ fn whatever_befalls_an_installation_its_promises_hold() {
 #[test]
 fn whatever_befalls_stores_that_do_not_stage_the_promises_hold() {
     hold(&UNSTAGED, HISTORIES_UNSTAGED);
+}
+
+#[test]
+fn whoever_meets_over_a_name_the_promises_hold() {
+    hold(&Profile::NAMED, HISTORIES_OF_NAMES);
 }
 
 #[test]
@@ -163,6 +172,8 @@ bugs! {
     a_version_that_is_used_twice_is_seen: VersionReused, DISK, 100;
     an_answer_before_its_commit_is_seen: AnswersBeforeCommit, DISK, 100;
     a_forgotten_idempotency_key_is_seen: KeyForgotten, DISK, 100;
+    a_forgotten_name_is_seen: NameForgotten, NAMES, 100;
+    a_name_of_the_dead_that_is_given_away_is_seen: NameGivenAway, NAMES, 3_000;
     a_mark_that_stays_behind_is_seen: MarkForgotten, DISK, 2_000;
     an_outage_that_looks_like_an_absence_is_seen: OutageAsAbsence, DISK, 2_000;
 }

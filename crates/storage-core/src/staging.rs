@@ -101,7 +101,9 @@ pub trait Staging: Send + Sync {
     /// This process.
     fn node(&self) -> NodeId;
 
-    /// Whether `node` still lives: its lock is held. One that was never known, or was cleaned up, does not.
+    /// Whether `node` still lives: its lock is held. One that was never known, or was cleaned up, does not. A dead one whose space
+    /// another has taken over counts as living to all but that one, until what it left is discarded or that one is dead too: who is
+    /// told that a node is dead, looks for leftovers, and is told so again, knows that nothing of it is in anybody's hands.
     ///
     /// # Errors
     /// `Unavailable` where it can't be told; never guessed.

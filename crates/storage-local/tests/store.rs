@@ -370,7 +370,8 @@ async fn leftovers_are_given_once_and_settled() {
     let (a, b) = tokio::join!(next.leftovers(), third.leftovers());
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!((a.len() + b.len(), a.len() * b.len()), (3, 0));
-    let (keeper, found) = if a.is_empty() { (&third, b) } else { (&next, a) };
+    let (keeper, found, other) = if a.is_empty() { (&third, b, &next) } else { (&next, a, &third) };
+    assert!(other.is_alive(&node).await.unwrap(), "to others, as long as what it left is in hand");
     assert!(
         found.iter().all(|one| one.bytes == Some(1000) && one.attributes.as_deref() == Some(b"{}") && one.node == node)
     );
@@ -385,7 +386,7 @@ async fn leftovers_are_given_once_and_settled() {
         keeper.discard(&op(number)).await.unwrap();
     }
     assert!(!root.join(".larder/staging").join(node.as_str()).exists());
-    assert!(!keeper.is_alive(&node).await.unwrap());
+    assert!(!keeper.is_alive(&node).await.unwrap() && !other.is_alive(&node).await.unwrap());
 }
 
 #[tokio::test]

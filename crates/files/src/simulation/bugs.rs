@@ -51,6 +51,10 @@ pub enum Bug {
     AnswersBeforeCommit,
     /// The ledger forgets idempotency keys.
     KeyForgotten,
+    /// The ledger forgets who has a name.
+    NameForgotten,
+    /// The ledger gives a dead node's names away before what it left is settled.
+    NameGivenAway,
     /// The mark of the stores stays behind the database's.
     MarkForgotten,
     /// A store that can't be reached answers that there is no such object.
@@ -59,7 +63,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -76,6 +80,8 @@ impl Bug {
         Self::VersionReused,
         Self::AnswersBeforeCommit,
         Self::KeyForgotten,
+        Self::NameForgotten,
+        Self::NameGivenAway,
         Self::MarkForgotten,
         Self::OutageAsAbsence,
     ];

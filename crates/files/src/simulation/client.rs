@@ -7,8 +7,8 @@ use super::{
     world::World,
 };
 use crate::{
-    Caller, Content, Created, Error, File, FileId, Files, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Result,
-    Sha256,
+    Caller, Content, Created, Error, File, FileId, Files, IdempotencyKey, ListFiles, NewFile, OnConflict, Patch,
+    Receive, Result, Sha256,
 };
 use futures_util::{
     FutureExt, StreamExt, TryStreamExt,
@@ -45,6 +45,9 @@ enum Wish {
     PurgeRevision,
     Read,
     List,
+    Put,
+    Rename,
+    Move,
 }
 
 const WISHES: [(Wish, u64); 9] = [
@@ -59,6 +62,22 @@ const WISHES: [(Wish, u64); 9] = [
     (Wish::List, 5),
 ];
 
+/// The same where clients meet over names.
+const WISHES_OF_NAMES: [(Wish, u64); 9] = [
+    (Wish::Put, 42),
+    (Wish::Rename, 14),
+    (Wish::Move, 8),
+    (Wish::Replace, 5),
+    (Wish::Remove, 10),
+    (Wish::Restore, 10),
+    (Wish::Purge, 5),
+    (Wish::Read, 4),
+    (Wish::List, 2),
+];
+const NAMES: [&str; 3] = ["a.txt", "b.txt", "c.txt"];
+/// The bucket of unique names.
+pub(super) const UNIQUE: &str = "wiki";
+
 impl Client {
     /// Does so many things, one after the other.
     pub(super) async fn run(mut self, wishes: usize) {
@@ -66,8 +85,10 @@ impl Client {
             let wish = self.wish();
             let verdict = match self.target() {
                 Some(id) => self.act(wish, id, number).await,
+                None if self.world.profile.names => self.put(number).await,
                 None => self.create(number).await,
             };
+            let verdict = verdict.and_then(|()| self.world.check_names());
             if let Err(why) = verdict {
                 return self.world.violate(why);
             }
@@ -105,13 +126,41 @@ impl Client {
             Wish::PurgeRevision => self.purge_revision(id).await,
             Wish::Read => self.read(id).await,
             Wish::List => self.list().await,
+            Wish::Put => self.put(number).await,
+            Wish::Rename => {
+                let (name, version) = (self.name(), self.condition(id));
+                let what = format!("rename {id} to {name}");
+                let patch = Patch { name: Some(name.clone()), ..Patch::default() };
+                self.change(id, Change::Update { name }, what, move |files| {
+                    async move { files.update(&Caller::local(), id, patch, version).await }.boxed()
+                })
+                .await
+            }
+            Wish::Move => {
+                let (bucket, version) = (self.bucket(), self.condition(id));
+                let what = format!("move {id} to {bucket}");
+                let patch = Patch { bucket: Some(bucket.clone()), ..Patch::default() };
+                self.change(id, Change::Move { bucket }, what, move |files| {
+                    async move { files.update(&Caller::local(), id, patch, version).await }.boxed()
+                })
+                .await
+            }
         }
     }
 
+    fn name(&mut self) -> String {
+        (*self.random.pick(&NAMES)).into()
+    }
+
+    fn bucket(&mut self) -> String {
+        if self.random.chance(650) { UNIQUE.into() } else { "documents".into() }
+    }
+
     fn wish(&mut self) -> Wish {
-        let total = WISHES.iter().map(|(_, weight)| weight).sum();
+        let wishes = if self.world.profile.names { WISHES_OF_NAMES } else { WISHES };
+        let total = wishes.iter().map(|(_, weight)| weight).sum();
         let mut at = self.random.below(total);
-        for (wish, weight) in WISHES {
+        for (wish, weight) in wishes {
             if at < weight {
                 return wish;
             }
@@ -172,6 +221,44 @@ impl Client {
         Ok(())
     }
 
+    /// Puts content under a name that others want too.
+    async fn put(&mut self, number: usize) -> Verdict {
+        let (body, sha256) = self.body(number);
+        let (bucket, name) = (self.bucket(), self.name());
+        let on_conflict = *self.random.pick(&[
+            OnConflict::KeepBoth,
+            OnConflict::Replace,
+            OnConflict::Replace,
+            OnConflict::Fail,
+            OnConflict::Fail,
+        ]);
+        let creation = lock(&self.oracle).puts(&bucket, &name, sha256, on_conflict);
+        let key = format!("c{}-{number}", self.number);
+        let key = self.random.chance(500).then(|| IdempotencyKey { key, request: Sha256::of(b"POST") });
+        let attempts = if key.is_some() { 1 + self.random.below(4) } else { 1 };
+        for _ in 0..attempts {
+            let (bucket, new, body, key) = (bucket.clone(), name.clone(), body.clone(), key.clone());
+            let stream = self.random.chance(300);
+            let again = self.random.chance(250);
+            let what = format!("put {name} in {bucket} {on_conflict:?}");
+            let new = NewFile { name: new, on_conflict, ..NewFile::default() };
+            let answer = self.call(what, move |files| put(files, bucket, new, body, key, stream).boxed()).await;
+            match answer {
+                Some(Ok(created)) => {
+                    lock(&self.oracle).put(creation, &created)?;
+                    if !again {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) if is_refusal(&error) => self.permitted(&error, false)?,
+                _ => lock(&self.oracle).may_have_created(creation),
+            }
+            let pause = self.random.below(20_000);
+            self.world.executor.sleep(Duration::from_millis(pause)).await;
+        }
+        Ok(())
+    }
+
     async fn replace(&mut self, id: FileId, number: usize) -> Verdict {
         let (body, sha256) = self.body(number);
         let change = Change::Replace { sha256 };
@@ -188,7 +275,7 @@ impl Client {
     async fn update(&mut self, id: FileId, number: usize) -> Verdict {
         let name = format!("u{}-{number}.txt", self.number);
         let version = self.condition(id);
-        let patch = Patch { name: Some(name.clone()), tags: Some(vec![format!("t{number}")]), metadata: None };
+        let patch = Patch { name: Some(name.clone()), tags: Some(vec![format!("t{number}")]), ..Patch::default() };
         self.change(id, Change::Update { name }, format!("update {id}"), move |files| {
             async move { files.update(&Caller::local(), id, patch, version).await }.boxed()
         })
@@ -386,11 +473,22 @@ async fn create(
     key: Option<IdempotencyKey>,
     as_stream: bool,
 ) -> Result<Created> {
+    put(files, "documents".into(), NewFile { name, ..NewFile::default() }, body, key, as_stream).await
+}
+
+async fn put(
+    files: Files,
+    bucket: String,
+    new: NewFile,
+    body: Vec<u8>,
+    key: Option<IdempotencyKey>,
+    as_stream: bool,
+) -> Result<Created> {
     let caller = Caller::local();
-    let receive = Receive { bucket: "documents".into(), owner: None, name_hint: name.clone(), idempotency: key };
+    let receive = Receive { bucket, owner: None, name_hint: new.name.clone(), idempotency: key };
     let body = if as_stream { in_blocks(body) } else { body.into() };
     let received = files.receive(&caller, receive, body).await?;
-    files.create(&caller, received, NewFile { name, ..NewFile::default() }).await
+    files.create(&caller, received, new).await
 }
 
 fn in_blocks(body: Vec<u8>) -> Body {

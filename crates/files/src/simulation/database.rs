@@ -7,6 +7,7 @@ use crate::{
         Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Purpose, Record, Recorded,
         Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
+    name_claim,
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -94,6 +95,22 @@ impl Watched {
             self.world.state().withheld.insert(intent.id, (node.clone(), upload.clone()));
         }
         Ok(intent)
+    }
+
+    /// The reservation as it is, or what a ledger says that gives away the names of the dead.
+    async fn reserve_wrongly(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation> {
+        let reservation = self.inner.reserve(key, node, since).await?;
+        match &reservation {
+            Reservation::Running { node: holder }
+                if let Some(of) = name_claim::node_of(holder)
+                    && !self.world.is_up(&of)
+                    && self.bug(Bug::NameGivenAway) =>
+            {
+                self.inner.unreserve(key, holder).await?;
+                self.inner.reserve(key, node, since).await
+            }
+            _ => Ok(reservation),
+        }
     }
 
     /// What a hold means to the right ledger; `None` of an intent that is held back.
@@ -209,10 +226,11 @@ impl Ledger for Watched {
     }
 
     async fn reserve(&self, key: Sha256, node: &NodeId, since: Timestamp) -> Result<Reservation> {
-        if self.bug(Bug::KeyForgotten) {
+        let is_name = name_claim::node_of(node).is_some();
+        if self.bug(Bug::KeyForgotten) && !is_name || self.bug(Bug::NameForgotten) && is_name {
             return Ok(Reservation::Made);
         }
-        self.call("reserve", self.inner.reserve(key, node, since)).await
+        self.call("reserve", self.reserve_wrongly(key, node, since).boxed()).await
     }
 
     async fn unreserve(&self, key: Sha256, node: &NodeId) -> Result<()> {
@@ -328,5 +346,13 @@ pub(super) fn held(database: &Arc<dyn Database>) -> Result<Left> {
     };
     let ask = async { found = Some(left.await) };
     database.complete(ask.boxed());
+    found.expect("it was run to its end")
+}
+
+/// All live files, past every fault.
+pub(super) fn live_rows(database: &Arc<dyn Database>) -> Result<Vec<FileRow>> {
+    let (ledger, mut found) = (database.open(), None);
+    let query = FileQuery { deleted: Some(false), limit: 10_000, ..FileQuery::default() };
+    database.complete(async { found = Some(ledger.files(&query).await) }.boxed());
     found.expect("it was run to its end")
 }

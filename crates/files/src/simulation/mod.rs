@@ -9,6 +9,8 @@
 //! - I4: what has no certain answer happened whole or not at all, and nothing is left over.
 //! - I5: a second start has nothing to recover; I6: a rebuilt database dumps the same.
 //! - I9: an outage is never answered as an absence.
+//! - N: no two live files of a bucket of unique names share one, at any instant; nor do two of one owner that were made by requests
+//!   which had to heed who has the name.
 //!
 //! The same seed and profile replay the same history, step for step. The checker is checked by [`Bug`]s.
 
@@ -63,6 +65,8 @@ pub struct Profile {
     pub wishes: usize,
     /// What can befall them.
     pub faults: &'static [Fault],
+    /// Whether clients meet over names: few of them, in a bucket of unique names and in one of free ones.
+    pub names: bool,
     /// What is wrong on purpose.
     pub bug: Option<Bug>,
 }
@@ -96,7 +100,7 @@ const EVERY_FAULT: &[Fault] = match FAULTS_OF_REQUESTS {
 impl Profile {
     /// No faults at all: whatever fails here fails by itself.
     pub const CALM: Self =
-        Self { name: "calm", stores: &[DISK], nodes: 1, clients: 3, wishes: 8, faults: &[], bug: None };
+        Self { name: "calm", stores: &[DISK], nodes: 1, clients: 3, wishes: 8, faults: &[], names: false, bug: None };
     /// One node over one disk: the embedded default.
     pub const DISK: Self = Self { name: "disk", faults: EVERY_FAULT, ..Self::CALM };
     /// Two nodes over one disk.
@@ -107,6 +111,12 @@ impl Profile {
     pub const CLOUD: Self = Self { name: "cloud", stores: &[CLOUD], faults: FAULTS_OF_REQUESTS, ..Self::DISK };
     /// Two nodes over a disk and a store that doesn't stage.
     pub const MIXED: Self = Self { name: "mixed", stores: &[DISK, CLOUD], nodes: 2, ..Self::CLOUD };
+    /// Two nodes over one disk, whose clients meet over names.
+    pub const NAMES: Self = Self { name: "names", names: true, wishes: 10, ..Self::PAIR };
+    /// The same over a disk and a store that doesn't stage.
+    pub const NAMES_MIXED: Self = Self { name: "names-mixed", names: true, wishes: 10, ..Self::MIXED };
+    /// The profiles of names.
+    pub const NAMED: [Self; 2] = [Self::NAMES, Self::NAMES_MIXED];
     /// The profiles that seeds are spread over.
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
 

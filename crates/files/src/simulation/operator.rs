@@ -3,15 +3,15 @@
 
 use super::{
     bugs::{Bug, Wrong},
-    client::{ask_within, collect, list_all},
+    client::{UNIQUE, ask_within, collect, list_all},
     database::{Database, Left, Watched, held},
     executor::{Process, lock},
     oracle::{Oracle, Verdict},
     world::{Fault, Slot, World},
 };
 use crate::{
-    Caller, File, FileId, Files, FsckOptions, Mount, Parts, RebuildOptions, Recovered, Secrets, Settings, StartError,
-    StoreName, ledger::RevisionRow,
+    BucketName, BucketPolicy, Caller, File, FileId, Files, FsckOptions, Mount, Names, Parts, RebuildOptions, Recovered,
+    Secrets, Settings, StartError, StoreName, ledger::RevisionRow,
 };
 use futures_util::FutureExt;
 use larder_storage_core::{MemoryDisk, MemoryStore, Store};
@@ -114,7 +114,12 @@ impl Operator {
         let stores = self.world.profile.stores;
         let store = self.world.state().random.index(stores.len());
         let placement = vec![StoreName::new(stores[store].name).expect("profiles name them well")];
-        Settings { placement, look_every: Some(LOOK_EVERY), ..Settings::default() }
+        let mut settings = Settings { placement, look_every: Some(LOOK_EVERY), ..Settings::default() };
+        if self.world.profile.names {
+            let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
+            settings.buckets.push((BucketName::new(UNIQUE).expect("a good name"), unique));
+        }
+        settings
     }
 
     /// Starts a node over the current database; `None` where it died or could not yet.

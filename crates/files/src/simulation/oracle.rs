@@ -1,6 +1,7 @@
 //! [`Oracle`]: what clients were told and what they only asked for, and what must therefore be so. It sees nothing but answers.
 
-use crate::{Attributes, Error, File, FileId, Sha256, ledger::RevisionRow};
+use super::client::UNIQUE;
+use crate::{Attributes, Created, Error, File, FileId, OnConflict, Sha256, ledger::RevisionRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why what was seen can't be.
@@ -13,6 +14,7 @@ pub(super) enum Change {
     Replace { sha256: Sha256 },
     Remove,
     Restore,
+    Move { bucket: String },
 }
 
 impl Change {
@@ -23,6 +25,7 @@ impl Change {
             Self::Replace { sha256 } => file.sha256 == *sha256,
             Self::Remove => file.deleted_at.is_some(),
             Self::Restore => file.deleted_at.is_none(),
+            Self::Move { bucket } => file.bucket.as_str() == bucket,
         }
     }
 }
@@ -47,6 +50,10 @@ struct Known {
     /// Changes under way, and those whose outcome is unknown; by number.
     open: BTreeMap<u64, Change>,
     was_removed: bool,
+    /// Whether anybody ever tried to give it another name or bucket.
+    was_moved: bool,
+    /// When its creation was answered, and whether it had to heed who had its name.
+    made: Option<(u64, bool)>,
     purge: Purge,
     purged_revisions: BTreeMap<u64, PurgedRevision>,
 }
@@ -62,8 +69,11 @@ struct PurgedRevision {
 /// A create that was asked for, perhaps several times under one key.
 #[derive(Clone, Debug)]
 struct Creation {
+    bucket: String,
     name: String,
     sha256: Sha256,
+    on_conflict: OnConflict,
+    asked: u64,
     /// Whether one of its requests may have happened.
     possible: bool,
     made: Option<FileId>,
@@ -126,8 +136,64 @@ impl Oracle {
     }
 
     pub(super) fn creates(&mut self, name: &str, sha256: Sha256) -> usize {
-        self.creations.push(Creation { name: name.into(), sha256, possible: false, made: None });
+        self.puts("documents", name, sha256, OnConflict::KeepBoth)
+    }
+
+    pub(super) fn puts(&mut self, bucket: &str, name: &str, sha256: Sha256, on_conflict: OnConflict) -> usize {
+        self.changes += 1;
+        let (bucket, name, asked) = (bucket.into(), name.into(), self.changes);
+        self.creations.push(Creation { bucket, name, sha256, on_conflict, asked, possible: false, made: None });
         self.creations.len() - 1
+    }
+
+    /// A put was answered: it made a file, or gave one a new revision.
+    pub(super) fn put(&mut self, creation: usize, done: &Created) -> Verdict {
+        let (asked, attributes) = (self.creations[creation].clone(), &done.file.attributes);
+        match (done.repeated, done.replaced) {
+            (None, false) => {
+                self.created(creation, &done.file, false)?;
+                return self.made_alone(creation, attributes);
+            }
+            (Some(200), _) if asked.made.is_none_or(|made| made == attributes.id) => {
+                self.creations[creation].made = Some(attributes.id);
+                return self.answered(&done.file);
+            }
+            (Some(_), _) => return self.created(creation, &done.file, true),
+            (None, true) => {}
+        }
+        let fits = (attributes.sha256, &attributes.name) == (asked.sha256, &asked.name);
+        if !fits || attributes.revision == 1 || asked.on_conflict != OnConflict::Replace || asked.made.is_some() {
+            return Err(format!("I3: asked for {asked:?}, answered {attributes:?}"));
+        }
+        self.creations[creation].made = Some(attributes.id);
+        self.answered(&done.file)?;
+        let known = self.files.get_mut(&attributes.id).expect("answered just now");
+        match known.revisions.insert(attributes.revision, asked.sha256) {
+            Some(other) => Err(format!("I1: revision {} was given twice, to {other} too", attributes.revision)),
+            None => Ok(()),
+        }
+    }
+
+    /// A file was made: who had to heed its name found nobody who has it and keeps it.
+    fn made_alone(&mut self, creation: usize, file: &Attributes) -> Verdict {
+        self.changes += 1;
+        let (now, asked) = (self.changes, self.creations[creation].clone());
+        let heeds = asked.heeds();
+        if heeds {
+            let bears_it = |known: &Known| {
+                let head = &known.head;
+                let kept = !known.was_removed && !known.was_moved && known.purge == Purge::Never;
+                kept && head.id != file.id && (head.bucket_id, &head.name) == (file.bucket_id, &file.name)
+            };
+            let was_there = |(at, heeded): (u64, bool)| heeded || at < asked.asked;
+            let other = self.files.values().find(|known| bears_it(known) && known.made.is_some_and(was_there));
+            if let Some(other) = other {
+                return Err(format!("N: {asked:?} made {file:?}, though there is {:?}", other.head));
+            }
+        }
+        let known = self.files.get_mut(&file.id).expect("answered just now");
+        known.made.get_or_insert((now, heeds));
+        Ok(())
     }
 
     /// A create has no answer, or none that is certain.
@@ -161,6 +227,7 @@ impl Oracle {
         self.changes += 1;
         if let Some(known) = self.files.get_mut(&id) {
             known.was_removed |= change == Change::Remove;
+            known.was_moved |= matches!(change, Change::Update { .. } | Change::Move { .. });
             known.open.insert(self.changes, change);
         }
         self.changes
@@ -291,6 +358,8 @@ impl Oracle {
             revisions: BTreeMap::new(),
             open: BTreeMap::new(),
             was_removed: false,
+            was_moved: false,
+            made: None,
             purge: Purge::Never,
             purged_revisions: BTreeMap::new(),
         });
@@ -350,28 +419,60 @@ impl Oracle {
                     return Err(format!("I2: {id} was purged and is there again: {:?}", file.attributes));
                 }
                 None => {}
-                Some((file, revisions)) => known.settled(&file.attributes, revisions)?,
+                Some((file, revisions)) => known.settled(&file.attributes, revisions, &self.creations)?,
             }
         }
         for (id, (file, revisions)) in now.iter().filter(|(id, _)| !self.files.contains_key(id)) {
             self.discovered(file)?;
-            if revisions.len() != 1 {
+            let asked_for = |row: &RevisionRow| self.creations.iter().any(|of| of.sha256 == row.sha256 && of.possible);
+            let replaced = self.creations.iter().any(|of| of.on_conflict == OnConflict::Replace);
+            if !(revisions.len() == 1 || replaced && revisions.iter().all(asked_for)) {
                 return Err(format!("I4: {id} was never answered and has {} revisions", revisions.len()));
             }
         }
-        self.made_once(now)
+        self.made_once(now)?;
+        self.made_apart(now)
     }
 
-    /// No create happened twice.
+    /// No create or replace happened twice.
     fn made_once(&self, now: &BTreeMap<FileId, (File, Vec<RevisionRow>)>) -> Verdict {
-        let firsts = now.values().filter_map(|(_, revisions)| revisions.first());
         let mut seen = BTreeMap::new();
-        for first in firsts.filter(|row| row.revision == 1) {
-            if let Some(other) = seen.insert(first.sha256, first.file) {
-                return Err(format!("I4: one create made both {other} and {}", first.file));
+        for row in now.values().flat_map(|(_, revisions)| revisions) {
+            if let Some((file, number)) = seen.insert(row.sha256, (row.file, row.revision)) {
+                let (other, again) = (row.file, row.revision);
+                return Err(format!("I4: one request made both revision {number} of {file} and {again} of {other}"));
             }
         }
         Ok(())
+    }
+
+    /// No two live files share a name that only one may have, whoever was told of them.
+    fn made_apart(&self, now: &BTreeMap<FileId, (File, Vec<RevisionRow>)>) -> Verdict {
+        let heeded = |id: &FileId, revisions: &[RevisionRow]| {
+            let first = revisions.iter().find(|row| row.revision == 1);
+            let made = first.and_then(|row| self.creations.iter().find(|of| of.sha256 == row.sha256));
+            let kept = self.files.get(id).is_none_or(|known| !known.was_removed && !known.was_moved);
+            kept && made.is_some_and(Creation::heeds)
+        };
+        let mut seen = BTreeMap::new();
+        for (id, (file, revisions)) in now {
+            let Attributes { bucket, name, deleted_at, .. } = &file.attributes;
+            let alone = bucket.as_str() == UNIQUE || heeded(id, revisions);
+            if deleted_at.is_none()
+                && alone
+                && let Some(other) = seen.insert((bucket, name), id)
+            {
+                return Err(format!("N: {other} and {id} are both `{name}` in {bucket}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Creation {
+    /// Whether it had to heed who had its name.
+    fn heeds(&self) -> bool {
+        self.on_conflict != OnConflict::KeepBoth || self.bucket == UNIQUE
     }
 }
 
@@ -382,14 +483,16 @@ impl Known {
         self.revisions.contains_key(&revision) && asked == 0
     }
 
-    fn settled(&self, file: &Attributes, revisions: &[RevisionRow]) -> Verdict {
+    fn settled(&self, file: &Attributes, revisions: &[RevisionRow], creations: &[Creation]) -> Verdict {
         if rank(file) < rank(&self.head) {
             return Err(format!("I1: lost a change: {:?} was answered, {file:?} is there", self.head));
         }
         if rank(file) == rank(&self.head) && *file != self.head {
             return Err(format!("I3: answered {:?}, but there is {file:?}", self.head));
         }
-        if rank(file) > rank(&self.head) && !self.open.values().any(|change| change.fits(file)) {
+        let put = |of: &Creation| of.possible && of.on_conflict == OnConflict::Replace && of.sha256 == file.sha256;
+        let asked_for = self.open.values().any(|change| change.fits(file)) || creations.iter().any(put);
+        if rank(file) > rank(&self.head) && !asked_for {
             return Err(format!("I4: nobody asked for {file:?} after {:?}; open are {:?}", self.head, self.open));
         }
         for (number, sha256) in &self.revisions {

@@ -4,12 +4,14 @@
 use super::{
     Profile,
     bugs::Bug,
-    database::Database,
+    client::UNIQUE,
+    database::{Database, live_rows},
     executor::{Executor, Process, Yield, lock},
+    oracle::Verdict,
     random::Random,
 };
 use crate::{
-    Clock, Entropy, Environment, Files, Spawn, StoreMode, Timestamp,
+    Attributes, Clock, Entropy, Environment, Files, Spawn, StoreMode, Timestamp,
     ledger::{Hold, LedgerError, Result as LedgerResult, Upload},
 };
 use futures_util::future::{self, BoxFuture, FutureExt};
@@ -289,6 +291,11 @@ impl World {
         }
     }
 
+    /// Whether a node lives.
+    pub(super) fn is_up(&self, node: &NodeId) -> bool {
+        self.process_of(node).is_some()
+    }
+
     /// Whether `node` still lives.
     fn process_of(&self, node: &NodeId) -> Option<Process> {
         self.state().nodes.get(node).copied()
@@ -417,6 +424,27 @@ impl World {
     pub(super) fn is_whole_since(&self, turns: u64) -> bool {
         let state = self.state();
         state.has_whole_index() && state.turns_of_index == turns
+    }
+
+    /// Whether no two live rows share a name that only one may have. An index that was made without a store may be behind.
+    pub(super) fn check_names(&self) -> Verdict {
+        let (whole, database) = {
+            let state = self.state();
+            (state.has_whole_index() && state.disaster.is_none(), state.database.clone())
+        };
+        if !self.profile.names || !whole {
+            return Ok(());
+        }
+        let mut seen = BTreeMap::new();
+        for row in live_rows(&database).map_err(|error| format!("the database can't be read: {error}"))? {
+            let Attributes { bucket, name, id, .. } = row.attributes;
+            if bucket.as_str() == UNIQUE
+                && let Some(other) = seen.insert(name.clone(), id)
+            {
+                return Err(format!("N: {other} and {id} are both `{name}` in {bucket}"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether anything fails right now.

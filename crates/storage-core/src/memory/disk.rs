@@ -257,13 +257,15 @@ impl Name {
 #[derive(Debug)]
 pub(super) struct StagedOp {
     pub(super) node: NodeId,
+    /// The dead node that it was taken over from.
+    pub(super) left_by: Option<NodeId>,
     pub(super) bytes: Name,
     pub(super) attributes: Name,
 }
 
 impl StagedOp {
     fn of(node: &NodeId) -> Self {
-        Self { node: node.clone(), bytes: Name::absent(), attributes: Name::absent() }
+        Self { node: node.clone(), left_by: None, bytes: Name::absent(), attributes: Name::absent() }
     }
 
     pub(super) fn part(&self, part: Part) -> &Name {
@@ -280,7 +282,7 @@ impl StagedOp {
         }
     }
 
-    fn is_visible(&self) -> bool {
+    pub(super) fn is_visible(&self) -> bool {
         self.bytes.visible().is_some() || self.attributes.visible().is_some()
     }
 
@@ -375,6 +377,14 @@ impl State {
 
     pub(super) fn is_alive(&self, node: &NodeId) -> bool {
         self.alive.contains(node)
+    }
+
+    /// Whether what `node` left is in the hands of a living node other than `asker`.
+    pub(super) fn is_taken_over(&self, node: &NodeId, asker: &NodeId) -> bool {
+        self.staged.values().any(|staged| {
+            let theirs = staged.left_by.as_ref() == Some(node) && staged.node != *asker;
+            theirs && staged.is_visible() && self.is_alive(&staged.node)
+        })
     }
 
     /// A dead process does nothing more. Whether its call took effect is for others to find out.

@@ -83,7 +83,7 @@ impl Staging for MemoryStore {
     }
 
     async fn is_alive(&self, node: &NodeId) -> Result<bool> {
-        self.act(Op::Recover, node.as_str(), |state| state.is_alive(node))
+        self.act(Op::Recover, node.as_str(), |state| state.is_alive(node) || state.is_taken_over(node, &self.node))
     }
 
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
@@ -199,7 +199,8 @@ fn take_over(state: &mut State, node: &NodeId) -> Vec<Leftover> {
         state.staged.values().map(|staged| &staged.node).filter(|node| !state.is_alive(node)).cloned().collect();
     let mut found = Vec::new();
     for (op, staged) in state.staged.iter_mut().filter(|(_, staged)| dead.contains(&staged.node)) {
-        let from = std::mem::replace(&mut staged.node, node.clone());
+        let holder = std::mem::replace(&mut staged.node, node.clone());
+        let from = staged.left_by.get_or_insert(holder).clone();
         let bytes = staged.bytes.visible().map(|blob| blob.size());
         let attributes = staged.attributes.visible().map(|blob| blob.bytes.clone());
         if bytes.is_some() || attributes.is_some() {

@@ -222,3 +222,22 @@ async fn what_a_dead_node_had_withdrawn_without_a_sync_stays_withdrawn_once_anot
     assert!(!second.withdraw(&op("o"), &key("a/o")).await.unwrap(), "it was gone already");
     assert!(!cut(&disk, false, "n3").exists(&key("a/o")).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_dead_node_lives_for_others_while_what_it_left_is_in_living_hands() {
+    let disk = MemoryDisk::new(MemoryOptions::with_staging());
+    let [dead, heir, other] = ["dead", "heir", "other"].map(|name| MemoryStore::open(&disk, "m", node(name)));
+    stage(&dead, "one").await;
+    disk.kill(&node("dead"));
+    assert!(!other.is_alive(&node("dead")).await.unwrap(), "nobody has taken it over");
+    heir.leftovers().await.unwrap();
+    assert!(other.is_alive(&node("dead")).await.unwrap(), "the heir has it in hand");
+    assert!(!heir.is_alive(&node("dead")).await.unwrap());
+    disk.kill(&node("heir"));
+    assert!(!other.is_alive(&node("dead")).await.unwrap(), "the heir is dead too");
+    other.leftovers().await.unwrap();
+    let third = MemoryStore::open(&disk, "m", node("third"));
+    assert!(third.is_alive(&node("dead")).await.unwrap());
+    other.discard(&op("one")).await.unwrap();
+    assert!(!third.is_alive(&node("dead")).await.unwrap(), "all of it is settled");
+}
