@@ -5,7 +5,7 @@ use crate::{
     request::{Answer, Ask},
 };
 use actix_web::HttpResponse;
-use larder_files::{Bucket, BucketId, BucketName, Role, StoreName, Timestamp};
+use larder_files::{Bucket, BucketId, BucketName, Names, Role, StoreName, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,8 +23,9 @@ pub(crate) struct Shown {
     max_bytes: u64,
     /// Content types that it takes; `*` for all.
     types: Vec<String>,
-    /// `free`: several files may share a name.
-    names: &'static str,
+    /// `free`: several files may share a name; `unique`: one live file has it.
+    #[schema(value_type = String)]
+    names: Names,
     /// Days that the trash keeps a file.
     trash_days: u32,
     /// When it was made.
@@ -46,7 +47,7 @@ fn shown(bucket: &Bucket, viewer: Role) -> Shown {
         name: bucket.name.clone(),
         max_bytes: policy.max_bytes,
         types: policy.types,
-        names: "free",
+        names: policy.names,
         trash_days: policy.trash_days,
         created_at: bucket.created_at,
         placement: is_admin.then_some(policy.placement),

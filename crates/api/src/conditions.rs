@@ -7,7 +7,7 @@ use crate::{
     request::Ask,
 };
 use actix_web::http::header;
-use larder_files::{Attributes, Sha256, Timestamp, ledger::RevisionRow};
+use larder_files::{Attributes, OnConflict, Sha256, Timestamp, ledger::RevisionRow};
 use std::time::{Duration, SystemTime};
 
 /// The conditions that a request sets.
@@ -93,6 +93,22 @@ pub(crate) fn reads(wants: &Wants, content: &Validators) -> Verdict {
 pub(crate) fn changes(wants: &Wants, content: &Validators) -> Result<(), Problem> {
     let same = wants.if_none_match.as_ref().is_some_and(|list| matches(list, &content.etag, Comparison::Weak));
     if same || !may_proceed(wants, content) { Err(failed()) } else { Ok(()) }
+}
+
+/// Judges content that is put under a name, which a file has or none. What is judged now may have changed by the time at which it has
+/// arrived: answers what it must still be then.
+pub(crate) fn puts(wants: &Wants, there: Option<&Attributes>) -> Result<(OnConflict, Option<Vec<Sha256>>), Problem> {
+    let is_to_be_new = wants.if_none_match.as_ref().is_some_and(|list| list.trim() == "*");
+    match there {
+        Some(newest) => {
+            changes(wants, &Validators::of(newest))?;
+            Ok((OnConflict::Replace, wants.content_to_replace(newest)))
+        }
+        // What is not there matches nothing.
+        None if wants.if_match.is_some() => Err(failed()),
+        None if is_to_be_new => Ok((OnConflict::Fail, None)),
+        None => Ok((OnConflict::Replace, None)),
+    }
 }
 
 pub(crate) fn failed() -> Problem {

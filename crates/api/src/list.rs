@@ -7,7 +7,7 @@ use crate::{
     request::{Answer, Ask, Query},
 };
 use actix_web::{HttpResponse, http::header};
-use larder_files::{Caller, File, ListFiles, Patch, Role, Sort, Timestamp};
+use larder_files::{Caller, File, ListFiles, Patch, Role, Sort, Timestamp, UserName};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -171,7 +171,7 @@ pub(crate) fn no_cursor() -> Problem {
     Problem::invalid("cursor", "is none that this server gave")
 }
 
-/// `PATCH /files/{id}`: a merge patch of name, tags and metadata.
+/// `PATCH /files/{id}`: a merge patch of name, tags and metadata; for admins of owner and bucket.
 #[utoipa::path(patch, path = "/api/v1/files/{id}", operation_id = "update_file", tag = "files", params(("id" = String, Path, format = "uuid", description = "The file"), openapi::IfVersion),
     request_body(content((openapi::RecordPatch = "application/merge-patch+json"), (openapi::RecordPatch = "application/json"))),
     responses((status = 200, description = "The record", body = Record)))]
@@ -191,26 +191,24 @@ fn if_version(ask: &Ask) -> Result<Option<u64>, Problem> {
 
 async fn patch(ask: &Ask, caller: &Caller) -> Result<Patch, Problem> {
     let mut fields = ask.fields(&["name", "tags", "metadata", "owner", "bucket"]).await?;
-    for field in ["owner", "bucket"] {
-        if fields.take(field).is_some() {
-            return Err(match caller.role {
-                Role::User => Problem::new(Code::Forbidden, format!("only an admin changes `{field}`")),
-                Role::Admin => Problem::invalid(field, "can't be changed yet; name, tags and metadata can"),
-            });
+    let mut text = |field: &'static str| match fields.take(field) {
+        Some(_) if field != "name" && caller.role == Role::User => {
+            Err(Problem::new(Code::Forbidden, format!("only an admin changes `{field}`")))
         }
-    }
-    let name = match fields.take("name") {
-        None => None,
-        Some(Value::String(name)) => Some(name),
-        Some(_) => return Err(Problem::invalid("name", "a text is expected")),
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Problem::invalid(field, "a text is expected")),
     };
+    let (owner, bucket, name) = (text("owner")?, text("bucket")?, text("name")?);
+    let owner = owner.map(UserName::new).transpose();
+    let owner = owner.map_err(|error| Problem::invalid("owner", error.to_string()))?;
     let tags = fields.take("tags").map(tags).transpose()?;
     let metadata = fields.take("metadata");
     if metadata.as_ref().is_some_and(|value| !matches!(value, Value::Object(_) | Value::Null)) {
         return Err(Problem::invalid("metadata", "an object is expected, or null to empty it"));
     }
     fields.finish()?;
-    Ok(Patch { name, tags, metadata })
+    Ok(Patch { name, tags, metadata, owner, bucket })
 }
 
 /// New tags; null removes all.

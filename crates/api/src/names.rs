@@ -2,16 +2,14 @@
 
 use crate::{
     conditions, content, openapi,
-    problem::Problem,
+    problem::{Code, LARDER_FILE, Problem},
     request::{Answer, Ask, Query},
 };
 use actix_web::{
     HttpResponse,
-    http::header::{self, HeaderName, HeaderValue},
+    http::header::{self, HeaderValue},
 };
 use larder_files::{Caller, File, FileId};
-
-const LARDER_FILE: HeaderName = HeaderName::from_static("larder-file");
 
 /// `GET`, `HEAD /buckets/{bucket}/names/{name}`: content, as by its id.
 #[utoipa::path(get, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "content_by_name", tag = "files",
@@ -48,13 +46,31 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
 }
 
 async fn find(ask: &Ask, caller: &Caller, query: &Query) -> Result<File, Problem> {
-    let (api, by, bucket, owner, name) =
-        (ask.api.clone(), caller.clone(), ask.bucket(), query.owned("owner"), ask.name()?);
+    named(ask, caller, query.owned("owner"), ask.name()?).await
+}
+
+/// The newest live file of a name, if there is one.
+pub(crate) async fn newest(
+    ask: &Ask,
+    caller: &Caller,
+    owner: Option<String>,
+    name: String,
+) -> Result<Option<File>, Problem> {
+    ask.api.files.bucket(&ask.bucket())?;
+    match named(ask, caller, owner, name).await {
+        Ok(file) => Ok(Some(file)),
+        Err(problem) if problem.code() == Code::NotFound => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn named(ask: &Ask, caller: &Caller, owner: Option<String>, name: String) -> Result<File, Problem> {
+    let (api, by, bucket) = (ask.api.clone(), caller.clone(), ask.bucket());
     ask.api.run(async move { Ok(api.files.named(&by, &bucket, owner.as_deref(), &name).await?) }).await
 }
 
 /// Says in every answer which file it is of.
-fn told(answer: Answer, id: FileId) -> Answer {
+pub(crate) fn told(answer: Answer, id: FileId) -> Answer {
     let value = HeaderValue::from_str(&id.to_string()).expect("an id is plain text");
     match answer {
         Ok(mut response) => {

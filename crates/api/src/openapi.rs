@@ -40,7 +40,7 @@ use utoipa::{
     paths(
         auth::login, auth::refresh, auth::logout, auth::me, setup::page, setup::script, setup::set_up,
         buckets::list, buckets::describe,
-        upload::create, upload::replace, upload::copy,
+        upload::create, upload::replace, upload::put_named, upload::copy,
         names::get, names::remove,
         list::list, list::describe, list::update, list::remove, list::restore, list::revisions, list::remove_revision,
         content::get,

@@ -13,6 +13,9 @@ use serde::Serialize;
 use std::fmt;
 use utoipa::ToSchema;
 
+/// Which file an answer is of, where the request did not say.
+pub(crate) const LARDER_FILE: HeaderName = HeaderName::from_static("larder-file");
+
 /// What went wrong, by the code that a client may match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -176,6 +179,16 @@ impl Problem {
         self.fault.as_deref()
     }
 
+    /// Whether the answer has a header of this name.
+    pub(crate) fn tells(&self, name: HeaderName) -> bool {
+        self.headers.iter().any(|(header, _)| *header == name)
+    }
+
+    /// The same where the request itself had made it a condition.
+    pub(crate) fn into_condition(self) -> Self {
+        Self { code: Code::PreconditionFailed, ..self }
+    }
+
     /// The answer, with the request's id in it.
     pub(crate) fn to_response(&self, request_id: &str) -> HttpResponse {
         let (code, status, title) = self.code.parts();
@@ -229,6 +242,10 @@ impl From<Error> for Problem {
             Error::Invalid { field, message } => Self::invalid(*field, message.clone()),
             Error::Forbidden(_) => new(Code::Forbidden),
             Error::Conflict(_) => new(Code::Conflict),
+            Error::NameTaken { by, .. } => match by.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+                Some(id) => new(Code::Conflict).with(LARDER_FILE, id),
+                None => new(Code::Conflict),
+            },
             Error::PreconditionFailed { .. } => new(Code::PreconditionFailed),
             Error::TooLarge { .. } => new(Code::TooLarge),
             Error::UnsupportedType { .. } => new(Code::UnsupportedType),

@@ -22,7 +22,11 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
     at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
     at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
-    at(config, "/api/v1/buckets/{bucket}/names/{name:.+}", vec![get(names::get), delete(names::remove)]);
+    at(
+        config,
+        "/api/v1/buckets/{bucket}/names/{name:.+}",
+        vec![get(names::get), put(upload::put_named), delete(names::remove)],
+    );
     at(config, "/api/v1/files", vec![get(list::list)]);
     at(config, "/api/v1/files/{id}", vec![get(list::describe), patch(list::update), delete(list::remove)]);
     at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);

@@ -7,8 +7,8 @@ use crate::{
     deadline::Incoming,
     digest,
     multipart::{Multipart, Part},
-    openapi,
-    problem::{Code, Problem},
+    names, openapi,
+    problem::{Code, LARDER_FILE, Problem},
     record::Record,
     request::{Answer, Ask, Query, essence},
     server::Api,
@@ -24,7 +24,7 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use larder_files::{
-    Body, ByteStream, Caller, CopyTo, Created, File, IdempotencyKey, NewFile, Receive, Sha256, UserName,
+    Body, ByteStream, Caller, CopyTo, Created, File, IdempotencyKey, NewFile, OnConflict, Receive, Sha256, UserName,
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -43,22 +43,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
         ("name" = Option<String>, Query, max_length = 1024, description = "Name; where the body is the content itself"),
         ("owner" = Option<String>, Query, description = "Admins: whose it will be"),
         ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
-        ("on_conflict" = Option<String>, Query, description = "`keep_both`"),
+        ("on_conflict" = Option<String>, Query, description = "What becomes of a name that a live file of the owner has: `keep_both`, `replace` (a new revision of the newest) or `fail`"),
         ("Content-Digest" = Option<String>, Header, description = "RFC 9530, `sha-256=:…:`; `Repr-Digest` likewise"),
         openapi::Repeatable,
     ),
     request_body(description = "A form with one part `file`, or the content itself", content(
         (openapi::Form = "multipart/form-data"), (openapi::Binary = "application/octet-stream"))),
-    responses((status = 201, description = "The new file", body = Record,
+    responses((status = 200, description = "The file that was replaced", body = Record), (status = 201, description = "The new file", body = Record,
         headers(("Location" = String, description = "The record"), ("ETag" = String, description = "Of the record")))))]
 pub(crate) async fn create(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["name", "owner", "sha256", "on_conflict"])?;
-    if let Some(other @ ("replace" | "fail")) = query.get("on_conflict") {
-        return Err(Problem::invalid("on_conflict", format!("`{other}` is not offered yet, only `keep_both` is")));
-    } else if query.get("on_conflict").is_some_and(|choice| choice != "keep_both") {
-        return Err(Problem::invalid("on_conflict", "`keep_both` is expected"));
-    }
+    on_conflict(&query)?;
     let slot = begin(&ask, &caller)?;
     let content_type = ask.header(header::CONTENT_TYPE)?.unwrap_or_default();
     let created = if essence(content_type) == "multipart/form-data" {
@@ -67,6 +63,52 @@ pub(crate) async fn create(ask: Ask) -> Answer {
         raw(&ask, caller.clone(), &query, slot).await?
     };
     Ok(made(&ask, &caller, &created))
+}
+
+/// `PUT /buckets/{bucket}/names/{name}`: the raw content of a new file, or of a new revision of the newest that has the name.
+#[utoipa::path(put, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "put_by_name", tag = "files",
+    params(("bucket" = String, Path, description = "The bucket"), ("name" = String, Path, description = "The name; `/` and `%2F` are equal in it"),
+        ("owner" = Option<String>, Query, description = "Admins: whose it is to be; without it the caller's own"),
+        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("If-Match" = Option<String>, Header, description = "The content's ETag: 412 where it is another by now, or there is none"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: 412 where there is one")),
+    request_body(description = "The content", content((openapi::Binary = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The file, with a new revision", body = Record, headers(("Larder-File" = String, description = "Its id"))),
+        (status = 201, description = "The new file", body = Record,
+            headers(("Location" = String, description = "The record"), ("Larder-File" = String, description = "Its id")))))]
+pub(crate) async fn put_named(ask: Ask) -> Answer {
+    let caller = ask.caller().await?;
+    let query = ask.query(&["owner", "sha256"])?;
+    let (name, sha256) = (ask.name()?, raw_digest(&ask, &query)?);
+    let declared_type = ask.header(header::CONTENT_TYPE)?.map(essence);
+    refuse_form(declared_type.as_deref())?;
+    let receive = receive(&ask, &query, &name)?;
+    let there = names::newest(&ask, &caller, query.owned("owner"), name.clone()).await?;
+    let known = there.as_ref().map(|file| file.attributes.id);
+    let put = async {
+        let wants = Wants::of(&ask);
+        let (on_conflict, if_match) = conditions::puts(&wants, there.as_ref().map(|file| &file.attributes))?;
+        let slot = begin(&ask, &caller)?;
+        let max = ask.api.files.bucket(&receive.bucket)?.policy.max_bytes;
+        let new = NewFile { name, declared_type, sha256, on_conflict, if_match, ..NewFile::default() };
+        let (api, by) = (ask.api.clone(), caller.clone());
+        let made: Result<Created, Problem> = transfer(&ask, max, slot, move |body| async move {
+            let received = api.files.receive(&by, receive, body).await?;
+            Ok(api.files.create(&by, received, new).await?)
+        })
+        .await;
+        // That there is none was the request's own condition.
+        made.map_err(|problem| match problem.code() {
+            Code::Conflict if on_conflict == OnConflict::Fail && problem.tells(LARDER_FILE) => problem.into_condition(),
+            _ => problem,
+        })
+    };
+    match (put.await, known) {
+        (Ok(created), _) => names::told(Ok(made(&ask, &caller, &created)), created.file.attributes.id),
+        (Err(problem), Some(id)) if !problem.tells(LARDER_FILE) => names::told(Err(problem), id),
+        (Err(problem), _) => Err(problem),
+    }
 }
 
 /// `PUT /files/{id}/content`: the raw content of a new revision.
@@ -81,10 +123,7 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
     let id = ask.file_id()?;
     let query = ask.query(&["sha256"])?;
     let announced = raw_digest(&ask, &query)?;
-    let content_type = ask.header(header::CONTENT_TYPE)?.map(essence).unwrap_or_default();
-    if content_type.starts_with("multipart/") {
-        return Err(Problem::new(Code::UnsupportedType, "new content is sent raw, not as a form"));
-    }
+    refuse_form(ask.header(header::CONTENT_TYPE)?.map(essence).as_deref())?;
     let slot = begin(&ask, &caller)?;
     let wants = Wants::of(&ask);
     let file = {
@@ -139,10 +178,30 @@ pub(crate) async fn copy(ask: Ask) -> Answer {
 
 /// The answer to a request that made a file, or did so before.
 fn made(ask: &Ask, caller: &Caller, created: &Created) -> HttpResponse {
-    let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::CREATED);
+    let first = if created.replaced { StatusCode::OK } else { StatusCode::CREATED };
+    let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(first);
     let record = Record::new(&created.file, &ask.api.files, caller.role);
     let location = (header::LOCATION, format!("/api/v1/files/{}", record.id));
     HttpResponse::build(status).insert_header(location).insert_header((header::ETAG, record.etag.clone())).json(record)
+}
+
+/// What is to become of a file whose name is taken.
+fn on_conflict(query: &Query) -> Result<OnConflict, Problem> {
+    match query.get("on_conflict") {
+        None | Some("keep_both") => Ok(OnConflict::KeepBoth),
+        Some("replace") => Ok(OnConflict::Replace),
+        Some("fail") => Ok(OnConflict::Fail),
+        Some(_) => Err(Problem::invalid("on_conflict", "`keep_both`, `replace` or `fail` is expected")),
+    }
+}
+
+fn refuse_form(content_type: Option<&str>) -> Result<(), Problem> {
+    match content_type {
+        Some(form) if form.starts_with("multipart/") => {
+            Err(Problem::new(Code::UnsupportedType, "new content is sent raw, not as a form"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
@@ -195,14 +254,26 @@ async fn raw(ask: &Ask, caller: Caller, query: &Query, slot: Upload) -> Result<C
     let name = query.owned("name").ok_or_else(|| Problem::invalid("name", "is missing: a raw body needs `?name=`"))?;
     let receive = receive(ask, query, &name)?;
     let declared_type = ask.header(header::CONTENT_TYPE)?.map(essence);
-    let new = NewFile { name, declared_type, sha256: raw_digest(ask, query)?, ..NewFile::default() };
+    let on_conflict = on_conflict(query)?;
+    let new = NewFile { name, declared_type, sha256: raw_digest(ask, query)?, on_conflict, ..NewFile::default() };
     let max = ask.api.files.bucket(&receive.bucket)?.policy.max_bytes;
+    check_name_free(ask, &caller, &receive, on_conflict).await?;
     let api = ask.api.clone();
     transfer(ask, max, slot, move |body| async move {
         let received = api.files.receive(&caller, receive, body).await?;
         Ok(api.files.create(&caller, received, new).await?)
     })
     .await
+}
+
+/// Refuses a name that is taken before its content is sent, where that can be told already.
+async fn check_name_free(ask: &Ask, caller: &Caller, receive: &Receive, choice: OnConflict) -> Result<(), Problem> {
+    if ask.header(IDEMPOTENCY_KEY)?.is_some() {
+        // It may be a repeat of the request that took the name.
+        return Ok(());
+    }
+    let (api, by, receive) = (ask.api.clone(), caller.clone(), receive.clone());
+    ask.api.run(async move { Ok(api.files.check_name_free(&by, &receive, choice).await?) }).await
 }
 
 /// Carries a raw body into `work`, which runs beside `Files`: in one piece if it is small, else block by block.
@@ -366,7 +437,8 @@ async fn read_form(
             _ => {}
         }
     }
-    if slot.is_some() { Ok(NewFile::default()) } else { details.finish() }
+    let on_conflict = on_conflict(query)?;
+    if slot.is_some() { Ok(NewFile::default()) } else { Ok(NewFile { on_conflict, ..details.finish()? }) }
 }
 
 /// Takes a form's file in: in one piece if the whole body is small, else block by block.
@@ -512,6 +584,7 @@ impl Details {
             metadata: self.metadata.unwrap_or_default(),
             declared_type: self.declared_type,
             sha256: self.sha256,
+            ..NewFile::default()
         })
     }
 }

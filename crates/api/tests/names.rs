@@ -129,3 +129,94 @@ fn what_can_not_be_copied_leaves_nothing() {
     let list = larder.ada("GET /api/v1/files").send().json();
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_put_by_name_makes_a_file_and_then_its_revisions() {
+    let larder = Larder::start();
+    let put = |content: &str| larder.ada(&format!("PUT {NAMES}/2026/a%20b.txt")).body(content);
+    let made = put("one").send();
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!((made.status, made.header("larder-file")), (201, Some(id.as_str())), "{}", made.text());
+    assert_eq!(made.header("location"), Some(format!("/api/v1/files/{id}").as_str()));
+    assert_eq!(made.json()["name"], "2026/a b.txt");
+    let replaced = put("two").send();
+    assert_eq!((replaced.status, replaced.header("larder-file")), (200, Some(id.as_str())));
+    assert_eq!((&replaced.json()["revision"], &replaced.json()["id"]), (&json!(2), &json!(id)));
+    assert_eq!(larder.ada(&format!("GET {NAMES}/2026/a%20b.txt")).send().body, b"two");
+
+    let etag = replaced.json()["content_etag"].as_str().unwrap().to_owned();
+    for (header, value, status) in [
+        ("If-None-Match", "*", 412),
+        ("If-None-Match", etag.as_str(), 412),
+        ("If-Match", "\"other\"", 412),
+        ("Content-Type", "multipart/form-data; boundary=x", 415),
+        ("If-Match", etag.as_str(), 200),
+    ] {
+        let answer = put("three").header(header, value).send();
+        assert_eq!(answer.status, status, "{header}: {value}: {}", answer.text());
+        let told = (status != 415).then_some(id.as_str());
+        assert_eq!(answer.header("larder-file"), told, "{header}: {value}");
+    }
+    let fresh = |header, value| larder.ada(&format!("PUT {NAMES}/new.txt")).header(header, value).body("x").send();
+    assert_eq!(fresh("If-Match", "*").status, 412);
+    assert_eq!(fresh("If-None-Match", "*").status, 201);
+    assert_eq!(fresh("If-None-Match", "*").status, 412);
+    assert_eq!(larder.ada("GET /api/v1/files").send().json()["items"].as_array().unwrap().len(), 2);
+    assert_eq!(larder.ada("PUT /api/v1/buckets/nowhere/names/a").body("x").send().status, 404);
+    assert_eq!(larder.ada("PUT /api/v1/buckets/images/names/a.png").body("x").send().status, 415);
+    assert_eq!(larder.ada(&format!("PUT {NAMES}/a?sha256={}", "0".repeat(64))).body("x").send().status, 422);
+}
+
+#[test]
+fn an_upload_says_what_becomes_of_a_name_that_is_taken() {
+    let larder = Larder::start();
+    let upload = |choice: &str, content: &str| {
+        larder.ada(&format!("POST /api/v1/buckets/documents/files?name=a.txt&on_conflict={choice}")).body(content)
+    };
+    let first = upload("fail", "one").send();
+    let id = first.json()["id"].clone();
+    assert_eq!(first.status, 201, "{}", first.text());
+    let taken = upload("fail", "two").send();
+    assert_eq!((taken.status, &taken.json()["code"]), (409, &json!("conflict")));
+    assert!(taken.text().contains(id.as_str().unwrap()), "{}", taken.text());
+    let replaced = upload("replace", "three").header("Idempotency-Key", "k").send();
+    assert_eq!((replaced.status, &replaced.json()["id"], &replaced.json()["revision"]), (200, &id, &json!(2)));
+    let again = upload("replace", "three").header("Idempotency-Key", "k").send();
+    assert_eq!((again.status, &again.json()["revision"]), (200, &json!(2)));
+    let other = upload("fail", "three").header("Idempotency-Key", "k").send();
+    assert_eq!(other.status, 422, "the query is part of the request");
+    assert_eq!(upload("keep_both", "four").send().status, 201);
+    let form = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nfive\r\n--x--\r\n";
+    let by_form = |choice: &str| {
+        larder
+            .ada(&format!("POST /api/v1/buckets/documents/files?on_conflict={choice}"))
+            .header("Content-Type", "multipart/form-data; boundary=x")
+            .body(form)
+            .send()
+    };
+    assert_eq!((by_form("fail").status, by_form("replace").status), (409, 200));
+    assert_eq!(larder.bob("POST /api/v1/buckets/documents/files?name=a.txt&on_conflict=fail").send().status, 201);
+}
+
+#[test]
+fn a_bucket_of_unique_names_tells_only_those_who_may_know_whose_it_is() {
+    let larder = Larder::start();
+    let wiki = "POST /api/v1/buckets/wiki/files?name=a.txt";
+    assert_eq!(larder.ada("GET /api/v1/buckets/wiki").send().json()["names"], "unique");
+    let id = larder.ada(wiki).body("x").send().json()["id"].as_str().unwrap().to_owned();
+    for (answer, knows) in [(larder.ada(wiki).body("y").send(), true), (larder.bob(wiki).body("y").send(), false)] {
+        assert_eq!(answer.status, 409);
+        assert_eq!((answer.text().contains(&id), answer.header("larder-file").is_some()), (knows, knows));
+    }
+    let other = larder.bob("PUT /api/v1/buckets/wiki/names/a.txt").body("y").send();
+    assert_eq!((other.status, other.header("larder-file")), (409, None), "{}", other.text());
+    let is_new = larder.bob("PUT /api/v1/buckets/wiki/names/a.txt").header("If-None-Match", "*").body("y").send();
+    assert_eq!(is_new.status, 409, "to bob there is none, but the name is taken: {}", is_new.text());
+    let loose = larder.put_by(&larder.bob, "a.txt", b"z")["id"].as_str().unwrap().to_owned();
+    let moved = larder.root(&format!("PATCH /api/v1/files/{loose}")).json(&json!({"bucket": "wiki"})).send();
+    assert_eq!(moved.status, 409, "{}", moved.text());
+    let both = json!({"bucket": "wiki", "name": "b.txt", "owner": "ada"});
+    let moved = larder.root(&format!("PATCH /api/v1/files/{loose}")).json(&both).send().json();
+    assert_eq!((&moved["bucket"], &moved["name"], &moved["owner"]), (&json!("wiki"), &json!("b.txt"), &json!("ada")));
+    assert_eq!(larder.bob(&format!("GET /api/v1/files/{loose}")).send().status, 404);
+}

@@ -12,7 +12,7 @@ use figment::{
     value::{Dict, Value},
 };
 use larder_api::MetricsToken;
-use larder_files::{BucketName, BucketPolicy, Settings, StoreMode, StoreName};
+use larder_files::{BucketName, BucketPolicy, Names, Settings, StoreMode, StoreName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value as Json, json};
@@ -42,6 +42,7 @@ const KEYS: &[&str] = &[
     "buckets.*.write_copies",
     "buckets.*.max_bytes",
     "buckets.*.types",
+    "buckets.*.names",
     "buckets.*.trash_days",
 ];
 
@@ -170,6 +171,8 @@ struct BucketConfig {
     /// Content types it takes, or `*`. `LARDER_BUCKETS__NAME__TYPES`, default `*`, of the ready-made `audio` and `images` theirs.
     #[serde(default, deserialize_with = "one_or_more")]
     types: Vec<String>,
+    /// Whether several live files may share a name: `free`, or `unique`. `LARDER_BUCKETS__NAME__NAMES`, default `free`.
+    names: Option<Names>,
     /// Days for which the trash keeps a file. `LARDER_BUCKETS__NAME__TRASH_DAYS`, default 30. Not carried out yet: what lies in
     /// the trash stays until it is purged.
     trash_days: Option<u32>,
@@ -414,6 +417,7 @@ impl BucketConfig {
         }
         policy.max_bytes = self.max_bytes.unwrap_or(policy.max_bytes);
         policy.write_copies = self.write_copies.unwrap_or(policy.write_copies);
+        policy.names = self.names.unwrap_or(policy.names);
         policy.trash_days = self.trash_days.unwrap_or(policy.trash_days);
     }
 }

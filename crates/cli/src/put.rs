@@ -44,12 +44,37 @@ pub(crate) struct Put {
     /// Another name; of a directory the folder that its names begin with
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// What becomes of a file whose name a live one of its owner has already
+    #[arg(long, value_enum, default_value_t = OnConflict::KeepBoth, value_name = "WHAT")]
+    on_conflict: OnConflict,
     /// A tag; several times for several
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// A piece of metadata; KEY:=JSON for what is no text
     #[arg(long, value_name = "KEY=VALUE", value_parser = metadata)]
     metadata: Vec<(String, Value)>,
+}
+
+/// What becomes of a file whose name is taken, by the words of the API.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum OnConflict {
+    /// Both stay
+    KeepBoth,
+    /// It becomes a new revision of the newest that has the name
+    Replace,
+    /// It is refused
+    Fail,
+}
+
+impl From<OnConflict> for larder_files::OnConflict {
+    fn from(choice: OnConflict) -> Self {
+        match choice {
+            OnConflict::KeepBoth => Self::KeepBoth,
+            OnConflict::Replace => Self::Replace,
+            OnConflict::Fail => Self::Fail,
+        }
+    }
 }
 
 /// One file to be put.
@@ -131,7 +156,7 @@ impl Put {
 
     fn new_file(&self) -> NewFile {
         let metadata: Map<String, Value> = self.metadata.iter().cloned().collect();
-        NewFile { tags: self.tags.clone(), metadata, ..NewFile::default() }
+        NewFile { tags: self.tags.clone(), metadata, on_conflict: self.on_conflict.into(), ..NewFile::default() }
     }
 
     /// What will be read, where it can be told without walking directories.

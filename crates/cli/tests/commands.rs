@@ -49,6 +49,27 @@ fn standard_input_is_put_under_the_name_that_it_is_given() {
 }
 
 #[test]
+fn a_name_that_is_taken_is_kept_twice_replaced_or_refused() {
+    let larder = Larder::new();
+    fs::create_dir_all(larder.data()).unwrap();
+    fs::write(larder.data().join("larder.toml"), "[buckets.wiki]\nnames = \"unique\"\n").unwrap();
+    let put = |bucket: &str, choice: &[&str], content: &str| {
+        larder.feed(&[&["put", "-", "--name", "a", "--bucket", bucket], choice].concat(), content.as_bytes())
+    };
+    let id = put("documents", &["--on-conflict", "fail"], "one").stdout.trim().to_owned();
+    let refused = put("documents", &["--on-conflict", "fail"], "two");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("`a` is taken") && refused.stderr.contains(&id), "{}", refused.stderr);
+    assert_eq!(put("documents", &["--on-conflict", "replace"], "three").stdout.trim(), id);
+    assert_eq!(larder.ok(&["get", &id, "-o", "-"]), "three");
+    assert_ne!(put("documents", &["--on-conflict", "keep_both"], "four").stdout.trim(), id);
+    assert!(put("wiki", &[], "one").status.success());
+    assert_eq!(put("wiki", &[], "two").status.code(), Some(1));
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
+#[test]
 fn a_directory_keeps_its_relative_paths_and_a_bad_file_does_not_stop_the_others() {
     let larder = Larder::new();
     for number in 0..40 {

@@ -291,7 +291,7 @@ impl Files {
         self.complete(async move { node.reserve(caller, &key).await }).await
     }
 
-    async fn owner(&self, caller: &Caller, named: Option<&crate::UserName>) -> Result<Caller> {
+    pub(crate) async fn owner(&self, caller: &Caller, named: Option<&crate::UserName>) -> Result<Caller> {
         match named {
             None => Ok(caller.clone()),
             Some(name) if *name == caller.name => Ok(caller.clone()),

@@ -11,7 +11,7 @@
 //! Names are claimed before files, and nobody waits for a name while holding a file.
 
 use crate::{
-    Attributes, Caller, CreatedByKey, Error, File, FileId, Files, Names, OnConflict, Received, Result, Sha256,
+    Attributes, Caller, CreatedByKey, Error, File, FileId, Files, Names, OnConflict, Receive, Received, Result, Sha256,
     change::taken,
     create::{check_readable, check_user_bytes},
     files::Created,
@@ -36,6 +36,27 @@ impl Terms {
 }
 
 impl Files {
+    /// Refuses a file whose name is taken, before its content is sent, as [`Files::create`] would if nothing changed meanwhile. The name
+    /// is that of `name_hint`.
+    ///
+    /// # Errors
+    /// `NameTaken`; as [`Files::receive`] of bucket and owner.
+    pub async fn check_name_free(&self, caller: &Caller, receive: &Receive, on_conflict: OnConflict) -> Result<()> {
+        let bucket = self.bucket(&receive.bucket)?;
+        let names = bucket.policy.names;
+        if !(Terms { on_conflict, if_match: None }).heed(names) {
+            return Ok(());
+        }
+        let owner = self.owner(caller, receive.owner.as_ref()).await?.id;
+        let name = Claimed::new(bucket.id, names, owner, &receive.name_hint);
+        match self.0.bearer(&name, None).await? {
+            Some(there) if on_conflict != OnConflict::Replace || there.attributes.owner_id != owner => {
+                Err(taken(caller, &there))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Steps 2 to 4. `attributes` are those of the file if it is a new one.
     pub(crate) async fn create_named(
         &self,

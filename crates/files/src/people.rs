@@ -11,11 +11,11 @@ pub use setup::SETUP_LINK_LASTS;
 
 use self::turn::Turn;
 use crate::{
-    Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Result, Role, User, UserId, UserName,
+    Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Names, Result, Role, User, UserId, UserName,
     create::{nothing_happened, the_less_certain},
     files::Node,
     layout,
-    ledger::{Entry, Recorded},
+    ledger::{Entry, FileQuery, Position, Recorded, Sort},
     sealed::{self, Sealed, seal, unseal},
 };
 use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
@@ -135,7 +135,12 @@ impl Node {
                     known.insert(name.clone(), for_now);
                     continue;
                 }
-                Some(bucket) => self.changed_bucket(bucket, policy),
+                Some(bucket) => {
+                    if policy.names == Names::Unique && bucket.policy.names != Names::Unique {
+                        self.check_unique(bucket).await?;
+                    }
+                    self.changed_bucket(bucket, policy)
+                }
                 // A store that was not read may know one of this name.
                 None if !self.unread.is_empty() => {
                     tracing::warn!(bucket = %name, "a new bucket must wait until the index is whole");
@@ -245,6 +250,34 @@ impl Node {
             }
             result => result.map(drop),
         }
+    }
+
+    /// Refuses to make names unique of which several live files share one. Costs a list of the bucket.
+    async fn check_unique(&self, bucket: &Bucket) -> Result<()> {
+        let (sort, limit, deleted) = (Sort::Name, 1000, Some(false));
+        let mut query = FileQuery { bucket: Some(bucket.id), sort, limit, deleted, ..FileQuery::default() };
+        let (mut last, mut more, mut first) = (None::<String>, 0_u64, None);
+        loop {
+            let page = self.ledger.files(&query).await?;
+            query.after = page.last().map(|file| Position::of(&file.attributes, sort));
+            let is_last = page.len() < limit;
+            for name in page.into_iter().map(|file| file.attributes.name) {
+                if last.as_ref() == Some(&name) {
+                    more += 1;
+                    first.get_or_insert_with(|| name.clone());
+                }
+                last = Some(name);
+            }
+            if is_last {
+                break;
+            }
+        }
+        let Some(first) = first else { return Ok(()) };
+        let name = &bucket.name;
+        Err(Error::Conflict(format!(
+            "the names of bucket `{name}` can't be unique: {more} live files in it have one that another has too, first `{first}`; rename \
+             them, or put them in the trash"
+        )))
     }
 
     fn new_bucket(&self, name: &BucketName, policy: &BucketPolicy) -> Bucket {

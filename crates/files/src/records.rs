@@ -101,3 +101,17 @@ impl BucketPolicy {
         self.types.iter().any(|allowed| allowed == "*" || allowed == content_type)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_was_sealed_before_names_could_be_unique_has_free_ones() {
+        let before = r#"{"max_bytes":1,"types":["*"],"placement":[],"write_copies":1,"trash_days":30}"#;
+        let policy: BucketPolicy = serde_json::from_str(before).unwrap();
+        assert_eq!(policy, BucketPolicy { max_bytes: 1, ..BucketPolicy::default() });
+        let unique = BucketPolicy { names: Names::Unique, ..policy };
+        assert_eq!(serde_json::from_str::<BucketPolicy>(&serde_json::to_string(&unique).unwrap()).unwrap(), unique);
+    }
+}

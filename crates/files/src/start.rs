@@ -41,7 +41,10 @@ impl Files {
         let files = assemble(identity, places, parts, settings);
         let recovered = files.0.recover().await.map_err(failed_start)?;
         files.0.index_sealed().await.map_err(failed_start)?;
-        files.0.ensure_buckets().await.map_err(failed_start)?;
+        files.0.ensure_buckets().await.map_err(|error| match error {
+            Error::Conflict(why) => StartError::Configuration(why),
+            other => failed_start(other),
+        })?;
         if let Some(every) = files.0.settings.look_every.filter(|_| files.0.places.iter().any(|at| at.mode.creates())) {
             files.0.look_around(every);
         }

@@ -477,8 +477,11 @@ mod tests {
         }
         let named = FileQuery { name: Some("a".into()), descending: true, ..live.clone() };
         let prefix = FileQuery { prefix: Some("a".into()), sort: Sort::Name, ..live };
-        for query in [named, prefix] {
+        let in_bucket = FileQuery { bucket: Some(BucketId(Uuid::nil())), ..named.clone() };
+        let of_owner = FileQuery { owner: Some(UserId(Uuid::nil())), ..in_bucket.clone() };
+        for query in [named, prefix, in_bucket, of_owner] {
             let plan = plan(&ledger, &query).await;
+            assert!(query.name.is_none() || plan.contains("name=?"), "it looks through a bucket for {query:?}:\n{plan}");
             assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
         }
     }

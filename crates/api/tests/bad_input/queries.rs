@@ -67,8 +67,8 @@ fn queries_with_unknown_repeated_or_wrong_parameters() {
         ("POST /api/v1/files/{trashed}/restore?name=x", &[], "", 422, "invalid"),
         ("PUT /api/v1/files/{file}/content?name=x", &[], "x", 422, "invalid"),
         ("POST /api/v1/buckets/documents/files?name=a&tags=x", &[], "x", 422, "invalid"),
-        ("POST /api/v1/buckets/documents/files?name=a&on_conflict=replace", &[], "x", 422, "invalid"),
-        ("POST /api/v1/buckets/documents/files?name=a&on_conflict=fail", &[], "x", 422, "invalid"),
+        ("POST /api/v1/buckets/documents/files?name=a&on_conflict=Replace", &[], "x", 422, "invalid"),
+        ("POST /api/v1/buckets/documents/files?name=a&on_conflict=fail&on_conflict=fail", &[], "x", 422, "invalid"),
         ("POST /api/v1/buckets/documents/files?name=a&on_conflict=", &[], "x", 422, "invalid"),
     ]);
 }

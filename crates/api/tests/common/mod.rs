@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::{EncodingKey, Header};
 use larder_api::{Limits, Server, ServerConfig, ServerHandle};
 use larder_files::{
-    Clock, Entropy, Environment, Files, Mount, Parts, Role, Secrets, SessionId, SessionTerms, Settings, Spawn,
+    BucketName, BucketPolicy, Clock, Entropy, Environment, Files, Mount, Names, Parts, Role, Secrets, SessionId, SessionTerms, Settings, Spawn,
     StoreMode, StoreName, Timestamp, User, UserId, UserName,
     ledger::{MemoryLedger, Session},
 };
@@ -107,7 +107,10 @@ impl Larder {
             },
             secrets: Secrets::new([7; 32]),
         };
-        let (files, _) = runtime.block_on(Files::start(parts, Settings::default())).unwrap();
+        let mut settings = Settings::default();
+        let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
+        settings.buckets.push((BucketName::new("wiki").unwrap(), unique));
+        let (files, _) = runtime.block_on(Files::start(parts, settings)).unwrap();
         let user =
             |name: &str, role| runtime.block_on(files.add_user(UserName::new(name).unwrap(), role, None)).unwrap();
         let (ada, bob, root) = (user("ada", Role::User), user("bob", Role::User), user("root", Role::Admin));
