@@ -481,7 +481,10 @@ mod tests {
         let of_owner = FileQuery { owner: Some(UserId(Uuid::nil())), ..in_bucket.clone() };
         for query in [named, prefix, in_bucket, of_owner] {
             let plan = plan(&ledger, &query).await;
-            assert!(query.name.is_none() || plan.contains("name=?"), "it looks through a bucket for {query:?}:\n{plan}");
+            assert!(
+                query.name.is_none() || plan.contains("name=?"),
+                "it looks through a bucket for {query:?}:\n{plan}"
+            );
             assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
         }
     }

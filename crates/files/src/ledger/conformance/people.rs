@@ -61,8 +61,7 @@ pub(super) async fn a_name_is_never_given_again(harness: Harness) -> Verdict {
 
 pub(super) async fn the_highest_record_of_a_bucket_stays(harness: Harness) -> Verdict {
     let harness = harness.started().await?;
-    let policy =
-        BucketPolicy { write_copies: 2, max_bytes: u64::MAX, names: Names::Unique, ..BucketPolicy::default() };
+    let policy = BucketPolicy { write_copies: 2, max_bytes: u64::MAX, names: Names::Unique, ..BucketPolicy::default() };
     let high = Bucket { policy, ..bucket(2, "images", 5) };
     harness.bucket(&high).await?;
     harness.bucket(&bucket(1, "audio", 1)).await?;
