@@ -122,6 +122,7 @@ async fn an_update_is_a_merge_patch_of_what_the_user_may_say() {
         name: Some("b.txt".into()),
         tags: Some(vec!["q3".into()]),
         metadata: Some(serde_json::json!({"year": 2026, "gone": null})),
+        ..Patch::default()
     };
     let file = files.update(&ivanov, id, patch.clone(), None).await.unwrap();
     assert_eq!(file.attributes.name, "b.txt");

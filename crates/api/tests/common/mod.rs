@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::{EncodingKey, Header};
 use larder_api::{Limits, Server, ServerConfig, ServerHandle};
 use larder_files::{
-    BucketName, BucketPolicy, Clock, Entropy, Environment, Files, Mount, Names, Parts, Role, Secrets, SessionId, SessionTerms, Settings, Spawn,
-    StoreMode, StoreName, Timestamp, User, UserId, UserName,
+    BucketName, BucketPolicy, Clock, Entropy, Environment, Files, Mount, Names, Parts, Role, Secrets, SessionId,
+    SessionTerms, Settings, Spawn, StoreMode, StoreName, Timestamp, User, UserId, UserName,
     ledger::{MemoryLedger, Session},
 };
 use larder_storage_core::{MemoryDisk, MemoryOptions, MemoryStore, NodeId};
