@@ -80,8 +80,11 @@ impl Bodies {
     }
 }
 
-/// Room for small content that is held whole while its answer is sent.
-pub(crate) struct Room(Arc<Semaphore>);
+/// Room for what is held whole while its answer is sent: small content, and pages of lists.
+pub(crate) struct Room {
+    free: Arc<Semaphore>,
+    units: usize,
+}
 
 impl Room {
     /// Room is given out in units of so many bytes.
@@ -90,13 +93,14 @@ impl Room {
     const BYTES_MIN: usize = crate::content::SMALL_BYTES as usize;
 
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.max(Self::BYTES_MIN) / Self::UNIT)))
+        let units = bytes.max(Self::BYTES_MIN) / Self::UNIT;
+        Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
-    /// Takes room for `bytes`, at most [`Room::BYTES_MIN`], until what this answers is dropped; `None` where there was none within `wait`.
+    /// Takes room for `bytes`, or all there is, until what this answers is dropped; `None` where there was none within `wait`.
     pub(crate) async fn take(&self, bytes: usize, wait: Duration) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(Self::UNIT)).expect("small content");
-        tokio::time::timeout(wait, self.0.clone().acquire_many_owned(units)).await.ok()?.ok()
+        let units = u32::try_from(bytes.div_ceil(Self::UNIT).min(self.units)).unwrap_or(u32::MAX);
+        tokio::time::timeout(wait, self.free.clone().acquire_many_owned(units)).await.ok()?.ok()
     }
 }
 
@@ -147,5 +151,7 @@ mod tests {
         drop(second);
         let least = Room::new(0);
         assert!(least.take(1 << 20, wait).await.is_some(), "a megabyte always has room");
+        let all = least.take(5 << 20, wait).await;
+        assert!(all.is_some() && least.take(1, wait).await.is_none(), "what is larger than the room has it alone");
     }
 }

@@ -25,6 +25,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_files::{ByteRange, ByteStream, Caller, File, FileId, Sha256};
+use serde::Serialize;
 use std::{
     io,
     ops::Range,
@@ -218,10 +219,7 @@ async fn open(
         Extent::Part(Range { start, end }) => (end - start, Some(ByteRange::Between { first: start, last: end - 1 })),
     };
     let room = match expected {
-        HELD_BYTES_MIN..=SMALL_BYTES => {
-            let busy = || Problem::new(Code::Busy, "too much is being sent at this moment").retry_after(1);
-            Some(api.room.take(expected as usize, api.limits.held_wait).await.ok_or_else(busy)?)
-        }
+        HELD_BYTES_MIN..=SMALL_BYTES => Some(room(api, expected as usize).await?),
         _ => None,
     };
     let content = api.files.open(caller, file, revision, range).await?;
@@ -238,6 +236,23 @@ async fn open(
         Some(room) => Opened::InRoom(bytes, room),
         None => Opened::Bytes(bytes),
     })
+}
+
+/// Room for so many bytes that are held until their answer is sent.
+pub(crate) async fn room(api: &Api, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = || Problem::new(Code::Busy, "too much is being sent at this moment").retry_after(1);
+    api.room.take(bytes, api.limits.held_wait).await.ok_or_else(busy)
+}
+
+/// An answer of JSON that may be large, in the room that was taken for it: a reader who is too slow loses the connection.
+pub(crate) fn send_json(ask: &Ask, value: &impl Serialize, room: OwnedSemaphorePermit) -> HttpResponse {
+    let bytes = Bytes::from(serde_json::to_vec(value).expect("texts and numbers always serialise"));
+    let mut head = HttpResponse::Ok();
+    head.content_type("application/json");
+    match bytes.len() as u64 {
+        ..HELD_BYTES_MIN => head.body(bytes),
+        _ => send(&mut head, Opened::InRoom(bytes, room), ask),
+    }
 }
 
 /// Content that can't be had to its end, seen before the answer began.
@@ -291,10 +306,12 @@ fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpRespon
         Opened::Bytes(bytes) => head.body(bytes),
         opened => {
             let size = opened.size();
+            // What the connection was given is out of the room's sight, and its buffers end only with its reader.
+            let piece_max = if let Opened::InRoom(..) = opened { HELD_BYTES_MIN as usize } else { usize::MAX };
             let stream = opened.into_stream();
             let reader = Reader::new(ask.request.conn_data().cloned(), &ask.api.limits);
             let (api, bodies) = (ask.api.clone(), ask.api.outgoing.begin());
-            head.body(Streamed { stream, size, rest: Bytes::new(), reader, bodies, api })
+            head.body(Streamed { stream, size, rest: Bytes::new(), piece_max, reader, bodies, api })
         }
     }
 }
@@ -347,6 +364,7 @@ struct Streamed {
     size: u64,
     /// What is left of the last block: of many downloads each is given small pieces, since the connection copies what it gets.
     rest: Bytes,
+    piece_max: usize,
     reader: Reader,
     bodies: Bodies,
     api: Data<Api>,
@@ -354,7 +372,7 @@ struct Streamed {
 
 impl Streamed {
     fn piece(&mut self) -> Bytes {
-        let share = self.api.limits.share(self.bodies.under_way());
+        let share = self.api.limits.share(self.bodies.under_way()).min(self.piece_max);
         let piece = self.rest.split_to(share.min(self.rest.len()));
         self.reader.is_given(piece.len());
         piece

@@ -21,8 +21,8 @@ pub struct Limits {
     /// Bytes in the blocks of all bodies under way, in each direction: their share shrinks as they become many, down to 64 KiB.
     /// Default 4 MiB.
     pub blocks_bytes_max: usize,
-    /// Bytes of small content (64 KiB to 1 MiB, which is read whole before its answer begins) that all answers together may hold;
-    /// who comes later waits for `held_wait`, then gets 503. Default 64 MiB, at least 1 MiB.
+    /// Bytes that are held whole until they are sent, over all answers: small content (64 KiB to 1 MiB, which is read before its
+    /// answer begins), and pages of lists, which count as if each record were as large as can be; who comes later waits for `held_wait`, then gets 503. Default 64 MiB, at least 1 MiB.
     pub held_bytes_max: usize,
     /// How long content waits for room in `held_bytes_max`. Default 5 s.
     pub held_wait: Duration,
@@ -43,6 +43,8 @@ pub struct Limits {
     pub linger: Duration,
     /// How long a drain waits for what is under way. Default 30 s.
     pub drain: Duration,
+    /// Lists of one user at a time; more is 429. Default 4.
+    pub lists_per_user: usize,
     /// Uploads of one user at a time; more is 429. Default 128.
     pub uploads_per_user: usize,
     /// Failed log-ins of one account in a minute; more is 429. Default 10.
@@ -97,6 +99,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(75),
             linger: Duration::from_secs(5),
             drain: Duration::from_secs(30),
+            lists_per_user: 4,
             uploads_per_user: 128,
             log_ins_per_account: 10,
             log_ins_per_address: 60,

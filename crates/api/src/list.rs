@@ -1,15 +1,17 @@
 //! Lists and records of files: describe, list, revisions, change, trash, restore, purge.
 
 use crate::{
-    conditions, cursor, openapi,
+    callers::Upload,
+    conditions, content, cursor, openapi,
     problem::{Code, Problem},
     record::{Record, Revision},
     request::{Answer, Ask, Query},
 };
 use actix_web::{HttpResponse, http::header};
-use larder_files::{Caller, File, ListFiles, Patch, Role, Sort, Timestamp, UserName};
+use larder_files::{Caller, Error, File, ListFiles, Patch, Role, Sort, Timestamp, UserName};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::task::AbortHandle;
 use utoipa::ToSchema;
 
 /// A page of a list.
@@ -31,6 +33,12 @@ impl<T: Serialize> Items<T> {
         HttpResponse::Ok().json(Self { items, prefixes: None, next_cursor: None })
     }
 }
+
+/// What a record takes at most, about: attributes of 4,096 bytes.
+const RECORD_BYTES: usize = 5 << 10;
+
+/// What a revision takes, about.
+const REVISION_BYTES: usize = 1 << 10;
 
 const FILTERS: [&str; 14] = [
     "bucket",
@@ -70,11 +78,37 @@ const FILTERS: [&str; 14] = [
 pub(crate) async fn list(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let wanted = filters(&ask.query(&FILTERS)?)?;
+    let _turn = turn(&ask, &caller)?;
+    let room = content::room(&ask.api, wanted.limit * RECORD_BYTES).await?;
     let (api, by, folders) = (ask.api.clone(), caller.clone(), wanted.folders);
-    let page = ask.api.run(async move { Ok(api.files.list(&by, wanted).await?) }).await?;
+    let page = abandoned_with(&ask, async move { Ok(api.files.list(&by, wanted).await?) }).await?;
     let items = page.items.iter().map(|file| Record::new(file, &ask.api.files, caller.role)).collect();
     let prefixes = folders.then_some(page.folders);
-    Ok(HttpResponse::Ok().json(Items { items, prefixes, next_cursor: page.next.as_ref().map(cursor::text) }))
+    let page = Items { items, prefixes, next_cursor: page.next.as_ref().map(cursor::text) };
+    Ok(content::send_json(&ask, &page, room))
+}
+
+/// One more list of the caller's, until what this answers is dropped.
+fn turn(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
+    let max = ask.api.limits.lists_per_user;
+    let many = || Problem::new(Code::TooManyRequests, format!("{max} lists of yours are under way")).retry_after(1);
+    ask.api.listing.begin(caller.id, max).ok_or_else(many)
+}
+
+/// Has a list made, and has it stopped where the client goes away before: unlike a change, nobody is owed its end.
+async fn abandoned_with<T: Send + 'static>(
+    ask: &Ask,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    struct Abort(AbortHandle);
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let task = ask.api.spawn(work);
+    let _abort = Abort(task.abort_handle());
+    task.await.unwrap_or_else(|error| Err(Error::internal(error).into()))
 }
 
 fn filters(query: &Query) -> Result<ListFiles, Problem> {
@@ -146,14 +180,15 @@ pub(crate) async fn revisions(ask: Ask) -> Answer {
     let limit = limit(&query)?;
     let after = query.get("cursor").map(revision_at).transpose()?.unwrap_or(0);
     let (api, by, id) = (ask.api.clone(), caller.clone(), ask.file_id()?);
-    let mut rows = ask.api.run(async move { Ok(api.files.revisions(&by, id).await?) }).await?;
-    rows.retain(|row| row.revision > after);
+    let one_more = limit + 1;
+    let room = content::room(&ask.api, limit * REVISION_BYTES).await?;
+    let mut rows = ask.api.run(async move { Ok(api.files.revisions_behind(&by, id, after, one_more).await?) }).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor =
         rows.last().filter(|_| more).map(|row| data_encoding::BASE64URL_NOPAD.encode(&row.revision.to_be_bytes()));
     let items = rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect();
-    Ok(HttpResponse::Ok().json(Items { items, prefixes: None, next_cursor }))
+    Ok(content::send_json(&ask, &Items { items, prefixes: None, next_cursor }, room))
 }
 
 fn revision_at(cursor: &str) -> Result<u64, Problem> {

@@ -137,6 +137,8 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
     };
     let api = ask.api.clone();
     let work = async move {
+        // Also one who is gone already: a deletion that broke off goes on.
+        api.files.user(id).await?.ok_or(Error::NotFound("user"))?;
         match api.files.count_owned(id, FILES_MAX + 1).await? {
             0 => {}
             owned if owned > FILES_MAX => {

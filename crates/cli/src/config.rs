@@ -199,6 +199,7 @@ impl Config {
         if let Some((file, _)) = &file {
             figment = figment.merge(Toml::file_exact(file));
         }
+        check_variables()?;
         let variables = Env::prefixed("LARDER_").ignore(OTHER_VARIABLES);
         figment = figment.merge(variables.filter(|name| !is_injected(name.as_str())).split("__"));
         if let Some(listen) = listen {
@@ -267,6 +268,7 @@ impl Config {
             let what = format!("`metrics_token` is no secret: it has at least {} characters", MetricsToken::BYTES_MIN);
             return Err(refuse(what, "make one: `openssl rand -hex 32`"));
         }
+        self.limits.check()?;
         let placements = self.buckets.iter().map(|(name, bucket)| (format!("buckets.{name}.placement"), bucket));
         let named = placements.map(|(key, bucket)| (key, &bucket.placement));
         for (key, stores) in named.chain([("placement".to_owned(), &self.placement)]) {
@@ -305,6 +307,21 @@ impl Config {
 }
 
 impl Limits {
+    /// Refuses what no request could keep within.
+    fn check(&self) -> Result<()> {
+        for (key, value, least) in [
+            ("uploads_per_user", self.uploads_per_user, 1),
+            ("json_bytes_max", self.json_bytes_max, 1024),
+            ("head_bytes_max", self.head_bytes_max, 1024),
+        ] {
+            if value.is_some_and(|value| value < least) {
+                let what = format!("`limits.{key}` is {}: no request could be answered", value.unwrap_or_default());
+                return Err(refuse(what, format_args!("it is at least {least}")));
+            }
+        }
+        Ok(())
+    }
+
     /// With the defaults of the server.
     pub(crate) fn in_effect(&self) -> Self {
         let default = larder_api::Limits::default();
@@ -355,6 +372,18 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(|error| {
         refuse(format_args!("cannot read the configuration {}: {error}", file.display()), "see `--config FILE`")
     })
+}
+
+/// Refuses what is no text: it would be read as another one.
+fn check_variables() -> Result<()> {
+    let ours = |name: &str| name.starts_with("LARDER_") && name != "LARDER_DATA" && name != "LARDER_CONFIG";
+    match std::env::vars_os().find(|(name, value)| ours(&name.to_string_lossy()) && value.to_str().is_none()) {
+        Some((name, _)) => {
+            let what = format!("the variable {} holds what is no UTF-8", name.to_string_lossy());
+            Err(refuse(what, "a path that is none can't be told in a variable or in larder.toml: rename it"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The variable of a key.
@@ -697,6 +726,9 @@ mod tests {
             ("[buckets.documents]\nmax_bytes = \"much\"", "no size"),
             ("[buckets.B]\nmax_bytes = 1", "name of a bucket"),
             ("listen = ", "larder.toml"),
+            ("limits.head_bytes_max = 0", "at least 1024"),
+            ("limits.json_bytes_max = 1023", "at least 1024"),
+            ("limits.uploads_per_user = 0", "at least 1"),
         ] {
             let error = load(toml).expect_err(toml).to_string();
             assert!(error.contains(words), "{toml}: {error}");

@@ -8,7 +8,7 @@ use crate::{
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::{io, net::ToSocketAddrs};
+use std::{io, net::ToSocketAddrs, path::Path};
 
 /// Show and check the configuration.
 #[derive(Subcommand)]
@@ -36,8 +36,8 @@ fn show(context: &Context) -> io::Result<()> {
     let given = |key: &str, value, origin: &Origin| {
         print(output, &Setting { key: key.into(), value, origin: origin.clone() }, "# ")
     };
-    given("data", json!(dir.path()), &named.data)?;
-    given("config", json!(config.file()), &named.config)?;
+    given("data", json!(dir.path().to_string_lossy()), &named.data)?;
+    given("config", json!(config.file().map(Path::to_string_lossy)), &named.config)?;
     for setting in config.in_effect() {
         // A secret is not shown, so what would be read again would be another.
         let is_comment = setting.value.is_null() || config::is_secret(&setting.key);
@@ -51,7 +51,16 @@ fn print(output: &Output, setting: &Setting, before: &str) -> io::Result<()> {
     if output.json {
         return output.record(&record(setting));
     }
-    output.line(format_args!("{:<58}  # {origin}", format!("{before}{key} = {value}")))
+    output.line(format_args!("{:<58}  # {origin}", format!("{before}{key} = {}", toml(value))))
+}
+
+/// A value as TOML writes it, which knows other control characters in texts than JSON.
+fn toml(value: &Value) -> String {
+    match toml::Value::try_from(value) {
+        Ok(value) => value.to_string(),
+        // TOML has no null: it stands in a comment.
+        Err(_) => value.to_string(),
+    }
 }
 
 /// `origin` is one of `default`, `file`, `variable` and `flag`; the rest of it has its own fields.
@@ -67,7 +76,7 @@ fn record(setting: &Setting) -> Value {
     .into();
     match origin {
         Origin::File(path, line) => {
-            record["file"] = json!(path);
+            record["file"] = json!(path.to_string_lossy());
             record["line"] = json!(line);
         }
         Origin::Variable(name) => record["variable"] = json!(name),
@@ -91,7 +100,7 @@ fn check(context: &Context) -> Result<()> {
     larder_files::check_possible(config.stores.iter().map(|(name, store)| (name, store.mode)), &config.settings())?;
     let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
     if output.json {
-        output.record(&json!({ "result": "ok", "file": config.file() }))?;
+        output.record(&json!({ "result": "ok", "file": config.file().map(Path::to_string_lossy) }))?;
     } else {
         output.line(format_args!("the configuration is right ({from})"))?;
     }

@@ -110,7 +110,7 @@ impl Put {
     async fn put_all(&self, files: &Files, own: &Arc<Own>, output: &Output) -> Result<Exit> {
         files.bucket(&self.bucket).with_context(|| format!("bucket `{}`", self.bucket))?;
         if let Some(owner) = &self.owner {
-            let found = files.user_named(owner.as_str()).await?;
+            let found = files.owner_named(owner.as_str()).await?;
             found.with_context(|| format!("no such user: `{owner}`; `larder user add {owner}` makes one"))?;
         }
         let progress = Arc::new(output.progress(self.total()));

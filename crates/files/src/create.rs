@@ -43,7 +43,7 @@ const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Content up to this size that is at hand is staged together with its attributes, in one step.
 const SMALL_MAX: usize = 64 << 10;
 /// An owner seen so long ago may have gone since.
-const OWNER_FRESH: Duration = Duration::from_secs(1);
+pub(crate) const OWNER_FRESH: Duration = Duration::from_secs(1);
 const TAGS_MAX: usize = 64;
 /// Metadata nests at most so deep: every reader of the attributes must get to its bottom.
 const DEPTH_MAX: usize = 32;
@@ -296,10 +296,10 @@ impl Files {
             None => Ok(caller.clone()),
             Some(name) if *name == caller.name => Ok(caller.clone()),
             Some(_) if caller.role != Role::Admin => Err(Error::Forbidden("only admins may name another owner")),
-            Some(name) => match self.user_named(name.as_str()).await? {
-                Some(user) if user.gone_at.is_none() => Ok(Caller { id: user.id, name: user.name, role: user.role }),
-                _ => Err(Error::invalid("owner", format!("there is no user `{name}`"))),
-            },
+            Some(name) => {
+                let unknown = || Error::invalid("owner", format!("there is no user `{name}`"));
+                self.owner_named(name.as_str()).await?.ok_or_else(unknown)
+            }
         }
     }
 

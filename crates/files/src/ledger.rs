@@ -30,7 +30,7 @@ pub type Result<T, E = LedgerError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The file is claimed by another operation.
+    /// The file is claimed by another operation; or too much is asked for at this moment, or at once.
     #[error("the file is claimed")]
     Busy,
     /// The file has a tombstone.
@@ -377,7 +377,7 @@ pub struct FileQuery {
     pub name: Option<String>,
     /// Only names that begin so, literally, by bytes.
     pub prefix: Option<String>,
-    /// Only names that hold this, without regard to case (`str::to_lowercase` of both).
+    /// Only names that hold this, without regard to case ([`folded`] of both).
     pub q: Option<String>,
     /// Only with this tag.
     pub tag: Option<String>,
@@ -397,6 +397,13 @@ pub struct FileQuery {
     pub after: Option<Position>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// A text as it is compared without regard to case: letter by letter, so that what a text holds, its folded form holds as well
+/// ([`str::to_lowercase`] makes another letter of a Σ at the end of a word).
+#[must_use]
+pub fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
 }
 
 /// What files are listed by; those that are equal in it, by id.
@@ -531,6 +538,9 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// The revisions of a file, by number.
     async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>>;
+
+    /// At most `limit` revisions of a file with numbers above `after`, by number.
+    async fn revisions_behind(&self, id: FileId, after: u64, limit: usize) -> Result<Vec<RevisionRow>>;
 
     /// One revision.
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>>;

@@ -105,7 +105,7 @@ impl Files {
             None => Some(Owner::One(caller.id)),
             Some(name) if name == caller.name.as_str() => Some(Owner::One(caller.id)),
             Some(_) if caller.role != Role::Admin => None,
-            Some(name) => self.user_named(name).await?.map(|user| Owner::One(user.id)),
+            Some(name) => self.owner_named(name).await?.map(|owner| Owner::One(owner.id)),
         })
     }
 }

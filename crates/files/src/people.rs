@@ -11,7 +11,7 @@ pub use setup::SETUP_LINK_LASTS;
 
 use self::turn::Turn;
 use crate::{
-    Bucket, BucketId, BucketName, BucketPolicy, Error, Files, Names, Result, Role, User, UserId, UserName,
+    Bucket, BucketId, BucketName, BucketPolicy, Caller, Error, Files, Names, Result, Role, User, UserId, UserName,
     create::{nothing_happened, the_less_certain},
     files::Node,
     layout,
@@ -102,6 +102,18 @@ impl Files {
     /// Only the ledger's own.
     pub async fn user_named(&self, name: &str) -> Result<Option<User>> {
         Ok(self.0.ledger.user_named(name).await?)
+    }
+
+    /// Who may own files under this name: a user who is there, or the built-in account, which is no user.
+    ///
+    /// # Errors
+    /// Only the ledger's own.
+    pub async fn owner_named(&self, name: &str) -> Result<Option<Caller>> {
+        if name == UserName::local().as_str() {
+            return Ok(Some(Caller::local()));
+        }
+        let user = self.user_named(name).await?.filter(|user| user.gone_at.is_none());
+        Ok(user.map(|user| Caller { id: user.id, name: user.name, role: user.role }))
     }
 
     /// The user of this id, gone or not.

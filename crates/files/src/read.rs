@@ -44,6 +44,21 @@ impl Files {
         Ok(self.0.ledger.revisions(id).await?)
     }
 
+    /// At most `limit` revisions of a file with numbers above `after`, oldest first.
+    ///
+    /// # Errors
+    /// As [`Files::describe`].
+    pub async fn revisions_behind(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RevisionRow>> {
+        self.describe(caller, id).await?;
+        Ok(self.0.ledger.revisions_behind(id, after, limit).await?)
+    }
+
     /// One revision of a file.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use larder_files::{
     Attributes, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId, canonical,
     ledger::{
         Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Purpose, Reservation, Result,
-        RevisionRow, Session, Upload,
+        RevisionRow, Session, Upload, folded,
     },
 };
 use sea_orm::DbErr;
@@ -101,7 +101,7 @@ pub(crate) fn file_row(rank: Rank, attributes: &Attributes) -> files::Model {
         bucket_id: attributes.bucket_id.0,
         owner_id: attributes.owner_id.0,
         name: attributes.name.clone(),
-        name_folded: attributes.name.to_lowercase(),
+        name_folded: folded(&attributes.name),
         deleted: attributes.deleted_at.is_some(),
         attributes: text(attributes.to_bytes()),
         size: int(attributes.size),

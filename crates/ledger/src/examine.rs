@@ -62,14 +62,13 @@ async fn quick_check(reader: &SqlitePool, within: Duration) -> Result<Option<Vec
             Ok(Some(lines.into_iter().filter(|line| line != "ok").collect()))
         }
         Err(error) => match open::code(&error) {
-            Some(INTERRUPTED) => Ok(None),
+            Some(open::INTERRUPTED) => Ok(None),
             Some(CORRUPT) => Ok(Some(vec![error.to_string()])),
             _ => Err(error),
         },
     }
 }
 
-const INTERRUPTED: i32 = 9;
 const CORRUPT: i32 = 11;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod convert;
 mod entity;
 mod examine;
 mod open;
+mod scans;
 mod schema;
 mod sqlite;
 mod work;

@@ -247,6 +247,20 @@ pub(crate) fn readers(place: &Place, connections: u32) -> SqlitePool {
     pool().max_connections(connections).connect_lazy_with(options)
 }
 
+/// A connection that reads, and is stopped in the midst of it where `goes_on` says so: SQLite asks every few microseconds.
+pub(crate) fn scanner(place: &Place, goes_on: impl Fn() -> bool + Clone + Send + Sync + 'static) -> SqlitePool {
+    const STEPS: i32 = 1000;
+    let options = options(place).pragma("query_only", "on");
+    let pool = pool().max_connections(1).after_connect(move |connection, _| {
+        let goes_on = goes_on.clone();
+        Box::pin(async move {
+            connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
+            Ok(())
+        })
+    });
+    pool.connect_lazy_with(options)
+}
+
 /// One connection that reads, whatever the file's settings are.
 pub(crate) fn examiner(place: &Place) -> SqlitePool {
     let options = as_it_is(place).pragma("query_only", "on");
@@ -347,6 +361,7 @@ pub(crate) fn refused_by(
 
 pub(crate) const PERMISSION: i32 = 3;
 pub(crate) const BUSY: i32 = 5;
+pub(crate) const INTERRUPTED: i32 = 9;
 pub(crate) const LOCKED: i32 = 6;
 pub(crate) const READ_ONLY: i32 = 8;
 pub(crate) const IO: i32 = 10;

@@ -118,7 +118,9 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
     raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
     raw(path, "DROP INDEX files_deleted_name_id; DROP INDEX files_deleted_size_id").await;
-    raw(path, "DROP INDEX files_owner_id_deleted_name_id").await;
+    raw(path, "DROP INDEX files_owner_id_deleted_name_id; DROP INDEX files_owner_id_deleted_size_id").await;
+    raw(path, "DROP INDEX files_bucket_id_deleted_name_id; DROP INDEX files_bucket_id_deleted_size_id").await;
+    raw(path, "DROP TABLE sqlite_stat1; UPDATE files SET name_folded = 'οδος'").await;
     raw(path, "ALTER TABLE files DROP COLUMN size").await;
     raw(path, "ALTER TABLE files DROP COLUMN content_type").await;
     raw(path, "CREATE INDEX files_name ON files (name)").await;
@@ -137,6 +139,8 @@ async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() 
     let after = Some(Position::Size(size - 1, FileId(Uuid::nil())));
     let by_size = FileQuery { content_type, sort: Sort::Size, after, limit: 9, ..FileQuery::default() };
     assert_eq!(ledger.files(&by_size).await.unwrap().len(), 1, "what lists go by is filled in");
+    let folded = FileQuery { q: Some("ΔΟΣ".into()), limit: 9, ..FileQuery::default() };
+    assert_eq!(ledger.files(&folded).await.unwrap().len(), 1, "folded names are as they are folded now");
     let intents = ledger.intents().await.unwrap();
     assert!(intents.is_empty(), "{intents:?}");
     put(&ledger, 1, 2).await.unwrap();

@@ -328,6 +328,11 @@ impl Ledger for MemoryLedger {
         .await
     }
 
+    async fn revisions_behind(&self, id: FileId, after: u64, limit: usize) -> Result<Vec<RevisionRow>> {
+        let rows = self.revisions(id).await?;
+        Ok(rows.into_iter().filter(|row| row.revision > after).take(limit).collect())
+    }
+
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
         self.read(steps!("revision"), |state| state.revisions.get(&id)?.get(&revision).map(Revision::row)).await
     }

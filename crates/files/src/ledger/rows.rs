@@ -1,6 +1,6 @@
 //! What every ledger must decide alike: who outranks whom, what a revision's row says, which files a query wants.
 
-use super::{FileQuery, Position, RevisionRow, Sort};
+use super::{FileQuery, Position, RevisionRow, Sort, folded};
 use crate::{Attributes, Bucket, Rank, Sha256, Tombstone, User, canonical};
 use serde::Serialize;
 
@@ -54,7 +54,6 @@ impl FileQuery {
     /// Whether a file is one of those asked for, `after` and `limit` apart.
     #[must_use]
     pub fn wants(&self, file: &Attributes) -> bool {
-        let folded = |text: &str| text.to_lowercase();
         self.bucket.is_none_or(|bucket| file.bucket_id == bucket)
             && self.owner.is_none_or(|owner| file.owner_id == owner)
             && self.name.as_ref().is_none_or(|name| file.name == *name)

@@ -3,19 +3,21 @@
 //! 1. The turn is taken ([`Turn`]): of two admins who delete each other at once, one stays.
 //! 2. What can't be done is refused, and nothing has changed: the last admin, files of which nobody said what becomes of them.
 //! 3. The record is marked gone, durably (**the commit point**): they log in no more, and upload nothing.
-//! 4. Their files are purged or given to another, each under its claim. Giving changes attributes; bytes stay where they are.
+//! 4. It waits until every node knows. An upload is refused at its end where its owner is gone by then; but one whose owner was seen a
+//!    moment ago is not asked about again, and such a moment must pass.
+//! 5. Their files are purged or given to another, each under its claim. Giving changes attributes; bytes stay where they are.
 //!
 //! A crash after 3 leaves a user who is gone and owns files: the same call again goes on with those that are left, and so does
-//! another one that says otherwise what becomes of them. An upload that began before 3 is refused at its end; one that was being
-//! published in that moment stays theirs, and the call again finds it.
+//! another one that says otherwise what becomes of them.
 
 use super::turn::Turn;
+use crate::create::OWNER_FRESH;
 use crate::{
     Caller, Error, File, Files, Result, Role, User, UserId, UserName,
     ledger::{FileQuery, Sort},
 };
 use futures_util::{StreamExt, stream};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What becomes of the files of a user who is deleted, in the trash or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ const PAGE: usize = 256;
 const AT_ONCE: usize = 16;
 /// How far files are counted to say how many there are.
 const COUNTED_MAX: usize = 1000;
+/// After so long no node takes an owner for present who went before: [`OWNER_FRESH`], and as long for a caller whom HTTP remembers.
+const KNOWN_EVERYWHERE: Duration = Duration::from_millis(2 * OWNER_FRESH.as_millis() as u64);
 
 impl Files {
     /// Deletes a user, and answers how many files were purged or given away. Where it fails half-way, or the process dies, the user
@@ -81,6 +85,7 @@ impl Files {
             let (epoch, version) = (self.0.epoch, user.version + 1);
             let gone = User { gone_at, password_hash: None, epoch, version, ..user.clone() };
             self.0.write_user(gone, Some(turn.clone())).await?;
+            self.0.environment.clock.sleep(KNOWN_EVERYWHERE).await;
         }
         if *of == FilesOf::Refuse {
             return match self.count_owned(id, COUNTED_MAX + 1).await? {
@@ -94,6 +99,7 @@ impl Files {
     /// Who gets the files, if anybody does.
     async fn heir(&self, user: &User, of: &FilesOf) -> Result<Option<User>> {
         let FilesOf::GiveTo(name) = of else { return Ok(None) };
+        // The built-in account is nobody's to give to: its files are seen by admins only.
         match self.user_named(name.as_str()).await? {
             Some(heir) if heir.id == user.id => Err(Error::invalid("files_to", "is the user who is deleted")),
             Some(heir) if heir.gone_at.is_none() => Ok(Some(heir)),
@@ -101,7 +107,7 @@ impl Files {
         }
     }
 
-    /// Step 4: every file is given to the heir, or purged where there is none.
+    /// Step 5: every file is given to the heir, or purged where there is none.
     async fn part_with_all(&self, user: &User, heir: Option<&User>) -> Result<u64> {
         let mut parted = 0;
         loop {

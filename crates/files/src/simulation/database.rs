@@ -273,6 +273,10 @@ impl Ledger for Watched {
         self.call("revisions", self.inner.revisions(id)).await
     }
 
+    async fn revisions_behind(&self, id: FileId, after: u64, limit: usize) -> Result<Vec<RevisionRow>> {
+        self.call("revisions", self.inner.revisions_behind(id, after, limit)).await
+    }
+
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
         self.call("revision", self.inner.revision(id, revision)).await
     }

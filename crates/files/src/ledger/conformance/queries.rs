@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Attributes, BucketId, FileId, UserId,
-    ledger::{Entry, FileQuery, Position, Sort},
+    ledger::{Entry, FileQuery, Position, Sort, folded},
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -221,13 +221,41 @@ pub(super) async fn a_prefix_goes_by_bytes(harness: Harness) -> Verdict {
 }
 
 pub(super) async fn q_is_literal_and_knows_no_case(harness: Harness) -> Verdict {
-    let names = ["ОТЧЁТ 2026.pdf", "отчёт.PDF", "Straße", "100%_sure", "100 sure", "ÀÉÎ", "o'neil \"x\"", "İstanbul"];
+    let names = [
+        "ОТЧЁТ 2026.pdf",
+        "отчёт.PDF",
+        "Straße",
+        "100%_sure",
+        "100 sure",
+        "ÀÉÎ",
+        "o'neil \"x\"",
+        "İstanbul",
+        "ΟΔΟΣΑ",
+        "ΟΔΟΣ",
+    ];
     let harness = with_names(harness, &names).await?;
-    for q in ["отчёт", "ОтЧёТ", "pdf", "STRASSE", "SSE", "ß", "%", "_", "0%_S", "àéî", "O'NEIL", "\"X", "", "İST", "*"]
-    {
-        let folded = q.to_lowercase();
+    for q in [
+        "отчёт",
+        "ОтЧёТ",
+        "pdf",
+        "STRASSE",
+        "SSE",
+        "ß",
+        "%",
+        "_",
+        "0%_S",
+        "àéî",
+        "O'NEIL",
+        "\"X",
+        "",
+        "İST",
+        "*",
+        "ΟΔΟΣ",
+        "δος",
+        "σα",
+    ] {
         let wanted: Vec<_> =
-            (1..).zip(names).filter(|(_, name)| name.to_lowercase().contains(&folded)).map(|(n, _)| n).collect();
+            (1..).zip(names).filter(|(_, name)| folded(name).contains(&folded(q))).map(|(n, _)| n).collect();
         ensure_eq!(harness.listed(FileQuery { q: Some(q.into()), ..all() }).await?, wanted, "the text {q:?}");
     }
     Ok(())
@@ -326,6 +354,18 @@ pub(super) async fn revisions_come_by_number(harness: Harness) -> Verdict {
     }
     let numbers: Vec<_> = harness.ledger.revisions(file(1)).await?.iter().map(|row| row.revision).collect();
     ensure_eq!(numbers, vec![1, 2, 10, 300], "revisions");
+    for (after, limit, wanted) in [
+        (0, 2, vec![1, 2]),
+        (2, 2, vec![10, 300]),
+        (1, 1, vec![2]),
+        (300, 9, vec![]),
+        (u64::MAX, 9, vec![]),
+        (0, 0, vec![]),
+    ] {
+        let page = harness.ledger.revisions_behind(file(1), after, limit).await?;
+        let numbers: Vec<_> = page.iter().map(|row| row.revision).collect();
+        ensure_eq!(numbers, wanted, "at most {limit} behind {after}");
+    }
     Ok(())
 }
 

@@ -306,6 +306,10 @@ impl Ledger for Wrong {
         self.right.revisions(id).await
     }
 
+    async fn revisions_behind(&self, id: FileId, after: u64, limit: usize) -> Result<Vec<RevisionRow>> {
+        self.right.revisions_behind(id, after, limit).await
+    }
+
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
         self.right.revision(id, revision).await
     }

@@ -1,0 +1,184 @@
+//! [`Scans`]: the connections for lists, which may have to look at many rows, apart from those for single rows: however many lists
+//! there are, a download finds its row at once. A list that nobody waits for any more is stopped, and so is one that takes too long.
+
+use crate::{
+    open::{self, Place},
+    writer::ledger_error,
+};
+use larder_files::ledger::{LedgerError, Result};
+use sea_orm::{DatabaseConnection, DbErr, SqlxSqliteConnector};
+use sqlx::SqlitePool;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+
+/// Lists that run at a time; more wait. They are bound by the processor: more of them than cores only take memory.
+const SCANS: usize = 3;
+
+/// For how long a list waits for its turn.
+const TURN_MAX: Duration = Duration::from_secs(10);
+
+/// For how long a list may run.
+const SCAN_MAX: Duration = Duration::from_secs(20);
+
+/// Connections for lists.
+#[derive(Clone, Debug)]
+pub(crate) struct Scans {
+    idle: Arc<Mutex<Vec<Scanner>>>,
+    turns: Arc<Semaphore>,
+    all: Arc<[SqlitePool]>,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Scanner {
+    pool: SqlitePool,
+    orm: DatabaseConnection,
+    allowed: Arc<Allowed>,
+}
+
+/// Whether what a connection does may go on: SQLite asks this as it works.
+#[derive(Debug, Default)]
+struct Allowed {
+    going: AtomicBool,
+    until: Mutex<Option<Instant>>,
+}
+
+impl Allowed {
+    fn goes_on(&self) -> bool {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.going.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until)
+    }
+
+    fn begin(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.going.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Scans {
+    /// Connections to the database at `place`; opened when first needed.
+    pub(crate) fn new(place: &Place) -> Self {
+        let scanners: Vec<Scanner> = (0..SCANS).map(|_| Scanner::new(place)).collect();
+        let all = scanners.iter().map(|scanner| scanner.pool.clone()).collect();
+        Self { idle: Arc::new(Mutex::new(scanners)), turns: Arc::new(Semaphore::new(SCANS)), all }
+    }
+
+    /// Has `work` done by the next connection that is free. Where the caller goes away meanwhile, SQLite is told to stop.
+    ///
+    /// # Errors
+    /// `Busy` where no turn came, or the list took too long.
+    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>) -> Result<T> {
+        let turn = tokio::time::timeout(TURN_MAX, self.turns.acquire()).await.map_err(|_| LedgerError::Busy)?;
+        let _turn = turn.map_err(|closed| LedgerError::Unavailable(closed.into()))?;
+        let scanner = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("one for each turn");
+        let running = Running { scanner: Some(scanner), scans: self };
+        let Scanner { pool, orm, allowed } = running.scanner.as_ref().expect("it is given back when this is dropped");
+        // A statement of a caller who went away may still be ending on it; it must not be allowed to go on.
+        drop(pool.acquire().await.map_err(|error| LedgerError::Unavailable(error.into()))?);
+        allowed.begin(Instant::now() + SCAN_MAX);
+        work(orm).await.map_err(|error| {
+            if open::sqlx_error(&error).and_then(open::code) == Some(open::INTERRUPTED) {
+                return LedgerError::Busy;
+            }
+            ledger_error(error)
+        })
+    }
+
+    /// Closes all connections.
+    pub(crate) async fn close(&self) {
+        self.turns.close();
+        for pool in self.all.iter() {
+            pool.close().await;
+        }
+    }
+}
+
+impl Scanner {
+    fn new(place: &Place) -> Self {
+        let allowed = Arc::new(Allowed::default());
+        let asked = allowed.clone();
+        let pool = open::scanner(place, move || asked.goes_on());
+        Self { orm: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone()), pool, allowed }
+    }
+}
+
+/// A list under way: whatever becomes of it, its connection is given back, and stops.
+struct Running<'a> {
+    scanner: Option<Scanner>,
+    scans: &'a Scans,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let Some(scanner) = self.scanner.take() else { return };
+        scanner.allowed.going.store(false, Ordering::Relaxed);
+        self.scans.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scanner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Open, SqliteLedger};
+    use sea_orm::{ConnectionTrait, Statement};
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    /// It counts for years.
+    const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    const SHORT: &str = "SELECT 1";
+
+    async fn scans() -> (tempfile::TempDir, Scans, SqliteLedger) {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        (folder, ledger.scans().clone(), ledger)
+    }
+
+    async fn ask(scans: &Scans, sql: &str) -> Result<()> {
+        let statement = Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
+        scans.run(async |db| db.query_one_raw(statement).await.map(drop)).await
+    }
+
+    #[tokio::test]
+    async fn a_list_that_nobody_waits_for_any_more_is_stopped_and_its_connection_serves_the_next() {
+        let (_folder, scans, _ledger) = scans().await;
+        for _ in 0..2 * SCANS {
+            let mut asked = Box::pin(ask(&scans, ENDLESS));
+            // So far that SQLite works on it.
+            let pool = scans.all.last().unwrap().clone();
+            while pool.num_idle() > 0 || pool.size() == 0 {
+                poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending())).await;
+                tokio::task::yield_now().await;
+            }
+            drop(asked);
+            ask(&scans, SHORT).await.unwrap();
+        }
+        assert_eq!(scans.turns.available_permits(), SCANS);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_takes_too_long_is_stopped() {
+        let (_folder, scans, _ledger) = scans().await;
+        for scanner in scans.idle.lock().unwrap().iter() {
+            scanner.allowed.going.store(true, Ordering::Relaxed);
+        }
+        let statement = Statement::from_string(sea_orm::DbBackend::Sqlite, ENDLESS);
+        let idle = scans.idle.clone();
+        let allowed: Vec<_> = idle.lock().unwrap().iter().map(|scanner| scanner.allowed.clone()).collect();
+        let answer = scans
+            .run(async |db| {
+                // As if its time had passed.
+                allowed.iter().for_each(|allowed| allowed.begin(Instant::now()));
+                db.query_one_raw(statement).await.map(drop)
+            })
+            .await;
+        assert!(matches!(answer, Err(LedgerError::Busy)), "{answer:?}");
+        ask(&scans, SHORT).await.unwrap();
+    }
+}
