@@ -28,7 +28,7 @@ pub(crate) async fn login(ask: Ask) -> Answer {
     let mut fields = ask.fields(&["username", "password"]).await?;
     let (username, password) = (fields.text("username")?, fields.text("password")?);
     fields.finish()?;
-    let user = attempt(&ask, username, password).await?.ok_or_else(wrong)?;
+    let user = attempt(&ask, &ask.api.throttle, username, password).await?.ok_or_else(wrong)?;
     log_in(&ask, user, StatusCode::OK).await
 }
 
@@ -118,12 +118,16 @@ fn no_refresh() -> Problem {
 }
 
 /// The user, if these are name and password of one who may log in. Wrong ones count, and too many are refused unseen.
-pub(crate) async fn attempt(ask: &Ask, username: String, password: String) -> Result<Option<User>, Problem> {
-    let api = &ask.api;
-    let attempt = begin_attempt(ask, &api.throttle, &username)?;
-    let user = check(api, username, password).await?;
+pub(crate) async fn attempt(
+    ask: &Ask,
+    throttle: &Throttle,
+    username: String,
+    password: String,
+) -> Result<Option<User>, Problem> {
+    let attempt = begin_attempt(ask, throttle, &username)?;
+    let user = check(&ask.api, username, password).await?;
     if user.is_some() {
-        api.throttle.succeeded(&attempt);
+        throttle.succeeded(&attempt);
     }
     Ok(user)
 }
@@ -141,7 +145,8 @@ async fn check(api: &actix_web::web::Data<Api>, username: String, password: Stri
     api.run(async move {
         let user = with.files.user_named(&username).await?.filter(|user| user.gone_at.is_none());
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let right = with.verifier.verify(password, hash).await;
+        let many = || Problem::new(Code::TooManyRequests, "too many passwords are being checked").retry_after(1);
+        let right = with.verifier.verify(password, hash).await.ok_or_else(many)?;
         Ok(user.filter(|user| right && user.password_hash.is_some()))
     })
     .await

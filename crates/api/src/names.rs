@@ -9,7 +9,10 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderValue},
 };
-use larder_files::{Caller, File, FileId};
+use larder_files::{Attributes, Caller, File, FileId};
+
+/// How often a file is looked for again that was changed between being found and being removed.
+const LOOKS: usize = 8;
 
 /// `GET`, `HEAD /buckets/{bucket}/names/{name}`: content, as by its id.
 #[utoipa::path(get, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "content_by_name", tag = "files",
@@ -38,11 +41,32 @@ pub(crate) async fn get(ask: Ask) -> Answer {
 pub(crate) async fn remove(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["owner"])?;
-    let if_version = conditions::version(ask.list(header::IF_MATCH).as_deref())?;
-    let id = find(&ask, &caller, &query).await?.attributes.id;
-    let api = ask.api.clone();
-    let removed = ask.api.run(async move { Ok(api.files.remove(&caller, id, if_version).await?) }).await;
-    told(removed.map(|_| HttpResponse::NoContent().finish()), id)
+    let if_match = ask.list(header::IF_MATCH);
+    let mut looked = 0;
+    loop {
+        let now = find(&ask, &caller, &query).await?.attributes;
+        if !still(if_match.as_deref(), &now)? {
+            return told(Err(conditions::failed()), now.id);
+        }
+        // As it was found: of another version it may bear another name by now.
+        let (api, by, version) = (ask.api.clone(), caller.clone(), Some(now.version));
+        let removed = ask.api.run(async move { Ok(api.files.remove(&by, now.id, version).await?) }).await;
+        looked += 1;
+        match removed {
+            Err(problem) if problem.code() == Code::PreconditionFailed && looked < LOOKS => {}
+            removed => return told(removed.map(|_| HttpResponse::NoContent().finish()), now.id),
+        }
+    }
+}
+
+/// Whether the file is the one that `If-Match` means: by the ETag of its content, which a GET by name has told, or of its record.
+fn still(if_match: Option<&str>, now: &Attributes) -> Result<bool, Problem> {
+    let Some(list) = if_match else { return Ok(true) };
+    let content = format!("\"{}\"", now.sha256);
+    if list.split(',').any(|tag| tag.trim() == content) {
+        return Ok(true);
+    }
+    Ok(conditions::version(Some(list))?.is_none_or(|version| version == now.version))
 }
 
 async fn find(ask: &Ask, caller: &Caller, query: &Query) -> Result<File, Problem> {

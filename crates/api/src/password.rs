@@ -64,11 +64,20 @@ pub fn verify(password: &str, hash: &str) -> bool {
 /// Hashes and verifies passwords on blocking threads, at most as many at once as there are processors.
 pub(crate) struct Verifier {
     permits: Semaphore,
+    /// Who may be checked or wait for it.
+    places: Semaphore,
 }
 
 impl Verifier {
+    /// How many wait for each that is checked: about a second.
+    const WAITING: usize = 8;
+
     pub(crate) fn new() -> Self {
-        Self { permits: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)) }
+        Self::with(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn with(at_once: usize) -> Self {
+        Self { permits: Semaphore::new(at_once), places: Semaphore::new(at_once * (1 + Self::WAITING)) }
     }
 
     /// As [`hash`], in its turn.
@@ -80,14 +89,15 @@ impl Verifier {
     }
 
     /// Whether `password` is the one of `hash`. Without a hash it answers `false` after the same work, so that time does not
-    /// tell who exists.
-    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> bool {
-        let Ok(_permit) = self.permits.acquire().await else { return false };
+    /// tell who exists. `None` where too many wait already: whoever sends names at random must not hold up everybody's log-in.
+    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Option<bool> {
+        let _place = self.places.try_acquire().ok()?;
+        let _permit = self.permits.acquire().await.ok()?;
         let work = move || match hash {
             Some(hash) => verify(&password, &hash),
             None => hash_with(&password, b"salt of nobody's").is_err(),
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or(false)
+        Some(tokio::task::spawn_blocking(work).await.unwrap_or(false))
     }
 }
 
@@ -100,6 +110,23 @@ mod tests {
         assert_eq!((check("1234567"), check("äöüäöüä")), (Err(Unfit::Short), Err(Unfit::Short)));
         assert_eq!((check("12345678"), check(&"x".repeat(1024))), (Ok(()), Ok(())));
         assert_eq!(check(&"x".repeat(1025)), Err(Unfit::Long));
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_for_their_turn_and_the_next_is_told_so_at_once() {
+        let verifier = Verifier::with(1);
+        let permit = verifier.permits.acquire().await.unwrap();
+        let mut waiting: Vec<_> =
+            (0..=Verifier::WAITING).map(|_| Box::pin(verifier.verify("x".into(), Some("no hash".into())))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        assert_eq!(verifier.verify("x".into(), None).await, None);
+        drop(permit);
+        for one in waiting {
+            assert_eq!(one.await, Some(false));
+        }
+        assert_eq!(verifier.verify("x".into(), Some("no hash".into())).await, Some(false));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) struct Api {
     pub(crate) tokens: Tokens,
     pub(crate) verifier: Verifier,
     pub(crate) throttle: Throttle,
+    /// Of passwords that prove who has an open session.
+    pub(crate) proofs: Throttle,
     /// Counts set-up links that were none, apart: they are nobody's log-ins.
     pub(crate) setups: Throttle,
     pub(crate) callers: Callers,
@@ -90,6 +92,7 @@ impl Api {
             tokens: Tokens::new(&files, &limits),
             verifier: Verifier::new(),
             throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
+            proofs: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
             setups: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
             callers: Callers::default(),
             in_flight: InFlight::default(),

@@ -107,7 +107,8 @@ pub(crate) async fn update(ask: Ask) -> Answer {
 /// An open session may have been stolen: it alone gives nobody the account. Wrong guesses count as failed log-ins do.
 async fn prove(ask: &Ask, user: &User, current: Option<String>) -> Result<(), Problem> {
     let current = current.ok_or_else(|| Problem::invalid("current_password", "is missing"))?;
-    let known = auth::attempt(ask, user.name.to_string(), current).await?;
+    // Counted apart: failed log-ins, which anybody can make, must not keep the owner of an account from changing its password.
+    let known = auth::attempt(ask, &ask.api.proofs, user.name.to_string(), current).await?;
     known.map(drop).ok_or_else(|| Problem::invalid("current_password", "is wrong"))
 }
 

@@ -106,6 +106,47 @@ fn a_copy_is_made_once_for_one_idempotency_key() {
     assert_eq!(copy(json!({"name": "other"})).status, 422);
     assert_eq!(copy(json!({"bucket": "documents"})).status, 422, "another request, though it means the same");
     assert_eq!(larder.ada("GET /api/v1/files").send().json()["items"].as_array().unwrap().len(), 2);
+
+    // What has become of its source since makes it no other request.
+    let source = format!("/api/v1/files/{id}");
+    let changes = [
+        larder.ada(&format!("PATCH {source}")).json(&json!({"tags": ["new"]})),
+        larder.ada(&format!("PUT {source}/content")).body(b"another content"),
+        larder.ada(&format!("DELETE {source}")),
+        larder.ada(&format!("DELETE {source}?purge=true")),
+    ];
+    for change in changes {
+        assert!(change.send().status < 300);
+        let again = copy(json!({}));
+        assert_eq!((again.status, again.json()["id"].as_str()), (201, first.json()["id"].as_str()), "{}", again.text());
+    }
+}
+
+#[test]
+fn a_delete_by_name_takes_the_content_that_a_get_by_name_told_of() {
+    let larder = Larder::start();
+    larder.put("a.txt", b"one");
+    let etag = larder.ada(&format!("GET {NAMES}/a.txt")).send().header("etag").unwrap().to_owned();
+    let delete = || larder.ada(&format!("DELETE {NAMES}/a.txt")).header("If-Match", &etag).send().status;
+    larder.put("a.txt", b"two");
+    assert_eq!(delete(), 412, "it is another's content by now");
+    assert_eq!(larder.ada(&format!("DELETE {NAMES}/a.txt")).send().status, 204);
+    assert_eq!((delete(), delete()), (204, 404));
+}
+
+#[test]
+fn a_delete_by_name_never_takes_a_file_that_has_given_the_name_up() {
+    let larder = Larder::start();
+    for _ in 0..40 {
+        let id = larder.put("a.txt", b"x")["id"].as_str().unwrap().to_owned();
+        let rename = larder.ada(&format!("PATCH /api/v1/files/{id}")).json(&json!({"name": "kept"}));
+        let delete = larder.ada(&format!("DELETE {NAMES}/a.txt"));
+        let [renamed, deleted] = std::thread::scope(|scope| {
+            let both = [rename, delete].map(|request| scope.spawn(move || request.send().status));
+            both.map(|one| one.join().unwrap())
+        });
+        assert!(matches!((renamed, deleted), (200, 404) | (404, 204)), "renamed {renamed}, deleted {deleted}");
+    }
 }
 
 #[test]

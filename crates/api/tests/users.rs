@@ -127,6 +127,20 @@ fn guesses_of_the_present_password_are_limited_as_log_ins_are() {
 }
 
 #[test]
+fn failed_log_ins_of_others_keep_nobody_from_a_new_password() {
+    let larder = Larder::with(larder_api::Limits { log_ins_per_account: 2, ..Default::default() });
+    let added = json!({"username": "anna", "password": "long enough"});
+    let id = larder.root(&format!("POST {USERS}")).json(&added).send().json()["id"].as_str().unwrap().to_owned();
+    let token = token(&larder, "anna", "long enough");
+    let guess = json!({"username": "anna", "password": "a guess"});
+    let guesses = || larder.anybody("POST /api/v1/auth/login").json(&guess).send().status;
+    assert_eq!([guesses(), guesses(), guesses()], [401, 401, 429]);
+    let change = json!({"password": "another one", "current_password": "long enough"});
+    let patch = larder.anybody(&format!("PATCH {USERS}/{id}")).header("Authorization", &token);
+    assert_eq!(patch.json(&change).send().status, 200);
+}
+
+#[test]
 fn the_last_admin_stays_and_of_two_who_delete_each_other_one_does() {
     let larder = Larder::start();
     let root = format!("{USERS}/{}", larder.root.id);

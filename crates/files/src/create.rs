@@ -113,6 +113,8 @@ impl Drop for HeldKey {
 pub(crate) struct Reserved {
     key: Sha256,
     request: Sha256,
+    /// Whether its hash says all that the request asks for: of a copy it does, whatever its source has become since.
+    says_all: bool,
     done: Option<(Sha256, u16, FileId)>,
     held: Option<HeldKey>,
 }
@@ -206,17 +208,30 @@ impl Files {
     /// # Errors
     /// As [`Files::open`], [`Files::receive`] and [`Files::create`]; nothing is kept then.
     pub async fn copy(&self, caller: &Caller, id: FileId, to: CopyTo) -> Result<Created> {
+        self.0.begin_change().await?;
+        let CopyTo { bucket, name, idempotency } = to;
+        let mut reserved = None;
+        if let Some(key) = idempotency {
+            let found = Reserved { says_all: true, ..self.reserve(caller, key).await? };
+            // Looked at before the source, which may have changed since, or gone.
+            if let Some(done) = found.done {
+                return self.repeat(caller, done, found.request).await;
+            }
+            reserved = Some(found);
+        }
         let file = self.live(caller, id).await?;
         let (content, attributes) = (self.open(caller, &file, None, None).await?, file.attributes);
-        let CopyTo { bucket, name, idempotency } = to;
         let name = name.unwrap_or(attributes.name);
-        let bucket = bucket.unwrap_or_else(|| attributes.bucket.to_string());
-        let receive = Receive { bucket, owner: None, name_hint: name.clone(), idempotency };
-        let received = match self.receive(caller, receive, Body::once(content.body, Some(attributes.size))).await {
+        let bucket = self.bucket(bucket.as_deref().unwrap_or(attributes.bucket.as_str()))?;
+        let place = self.0.place_for(&bucket)?;
+        let body = Body::once(content.body, Some(attributes.size));
+        let received = match self.receive_for(place, bucket, caller.clone(), &name, body, reserved).await {
             // It is ours that broke off.
             Err(Error::Body(cause)) => return Err(Error::StoreUnavailable(Some(cause))),
             received => received?,
         };
+        // Who purged it meanwhile was told that it is gone.
+        self.live(caller, id).await?;
         let (tags, metadata, sha256) = (attributes.tags, attributes.metadata, Some(attributes.sha256));
         self.create(caller, received, NewFile { name, tags, metadata, sha256, ..NewFile::default() }).await
     }
@@ -670,11 +685,11 @@ impl Node {
                 if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
                     return Err(self.provisional());
                 }
-                Ok(Reserved { key, request, done: None, held })
+                Ok(Reserved { key, request, says_all: false, done: None, held })
             }
             Reservation::Running { .. } => Err(Error::Running),
             Reservation::Done { request: first, status, file, .. } => {
-                Ok(Reserved { key, request, done: Some((first, status, file)), held: None })
+                Ok(Reserved { key, request, says_all: false, done: Some((first, status, file)), held: None })
             }
         }
     }
@@ -709,6 +724,9 @@ pub(crate) fn carried(made: Option<&CreatedByKey>, now: Timestamp) -> Option<Cre
 
 /// What makes a request the same one: its route and query, its fields and its content.
 fn fingerprint(reserved: &Reserved, new: &NewFile, received: &Received) -> Sha256 {
+    if reserved.says_all {
+        return reserved.request;
+    }
     let fields = canonical(&json!({"name": new.name, "tags": new.tags, "metadata": new.metadata}));
     Sha256::of(&[&reserved.request.0[..], &fields, &received.sha256().0].concat())
 }

@@ -62,7 +62,12 @@ impl Files {
             limit: 1,
             ..FileQuery::default()
         };
-        self.0.ledger.files(&query).await?.pop().ok_or_else(|| self.0.absent("file"))
+        let newest = self.0.ledger.files(&query).await?.pop().ok_or_else(|| self.0.absent("file"))?;
+        // Of those from before, a store that was not read may have a newer one of this name.
+        if newest.attributes.epoch < self.0.epoch {
+            self.0.check_whole()?;
+        }
+        Ok(newest)
     }
 
     async fn list_files(&self, query: FileQuery) -> Result<Page> {

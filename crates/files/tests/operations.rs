@@ -4,11 +4,14 @@
 mod support;
 
 use larder_files::{
-    Caller, Error, Files, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Settings, Sha256, StartError, StoreMode,
+    Caller, CopyTo, Error, Files, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Settings, Sha256, StartError,
+    StoreMode,
 };
 use larder_storage_core::{Body, ByteRange, MemoryOptions};
 use std::time::Duration;
-use support::{Larder, content_as, into_documents, key, named, put_as, user};
+use support::{
+    Gate, Larder, content_as, into_documents, key, local, named, others_go_on, put_as, put_content, staging_with, user,
+};
 
 #[tokio::test]
 async fn what_was_uploaded_is_read_back_byte_by_byte() {
@@ -344,4 +347,23 @@ async fn a_mode_or_policy_that_cannot_be_carried_out_yet_is_refused_at_start_and
         assert!(matches!(&error, StartError::Configuration(why) if why.contains(words)), "{error}");
         assert!(larder.objects().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_what_is_purged_meanwhile_is_none() {
+    let gate = Gate::at("stage.written");
+    let larder = Larder::over(staging_with(gate.clone()));
+    let (files, _) = larder.start().await;
+    let source = put_content(&files, "source", vec![7; 200_000]).await.attributes.id;
+    gate.close();
+    let (caller, purge) = (local(), async {
+        gate.reached().await;
+        files.purge(&local(), source, None).await.unwrap();
+        gate.open();
+    });
+    let (copied, ()) = futures_util::join!(files.copy(&caller, source, CopyTo::default()), purge);
+    assert!(matches!(copied, Err(Error::NotFound(_))), "{copied:?}");
+    drop(copied);
+    others_go_on().await;
+    assert!(larder.objects().iter().all(|(key, _)| key.as_str().starts_with(".larder/")), "{:?}", larder.keys());
 }

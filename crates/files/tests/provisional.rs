@@ -114,6 +114,16 @@ async fn bytes_that_lie_only_on_the_missing_store_are_not_called_lost() {
 }
 
 #[tokio::test]
+async fn a_name_of_which_the_missing_store_may_have_a_newer_file_is_not_answered() {
+    let (larder, on_a, _) = half().await;
+    let files = larder.start_on("a").await;
+    assert!(is_provisional(files.named(&local(), "documents", None, "on a").await));
+    let newer = put(&files, "on a").await.attributes.id;
+    assert_eq!(files.named(&local(), "documents", None, "on a").await.unwrap().attributes.id, newer);
+    assert_ne!(newer, on_a.attributes.id);
+}
+
+#[tokio::test]
 async fn new_files_are_whole_files_meanwhile() {
     let (larder, ..) = half().await;
     let files = larder.start_on("a").await;
