@@ -34,7 +34,7 @@ use tokio::{
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `POST /buckets/{bucket}/files`: a form with one file, or the raw content with `?name=`.
 #[utoipa::path(post, path = "/api/v1/buckets/{bucket}/files", operation_id = "upload", tag = "files",
@@ -227,7 +227,12 @@ fn receive(ask: &Ask, query: &Query, name_hint: &str) -> Result<Receive, Problem
 }
 
 /// `fields` are those of the body that the file itself does not tell of.
-fn idempotency(ask: &Ask, query: &Query, key: &str, fields: &[Option<&str>]) -> Result<IdempotencyKey, Problem> {
+pub(crate) fn idempotency(
+    ask: &Ask,
+    query: &Query,
+    key: &str,
+    fields: &[Option<&str>],
+) -> Result<IdempotencyKey, Problem> {
     if !(1..=128).contains(&key.len()) {
         return Err(Problem::invalid("Idempotency-Key", "1 to 128 characters are expected"));
     }

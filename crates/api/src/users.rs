@@ -7,8 +7,12 @@ use crate::{
     problem::{Code, Problem},
     record::Person,
     request::{Answer, Ask, Fields},
+    upload::{self, IDEMPOTENCY_KEY},
 };
-use actix_web::{HttpResponse, http::header};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
 use data_encoding::BASE64URL_NOPAD;
 use larder_files::{Caller, Error, FilesOf, Role, User, UserId, UserName};
 use uuid::Uuid;
@@ -40,25 +44,40 @@ fn place(cursor: &str) -> Option<UserId> {
 }
 
 /// `POST /users`.
-#[utoipa::path(post, path = "/api/v1/users", operation_id = "add_user", tag = "people", request_body = openapi::NewPerson,
+#[utoipa::path(post, path = "/api/v1/users", operation_id = "add_user", tag = "people", params(openapi::Repeatable), request_body = openapi::NewPerson,
     responses((status = 201, description = "The new user", body = Person)))]
 pub(crate) async fn add(ask: Ask) -> Answer {
-    admin(&ask).await?;
-    ask.query(&[])?;
+    let caller = admin(&ask).await?;
+    let query = ask.query(&[])?;
+    let key = ask.header(IDEMPOTENCY_KEY)?.map(ToOwned::to_owned);
     let mut fields = ask.fields(&["username", "password", "role"]).await?;
     let name =
         UserName::new(fields.text("username")?).map_err(|error| Problem::invalid("username", error.to_string()))?;
     let (password, role) = (new_password(&mut fields)?, role(&mut fields)?.unwrap_or(Role::User));
     let password = password.ok_or_else(|| Problem::invalid("password", "is missing"))?;
     fields.finish()?;
+    let told = [Some(name.as_str()), Some(&password), Some(if role == Role::Admin { "admin" } else { "user" })];
+    let key = key.map(|key| upload::idempotency(&ask, &query, &key, &told)).transpose()?;
     let api = ask.api.clone();
     let work = async move {
-        let hash = api.verifier.hash(password).await.map_err(Error::internal)?;
-        Ok(api.files.add_user(name, role, Some(hash)).await?)
+        let hash = Some(api.verifier.hash(password).await.map_err(Error::internal)?);
+        match key {
+            Some(key) => api.files.add_user_once(&caller, key, name, role, hash).await.map_err(gone),
+            None => Ok((api.files.add_user(name, role, hash).await?, None)),
+        }
     };
-    let user = ask.api.run(work).await?;
+    let (user, repeated) = ask.api.run(work).await?;
+    let status = repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::CREATED);
     let place = format!("/api/v1/users/{}", user.id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(Person::from(user)))
+    Ok(HttpResponse::build(status).insert_header((header::LOCATION, place)).json(Person::from(user)))
+}
+
+/// The answer to a repeat of a request whose user was deleted since.
+fn gone(error: Error) -> Problem {
+    match error {
+        Error::Gone => Problem::new(Code::Gone, "the user was deleted"),
+        error => error.into(),
+    }
 }
 
 /// `GET /users/{id}`: an admin anybody's, a user their own.

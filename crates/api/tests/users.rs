@@ -239,3 +239,52 @@ fn requests_that_make_or_change_nobody() {
         }
     }
 }
+
+#[test]
+fn a_repeat_of_an_addition_is_answered_as_the_first_and_adds_nobody() {
+    let larder = Larder::start();
+    let add = |key: &str, body: Value| larder.root(&format!("POST {USERS}")).header("Idempotency-Key", key).json(&body);
+    let anna = json!({"username": "anna", "password": "long enough"});
+    let first = add("k", anna.clone()).send();
+    assert_eq!(first.status, 201, "{}", first.text());
+    let again = add("k", anna.clone()).send();
+    assert_eq!((again.status, again.json(), again.header("location")), (201, first.json(), first.header("location")));
+    for other in [
+        json!({"username": "anna", "password": "another one"}),
+        json!({"username": "anna", "password": "long enough", "role": "admin"}),
+        json!({"username": "boris", "password": "long enough"}),
+    ] {
+        let refused = add("k", other).send();
+        assert_eq!((refused.status, refused.code()), (422, "invalid".into()), "{}", refused.text());
+    }
+    let file = "POST /api/v1/buckets/documents/files?name=a";
+    assert_eq!(larder.root(file).header("Idempotency-Key", "k").body("x").send().status, 422, "it made no file");
+    assert_eq!(add("l", anna.clone()).send().status, 409, "another key is another request");
+    assert_eq!(add("", anna.clone()).send().status, 422);
+
+    let demoted = larder.root(&format!("PATCH {}", at(&first.json()))).json(&json!({"role": "admin"})).send();
+    assert_eq!(demoted.status, 200);
+    assert_eq!(add("k", anna.clone()).send().json()["role"], "admin", "as they are now");
+    assert_eq!(larder.root(&format!("DELETE {}", at(&first.json()))).send().status, 204);
+    let gone = add("k", anna.clone()).send();
+    assert_eq!((gone.status, gone.code()), (410, "gone".into()));
+    larder.clock.advance(std::time::Duration::from_hours(25));
+    assert_eq!(add("k", anna).send().status, 409, "the key is forgotten, the name is not");
+}
+
+#[test]
+fn of_several_additions_under_one_key_at_once_one_adds_and_the_others_say_so() {
+    let larder = Larder::start();
+    let body = json!({"username": "anna", "password": "long enough"});
+    let statuses = std::thread::scope(|scope| {
+        let all = [(); 4].map(|()| {
+            scope.spawn(|| {
+                larder.root(&format!("POST {USERS}")).header("Idempotency-Key", "k").json(&body).send().status
+            })
+        });
+        all.map(|one| one.join().unwrap())
+    });
+    assert!(statuses.contains(&201) && statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    let users = larder.block_on(larder.files.users()).unwrap();
+    assert_eq!(users.iter().filter(|user| user.name.as_str() == "anna").count(), 1);
+}

@@ -19,13 +19,12 @@ use crate::{
     files::{Created, File, Node},
     intents::{Lease, SMALL, WHOLE},
     layout,
-    ledger::{CopyRow, CopyState, Entry, Purpose, Record, Recorded, Reservation, Upload},
+    ledger::{CopyRow, CopyState, Entry, Made, Purpose, Record, Recorded, Reservation, Upload},
     marker::not_before,
     name_claim::{ClaimedFor, NameClaim},
     on_conflict::Terms,
 };
 use futures_util::{StreamExt, TryStreamExt};
-use hmac::{Hmac, KeyInit, Mac};
 use larder_storage_core::{
     Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, NodeId, OpId, Pair, Part, PutOptions, Staged,
 };
@@ -60,7 +59,7 @@ pub(crate) struct Discard {
 }
 
 /// An idempotency key that is this node's, given up when it is dropped before it became a file's.
-struct HeldKey {
+pub(crate) struct HeldKey {
     node: Arc<Node>,
     key: Sha256,
     armed: bool,
@@ -111,11 +110,11 @@ impl Drop for HeldKey {
 /// An idempotency key as it was found when its request came.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    key: Sha256,
-    request: Sha256,
+    pub(crate) key: Sha256,
+    pub(crate) request: Sha256,
     /// Whether its hash says all that the request asks for: of a copy it does, whatever its source has become since.
     says_all: bool,
-    done: Option<(Sha256, u16, FileId)>,
+    pub(crate) done: Option<(Sha256, u16, Made)>,
     held: Option<HeldKey>,
 }
 
@@ -301,7 +300,7 @@ impl Files {
     }
 
     /// Reserves an idempotency key, to its end: a client that goes away meanwhile leaves it free.
-    async fn reserve(&self, caller: &Caller, key: IdempotencyKey) -> Result<Reserved> {
+    pub(crate) async fn reserve(&self, caller: &Caller, key: IdempotencyKey) -> Result<Reserved> {
         let (node, caller) = (self.0.clone(), caller.id);
         self.complete(async move { node.reserve(caller, &key).await }).await
     }
@@ -386,9 +385,9 @@ impl Files {
     }
 
     /// The answer to a request that was answered before.
-    async fn repeat(&self, caller: &Caller, done: (Sha256, u16, FileId), fingerprint: Sha256) -> Result<Created> {
-        let (request, status, id) = done;
-        if request != fingerprint {
+    async fn repeat(&self, caller: &Caller, done: (Sha256, u16, Made), fingerprint: Sha256) -> Result<Created> {
+        let (Made::File(id), status) = (done.2, done.1) else { return Err(Error::KeyReused) };
+        if done.0 != fingerprint {
             return Err(Error::KeyReused);
         }
         match self.describe(caller, id).await {
@@ -674,10 +673,7 @@ impl Node {
             return Err(Error::invalid("Idempotency-Key", "an idempotency key has 1 to 128 characters"));
         }
         let request = key.request;
-        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.secrets.idempotency()).expect("any length will do");
-        mac.update(caller.0.as_bytes());
-        mac.update(key.key.as_bytes());
-        let key = Sha256(mac.finalize().into_bytes().into());
+        let key = self.keyed(&[caller.0.as_bytes(), key.key.as_bytes()]);
         match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
             Reservation::Made => {
                 let held = Some(HeldKey { node: self.clone(), key, armed: true });
@@ -688,8 +684,8 @@ impl Node {
                 Ok(Reserved { key, request, says_all: false, done: None, held })
             }
             Reservation::Running { .. } => Err(Error::Running),
-            Reservation::Done { request: first, status, file, .. } => {
-                Ok(Reserved { key, request, says_all: false, done: Some((first, status, file)), held: None })
+            Reservation::Done { request: first, status, made, .. } => {
+                Ok(Reserved { key, request, says_all: false, done: Some((first, status, made)), held: None })
             }
         }
     }

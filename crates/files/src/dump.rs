@@ -103,7 +103,7 @@ fn tombstone_line(tombstone: &Tombstone) -> Value {
 }
 
 fn user_line(user: &User) -> Value {
-    let mut line = line("user", user, &["password_hash"]);
+    let mut line = line("user", user, &["password_hash", "created_by_key"]);
     line["password_sha256"] = json!(user.password_hash.as_ref().map(|hash| Sha256::of(hash.as_bytes())));
     line
 }

@@ -312,7 +312,7 @@ pub enum Entry {
         copies: Vec<CopyRow>,
     },
     /// A user whose sealed record is durable on a store; the highest (epoch, version) stays. Where this is another record than the
-    /// one before, the user's sessions end.
+    /// one before, the user's sessions end. A `created_by_key` becomes (or settles) its reservation.
     User(Box<User>),
     /// A bucket whose sealed record is durable on a store; the highest (epoch, version) stays.
     Bucket(Box<Bucket>),
@@ -359,11 +359,20 @@ pub enum Reservation {
         request: Sha256,
         /// The status that was answered.
         status: u16,
-        /// The file that it made.
-        file: FileId,
+        /// What it made.
+        made: Made,
         /// When.
         at: Timestamp,
     },
+}
+
+/// What an idempotent request made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Made {
+    /// A file.
+    File(FileId),
+    /// A user.
+    User(UserId),
 }
 
 /// Which files to list.

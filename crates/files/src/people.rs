@@ -1,6 +1,7 @@
 //! Users and buckets: sealed records, durable on a store before they are rows.
 
 mod delete;
+mod once;
 mod session;
 mod setup;
 mod turn;
@@ -12,15 +13,18 @@ pub use setup::SETUP_LINK_LASTS;
 use self::turn::Turn;
 use crate::{
     Bucket, BucketId, BucketName, BucketPolicy, Caller, Error, Files, Names, Result, Role, User, UserId, UserName,
-    create::{nothing_happened, the_less_certain},
+    create::{carried, nothing_happened, the_less_certain},
     files::Node,
     layout,
     ledger::{Entry, FileQuery, Position, Recorded, Sort},
     sealed::{self, Sealed, seal, unseal},
 };
 use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
+
+/// What others wait for, until it is certain what became of a change of a user: the turn, or an idempotency key.
+type Kept = Arc<dyn Any + Send + Sync>;
 
 impl Files {
     /// The buckets, by name.
@@ -58,7 +62,8 @@ impl Files {
         }
         let env = &self.0.environment;
         let (id, created_at) = (UserId::new(env), env.clock.now());
-        Ok(User { id, name, role, password_hash, created_at, epoch: self.0.epoch, version: 1, gone_at: None })
+        let (epoch, version, gone_at, created_by_key) = (self.0.epoch, 1, None, None);
+        Ok(User { id, name, role, password_hash, created_at, epoch, version, gone_at, created_by_key })
     }
 
     /// Gives a user another password.
@@ -191,8 +196,10 @@ impl Node {
             self.check_not_last(&user).await?;
         }
         let password_hash = password_hash.or(user.password_hash);
-        let next = User { role, password_hash, epoch: self.epoch, version: user.version + 1, ..user };
-        self.write_user(next, turn.cloned()).await
+        let created_by_key = carried(user.created_by_key.as_ref(), self.environment.clock.now());
+        let (epoch, version) = (self.epoch, user.version + 1);
+        let next = User { role, password_hash, epoch, version, created_by_key, ..user };
+        self.write_user(next, turn.map(|turn| turn.clone() as Kept)).await
     }
 
     /// Refuses to take the last admin away. It holds for as long as the turn is this task's.
@@ -205,8 +212,8 @@ impl Node {
         Ok(())
     }
 
-    /// Makes a user's record durable, then the truth. What is not certain is settled, in the turn that it was done in.
-    async fn write_user(self: &Arc<Self>, user: User, turn: Option<Arc<Turn>>) -> Result<User> {
+    /// Makes a user's record durable, then the truth. What is not certain is settled; until then `kept` is.
+    async fn write_user(self: &Arc<Self>, user: User, kept: Option<Kept>) -> Result<User> {
         match self.seal_and_record(&user).await {
             Ok(Recorded::Taken) => Ok(user),
             Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
@@ -214,7 +221,7 @@ impl Node {
             Err(error) => {
                 if let Err(later) = self.settle_user(&user).await {
                     tracing::warn!(user = %user.name, error = %later, "a change of a user must be settled first");
-                    self.settle_user_later(user, turn);
+                    self.settle_user_later(user, kept);
                 }
                 Err(error)
             }
@@ -242,10 +249,10 @@ impl Node {
         Ok(())
     }
 
-    fn settle_user_later(self: &Arc<Self>, user: User, turn: Option<Arc<Turn>>) {
+    fn settle_user_later(self: &Arc<Self>, user: User, kept: Option<Kept>) {
         let (node, user) = (self.clone(), Arc::new(user));
         self.settle_until_done(move || {
-            let _held_until_then = &turn;
+            let _until_then = &kept;
             let (node, user) = (node.clone(), user.clone());
             async move { node.settle_user(&user).await }
         });

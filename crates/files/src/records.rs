@@ -1,6 +1,6 @@
 //! Users and buckets: security state, sealed on the stores and no cache.
 
-use crate::{BucketId, BucketName, Role, StoreName, Timestamp, UserId, UserName};
+use crate::{BucketId, BucketName, CreatedByKey, Role, StoreName, Timestamp, UserId, UserName};
 use serde::{Deserialize, Serialize};
 
 /// A user. Its record lies sealed on the stores; the highest (epoch, version) is the truth.
@@ -22,6 +22,9 @@ pub struct User {
     pub version: u64,
     /// When it was deleted: the name stays taken.
     pub gone_at: Option<Timestamp>,
+    /// The request that made it, for 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by_key: Option<CreatedByKey>,
 }
 
 impl std::fmt::Debug for User {

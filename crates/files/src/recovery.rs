@@ -17,7 +17,7 @@
 use crate::{
     Attributes, Error, Recovered, Result, StoreId,
     files::{Node, Place},
-    ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Purpose, Record, Recorded, Reservation},
+    ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Made, Purpose, Record, Recorded, Reservation},
     name_claim::ClaimedFor,
     on_conflict::REPLACED,
     truth::{Found, Reading},
@@ -171,7 +171,7 @@ impl Node {
         loop {
             match self.ledger.reserve(made.key, &settler, self.remembered_since()).await? {
                 Reservation::Made => return Ok(true),
-                Reservation::Done { file, at, .. } => return Ok((file, at) == (staged.id, made.at)),
+                Reservation::Done { made: known, at, .. } => return Ok((known, at) == (Made::File(staged.id), made.at)),
                 Reservation::Running { node } if node == settler => return Ok(true),
                 Reservation::Running { node } if self.is_alive(&node).await? => return Ok(false),
                 Reservation::Running { node } => self.ledger.unreserve(made.key, &node).await?,

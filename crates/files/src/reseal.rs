@@ -101,7 +101,8 @@ impl Scan<'_> {
             let Ok(name) = UserName::new(&name) else { continue };
             if self.parts.ledger.user(id).await.map_err(failed)?.is_none() {
                 let (role, password_hash, gone_at) = (crate::Role::User, None, None);
-                users.push(User { id, name, role, password_hash, created_at, epoch, version, gone_at });
+                let created_by_key = None;
+                users.push(User { id, name, role, password_hash, created_at, epoch, version, gone_at, created_by_key });
             }
         }
         let known = self.parts.ledger.buckets().await.map_err(failed)?;

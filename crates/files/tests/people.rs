@@ -6,12 +6,17 @@ mod support;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{
-    Caller, Error, Files, FilesOf, FsckOptions, Ledger, ListFiles, Role, User, UserName, ledger::LedgerError,
+    Caller, Error, Files, FilesOf, FsckOptions, IdempotencyKey, Ledger, ListFiles, Role, SessionTerms, Sha256, User,
+    UserName,
+    ledger::{LedgerError, Refreshed},
 };
 use larder_storage_core::{ErrorKind, MemoryOptions, NodeId, Steps};
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use support::*;
 use tokio::sync::Semaphore;
@@ -304,4 +309,146 @@ async fn a_deletion_that_broke_off_at_any_step_is_gone_on_from() {
         }
         assert!(at > 30, "{at} steps are too few to have died at each");
     }
+}
+
+const TERMS: SessionTerms = SessionTerms { idle: Duration::from_hours(1), whole: Duration::from_hours(2), most: 8 };
+
+#[tokio::test]
+async fn no_session_and_no_set_up_link_outlives_a_rebuild() {
+    let mut larder = Larder::new();
+    let files = larder.start().await.0;
+    let anna = add(&files, "anna", Role::User).await;
+    let session = files.open_session(&anna, &TERMS).await.unwrap();
+    let link = files.setup_token().await.unwrap();
+    let keys = |files: &Files| ["access", "refresh", "setup"].map(|purpose| files.signing_key(purpose));
+    let before = keys(&files);
+    assert_eq!(files.user_of_session(session.id).await.unwrap(), Some(anna));
+    assert!(files.is_setup_token(&link).await.unwrap());
+    drop(files);
+    larder.rebuild().await;
+    let files = larder.start().await.0;
+    assert_eq!(files.user_of_session(session.id).await.unwrap(), None);
+    assert_eq!(files.refresh_session(session.id, 1, &TERMS).await.unwrap(), Refreshed::Absent);
+    assert!(!files.is_setup_token(&link).await.unwrap());
+    assert!(before.iter().zip(keys(&files)).all(|(before, after)| *before != after), "what was signed counts no more");
+}
+
+#[tokio::test]
+async fn a_session_is_not_opened_by_a_password_that_was_changed_meanwhile() {
+    let larder = Larder::new();
+    let (here, there) = (larder.start().await.0, larder.start().await.0);
+    let found = add(&here, "anna", Role::User).await;
+    there.set_password(found.id, "new".into()).await.unwrap();
+    let refused = here.open_session(&found, &TERMS).await;
+    assert!(matches!(refused, Err(Error::NotFound("user"))), "{refused:?}");
+}
+
+fn name(text: &str) -> UserName {
+    UserName::new(text).unwrap()
+}
+
+/// Sets up on a node that dies at its n-th step, then again on another. Whether it died at all.
+async fn set_up_and_die(at: u64) -> bool {
+    let death = Arc::new(Death { node: Mutex::default(), left: AtomicU64::new(at), died: Semaphore::new(0) });
+    let larder = Larder::over(MemoryOptions { steps: Some(death.clone()), ..MemoryOptions::with_staging() });
+    let other = larder.start().await.0;
+    let link = other.setup_token().await.unwrap();
+    let files = larder.start_with(death.clone()).await;
+    let node = larder.last_node();
+    *death.node.lock().unwrap() = Some(node.clone());
+    let first = tokio::spawn({
+        let (files, link) = (files.clone(), link.clone());
+        async move { files.set_up(&link, name("anna"), "hash".into()).await }
+    });
+    let died = tokio::select! {
+        biased;
+        _ = death.died.acquire() => true,
+        answer = first => { answer.unwrap().unwrap(); false }
+    };
+    larder.disk.kill(&node);
+    *death.node.lock().unwrap() = None;
+    match other.set_up(&link, name("boris"), "hash".into()).await {
+        Ok(admin) => assert_eq!(admin.name.as_str(), "boris", "step {at}"),
+        Err(error) => assert!(matches!(error, Error::Gone), "step {at}: {error:?}"),
+    }
+    assert_eq!(admins(&other).await, 1, "step {at}");
+    assert!(matches!(other.set_up(&link, name("clara"), "hash".into()).await, Err(Error::Gone)), "step {at}");
+    drop(other);
+    assert_eq!(admins(&larder.start().await.0).await, 1, "step {at}");
+    died
+}
+
+#[tokio::test]
+async fn a_set_up_that_broke_off_at_any_step_has_made_its_admin_or_can_be_done_again() {
+    let mut at = 1;
+    while set_up_and_die(at).await {
+        at += 1;
+    }
+    assert!(at > 10, "{at} steps are too few to have died at each");
+}
+
+async fn once(files: &Files, user: &str) -> Result<(User, Option<u16>), Error> {
+    let key = IdempotencyKey { key: "key".into(), request: Sha256::of(user.as_bytes()) };
+    files.add_user_once(&local(), key, name(user), Role::User, Some("hash".into())).await
+}
+
+#[tokio::test]
+async fn a_repeat_knows_the_user_that_was_added_after_changes_and_a_rebuild() {
+    let mut larder = Larder::new();
+    let files = larder.start().await.0;
+    let (anna, first) = once(&files, "anna").await.unwrap();
+    assert_eq!(first, None);
+    let anna = files.set_password(anna.id, "new".into()).await.unwrap();
+    assert_eq!(once(&files, "anna").await.unwrap(), (anna.clone(), Some(201)));
+    assert!(matches!(once(&files, "boris").await, Err(Error::KeyReused)));
+    let before = dump(&files).await;
+    assert!(!before.iter().any(|line| line.contains("created_by_key")));
+    drop(files);
+    larder.rebuild().await;
+    let files = larder.start().await.0;
+    assert_eq!(once(&files, "anna").await.unwrap(), (anna.clone(), Some(201)));
+    files.delete_user(anna.id, FilesOf::Refuse).await.unwrap();
+    assert!(matches!(once(&files, "anna").await, Err(Error::Gone)));
+    larder.world.pass(Duration::from_hours(25));
+    is_conflict(once(&files, "anna").await, "taken");
+}
+
+#[tokio::test]
+async fn a_repeat_is_told_of_the_user_whom_a_dead_node_made_durable() {
+    let larder = Larder::new();
+    let (gate, there) = (Gate::at("record"), larder.start().await.0);
+    let here = larder.start_with(gate.clone()).await;
+    let node = larder.last_node();
+    gate.close();
+    let never = tokio::spawn(async move { once(&here, "anna").await });
+    gate.reached().await;
+    assert!(matches!(once(&there, "anna").await, Err(Error::Running)));
+    larder.disk.kill(&node);
+    // As a look around gives it up.
+    larder.ledger.unreserve_all(&node).await.unwrap();
+    let (anna, repeated) = once(&there, "anna").await.unwrap();
+    assert_eq!((anna.name.as_str(), repeated), ("anna", Some(201)));
+    assert_eq!(there.users().await.unwrap(), [anna]);
+    never.abort();
+}
+
+#[tokio::test]
+async fn an_addition_that_is_not_certain_keeps_its_key_until_it_is() {
+    let faults = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(faults.clone()));
+    let files = larder.start().await.0;
+    faults.plan("put.answered", ".larder/accounts/", ErrorKind::Indeterminate);
+    faults.plan("get", ".larder/accounts/", ErrorKind::Unavailable);
+    let unknown = once(&files, "anna").await;
+    assert!(matches!(unknown, Err(Error::Indeterminate(_))), "{unknown:?}");
+    assert!(matches!(once(&files, "anna").await, Err(Error::Running)));
+    faults.heal();
+    let mut made = Err(Error::Running);
+    until("it is settled", async || {
+        made = once(&files, "anna").await;
+        !matches!(made, Err(Error::Running))
+    })
+    .await;
+    assert_eq!(made.unwrap().1, Some(201), "it was the first that added her");
+    assert_eq!(files.users().await.unwrap().len(), 1);
 }

@@ -4,7 +4,7 @@ use crate::entity::{claims, copies, files, intents, meta, reservations, revision
 use larder_files::{
     Attributes, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId, canonical,
     ledger::{
-        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Purpose, Reservation, Result,
+        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Made, Purpose, Reservation, Result,
         RevisionRow, Session, Upload, folded,
     },
 };
@@ -269,14 +269,22 @@ pub(crate) fn session(row: &sessions::Model) -> Session {
 }
 
 pub(crate) fn reservation_row(key: Sha256, reservation: &Reservation) -> reservations::Model {
-    let empty =
-        reservations::Model { key: key.0.to_vec(), node: None, request: None, status: None, file_id: None, at: None };
+    let empty = reservations::Model {
+        key: key.0.to_vec(),
+        node: None,
+        request: None,
+        status: None,
+        file_id: None,
+        at: None,
+        user_id: None,
+    };
     match reservation {
         Reservation::Running { node } => reservations::Model { node: Some(node.to_string()), ..empty },
-        Reservation::Done { request, status, file, at } => reservations::Model {
+        Reservation::Done { request, status, made, at } => reservations::Model {
             request: Some(request.0.to_vec()),
             status: Some((*status).into()),
-            file_id: Some(file.0),
+            file_id: if let Made::File(id) = made { Some(id.0) } else { None },
+            user_id: if let Made::User(id) = made { Some(id.0) } else { None },
             at: Some(at.as_millis()),
             ..empty
         },
@@ -286,12 +294,13 @@ pub(crate) fn reservation_row(key: Sha256, reservation: &Reservation) -> reserva
 
 pub(crate) fn reservation(row: reservations::Model) -> Result<(Sha256, Reservation), DbErr> {
     let key = digest(&row.key)?;
-    let reservation = match (row.node, row.request, row.status, row.file_id, row.at) {
+    let made = row.file_id.map(|id| Made::File(FileId(id))).or(row.user_id.map(|id| Made::User(UserId(id))));
+    let reservation = match (row.node, row.request, row.status, made, row.at) {
         (Some(on), ..) => Reservation::Running { node: node(&on)? },
-        (None, Some(request), Some(status), Some(file), Some(at)) => Reservation::Done {
+        (None, Some(request), Some(status), Some(made), Some(at)) => Reservation::Done {
             request: digest(&request)?,
             status: u16::try_from(status).map_err(|_| wrong("a status"))?,
-            file: FileId(file),
+            made,
             at: Timestamp::from_millis(at),
         },
         _ => return Err(wrong("a reservation")),

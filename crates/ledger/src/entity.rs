@@ -222,6 +222,7 @@ pub(crate) mod reservations {
         pub status: Option<i64>,
         pub file_id: Option<Uuid>,
         pub at: Option<i64>,
+        pub user_id: Option<Uuid>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

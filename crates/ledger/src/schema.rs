@@ -18,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(Lists),
             Box::new(Sessions),
             Box::new(Plans),
+            Box::new(PeopleMadeOnce),
         ]
     }
 }
@@ -196,6 +197,24 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("tags", "sqlite_autoindex_tags_1", "1000000 1000 1"),
     ("tags", "tags_file_id", "1000000 3"),
 ];
+
+/// The user that an idempotent request made.
+struct PeopleMadeOnce;
+
+impl MigrationName for PeopleMadeOnce {
+    fn name(&self) -> &str {
+        "m0007_people_made_once"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for PeopleMadeOnce {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut reservations = Table::alter();
+        manager.alter_table(reservations.table("reservations").add_column(uuid_null("user_id")).to_owned()).await
+    }
+}
 
 /// Each order, and that of one owner's names. Every index is a page more that an upload writes.
 const ORDERS: &[&[&str]] =

@@ -12,8 +12,8 @@ use larder_files::{
     Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
     User, UserId,
     ledger::{
-        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Purpose, Record, Recorded, Refreshed,
-        Reservation, Result, Session, Upload,
+        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record, Recorded,
+        Refreshed, Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{
@@ -243,6 +243,7 @@ impl Needs {
             Some(Entry::User(user)) => {
                 self.users.push((user.id, user.name.to_string()));
                 self.sessions_of.insert(user.id);
+                self.reservations.extend(user.created_by_key.iter().map(|made| made.key));
             }
             Some(Entry::Bucket(bucket)) => self.buckets.push((bucket.id, bucket.name.to_string())),
             Some(Entry::Forget(file)) => _ = self.files.insert(*file),
@@ -687,7 +688,7 @@ impl Work {
             self.seen(file, numbers);
             return Ok(Recorded::Tombstoned);
         }
-        self.settle(attributes.created_by_key.as_slice(), file);
+        self.settle(attributes.created_by_key.as_slice(), Made::File(file));
         self.take_revision(attributes, rank, copies);
         if self.heads.get(&file).is_some_and(|head| head.rank > rank) {
             self.seen(file, numbers);
@@ -719,7 +720,7 @@ impl Work {
     fn take_tombstone(&mut self, tombstone: &Tombstone) -> Result<Recorded> {
         let (file, revision) = (tombstone.id, tombstone.revision.unwrap_or(0));
         Wide::check(&[tombstone.version, revision])?;
-        self.settle(&tombstone.created_by_key, file);
+        self.settle(&tombstone.created_by_key, Made::File(file));
         if tombstone.revision.is_none() {
             self.drop_rows(file);
             self.given.remove(&file);
@@ -752,6 +753,7 @@ impl Work {
         if self.users.rows.values().any(|other| other.id != user.id && other.name == user.name) {
             return Err(LedgerError::Taken(user.name.to_string()));
         }
+        self.settle(user.created_by_key.as_slice(), Made::User(user.id));
         if self.users.get(&user.id) != Some(user) {
             self.sessions.remove_where(|_, session| session.user == user.id);
         }
@@ -811,11 +813,12 @@ impl Work {
     }
 
     /// The latest of two requests with one key stays: the earlier was forgotten when the later was let in.
-    fn settle(&mut self, made_by: &[CreatedByKey], file: FileId) {
+    fn settle(&mut self, made_by: &[CreatedByKey], made: Made) {
         for CreatedByKey { key, request, status, at } in made_by {
             let known = self.reservations.get(key);
-            if !matches!(known, Some(Reservation::Done { at: known, file: of, .. }) if (*known, *of) > (*at, file)) {
-                let done = Reservation::Done { request: *request, status: *status, file, at: *at };
+            if !matches!(known, Some(Reservation::Done { at: known, made: other, .. }) if (*known, *other) > (*at, made))
+            {
+                let done = Reservation::Done { request: *request, status: *status, made, at: *at };
                 self.reservations.set(*key, done);
             }
         }

@@ -488,7 +488,7 @@ impl State {
         if self.covered(file, attributes.revision) {
             return Recorded::Tombstoned;
         }
-        self.settle(attributes.created_by_key.as_slice(), file);
+        self.settle(attributes.created_by_key.as_slice(), Made::File(file));
         self.take_revision(&attributes, rank, copies);
         match self.heads.get(&file) {
             Some(head) if head.rank > rank => Recorded::Outranked,
@@ -516,7 +516,7 @@ impl State {
     fn take_tombstone(&mut self, tombstone: Tombstone) -> Recorded {
         let (file, revision) = (tombstone.id, tombstone.revision);
         self.seen(file, tombstone.version, revision.unwrap_or(0));
-        self.settle(&tombstone.created_by_key, file);
+        self.settle(&tombstone.created_by_key, Made::File(file));
         match revision {
             None => self.drop_rows(file),
             Some(revision) => {
@@ -546,6 +546,7 @@ impl State {
         if self.users.values().any(|other| other.id != user.id && other.name == user.name) {
             return Err(LedgerError::Taken(user.name.into()));
         }
+        self.settle(user.created_by_key.as_slice(), Made::User(user.id));
         if self.users.get(&user.id) != Some(&user) {
             self.sessions.retain(|_, session| session.user != user.id);
         }
@@ -575,11 +576,12 @@ impl State {
     }
 
     /// The latest of two requests with one key stays: the earlier was forgotten when the later was let in.
-    fn settle(&mut self, made_by: &[CreatedByKey], file: FileId) {
+    fn settle(&mut self, made_by: &[CreatedByKey], made: Made) {
         for CreatedByKey { key, request, status, at } in made_by {
             let known = self.reservations.get(key);
-            if !matches!(known, Some(Reservation::Done { at: known, file: of, .. }) if (*known, *of) > (*at, file)) {
-                let done = Reservation::Done { request: *request, status: *status, file, at: *at };
+            if !matches!(known, Some(Reservation::Done { at: known, made: other, .. }) if (*known, *other) > (*at, made))
+            {
+                let done = Reservation::Done { request: *request, status: *status, made, at: *at };
                 self.reservations.insert(*key, done);
             }
         }

@@ -10,10 +10,10 @@
 //! A crash after 3 leaves a user who is gone and owns files: the same call again goes on with those that are left, and so does
 //! another one that says otherwise what becomes of them.
 
-use super::turn::Turn;
-use crate::create::OWNER_FRESH;
+use super::{Kept, turn::Turn};
 use crate::{
     Caller, Error, File, Files, Result, Role, User, UserId, UserName,
+    create::{OWNER_FRESH, carried},
     ledger::{FileQuery, Sort},
 };
 use futures_util::{StreamExt, stream};
@@ -83,8 +83,9 @@ impl Files {
             self.0.check_not_last(&user).await?;
             let gone_at = Some(self.0.environment.clock.now());
             let (epoch, version) = (self.0.epoch, user.version + 1);
-            let gone = User { gone_at, password_hash: None, epoch, version, ..user.clone() };
-            self.0.write_user(gone, Some(turn.clone())).await?;
+            let created_by_key = carried(user.created_by_key.as_ref(), self.0.environment.clock.now());
+            let gone = User { gone_at, password_hash: None, epoch, version, created_by_key, ..user.clone() };
+            self.0.write_user(gone, Some(turn.clone() as Kept)).await?;
             self.0.environment.clock.sleep(KNOWN_EVERYWHERE).await;
         }
         if *of == FilesOf::Refuse {

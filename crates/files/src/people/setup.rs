@@ -10,7 +10,7 @@
 //!
 //! [`Turn`]: super::turn::Turn
 
-use super::turn::Turn;
+use super::{Kept, turn::Turn};
 use crate::{Error, Files, Result, Role, SessionId, User, UserId, UserName, ledger::Session};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -90,7 +90,7 @@ impl Files {
             return Err(Error::NotFound("set-up link"));
         }
         let admin = self.new_user(name, Role::Admin, Some(password_hash)).await?;
-        let admin = self.0.write_user(admin, Some(turn.clone())).await?;
+        let admin = self.0.write_user(admin, Some(turn.clone() as Kept)).await?;
         // It counts no more, now that there is an admin; its row goes.
         if let Err(error) = self.0.ledger.end_session(self.link(token)).await {
             tracing::warn!(%error, "a set-up link that was used ends by its time");

@@ -220,6 +220,7 @@ pub(super) fn user(number: u128, name: &str, version: u64) -> User {
         epoch: EPOCH,
         version,
         gone_at: None,
+        created_by_key: None,
     }
 }
 

@@ -6,7 +6,8 @@ use super::harness::{
 use crate::{
     Attributes, Sha256,
     ledger::{
-        Claim, FileRow, Hold, Intent, IntentState, LedgerError, Purpose, Record, Recorded, Reservation, Result, Upload,
+        Claim, FileRow, Hold, Intent, IntentState, LedgerError, Made, Purpose, Record, Recorded, Reservation, Result,
+        Upload,
     },
 };
 use futures_util::future::join_all;
@@ -202,7 +203,7 @@ pub(super) async fn what_is_done_stays_done_when_its_intent_fails(harness: Harne
     let intent = harness.open(&reserved(1, "k")).await?;
     let taken = harness.ledger.fence_intent(intent.hold(), &node("n2")).await?;
     harness.ledger.fail_intent(taken.hold()).await?;
-    let done = Reservation::Done { request: by.request, status: by.status, file: file(1), at: by.at };
+    let done = Reservation::Done { request: by.request, status: by.status, made: Made::File(file(1)), at: by.at };
     ensure_eq!(harness.ledger.reserve(by.key, &node("n1"), at(0)).await?, done, "the key");
     Ok(())
 }

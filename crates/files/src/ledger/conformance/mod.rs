@@ -128,6 +128,8 @@ macro_rules! __with_ledger_laws {
                 what_is_done_is_not_given_up
                 a_dead_nodes_reservations_go_at_once
                 a_tombstone_carries_its_requests
+                a_users_record_settles_the_reservation
+                a_name_that_is_taken_settles_no_reservation
                 nodes_are_those_that_hold_something
                 of_16_racing_requests_exactly_one_runs
                 reservations_survive_a_reopening

@@ -1,9 +1,9 @@
 //! Idempotent requests, and who still holds something.
 
-use super::harness::{Harness, Verdict, at, attributes, dead, entry, file, made_by, node, one, tombstone};
+use super::harness::{Harness, Verdict, at, attributes, dead, entry, file, made_by, node, one, tombstone, user};
 use crate::{
-    Attributes, CreatedByKey, FileId, Sha256,
-    ledger::{Purpose, Reservation, Result},
+    Attributes, CreatedByKey, FileId, Sha256, User,
+    ledger::{Entry, LedgerError, Made, Purpose, Reservation, Result},
 };
 use futures_util::future::join_all;
 
@@ -16,7 +16,7 @@ fn made(number: u128, version: u64, by: CreatedByKey) -> Attributes {
 }
 
 fn done(by: &CreatedByKey, file: FileId) -> Reservation {
-    Reservation::Done { request: by.request, status: by.status, file, at: by.at }
+    Reservation::Done { request: by.request, status: by.status, made: Made::File(file), at: by.at }
 }
 
 fn running(name: &str) -> Reservation {
@@ -122,6 +122,33 @@ pub(super) async fn a_tombstone_carries_its_requests(harness: Harness) -> Verdic
     for (name, by) in ["a", "b"].iter().zip(&made_by) {
         ensure_eq!(harness.reserve(name, "n1").await?, done(by, file(1)), "request {name}");
     }
+    Ok(())
+}
+
+pub(super) async fn a_users_record_settles_the_reservation(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.reserve("k", "n1").await?;
+    let by = made_by("k", 3);
+    let anna = User { created_by_key: Some(by.clone()), ..user(1, "anna", 1) };
+    let made = Reservation::Done { request: by.request, status: by.status, made: Made::User(anna.id), at: by.at };
+    let known = |user: User| harness.take(Entry::User(Box::new(user)));
+    known(anna.clone()).await?;
+    ensure_eq!(harness.reserve("k", "n1").await?, made, "a repeat");
+    known(User { version: 2, ..anna.clone() }).await?;
+    known(User { version: 3, created_by_key: None, ..anna }).await?;
+    let harness = harness.reopened().await;
+    ensure_eq!(harness.reserve("k", "n2").await?, made, "a repeat after later changes, and a reopening");
+    Ok(())
+}
+
+pub(super) async fn a_name_that_is_taken_settles_no_reservation(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    harness.take(Entry::User(Box::new(user(1, "anna", 1)))).await?;
+    harness.reserve("k", "n1").await?;
+    let other = User { created_by_key: Some(made_by("k", 3)), ..user(2, "anna", 1) };
+    let taken = harness.take(Entry::User(Box::new(other))).await;
+    ensure_refused!(taken, LedgerError::Taken(_), "another's name");
+    ensure_eq!(harness.reserve("k", "n2").await?, running("n1"), "its request");
     Ok(())
 }
 
