@@ -30,6 +30,7 @@ mod request;
 mod routes;
 mod server;
 mod setup;
+mod stores;
 mod throttle;
 mod token;
 mod upload;

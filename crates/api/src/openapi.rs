@@ -6,7 +6,7 @@ use crate::{
     problem::Document,
     record::{Person, Record, Revision},
     request::{Answer, Ask},
-    setup, upload, users,
+    setup, stores, upload, users,
 };
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,7 @@ use utoipa::{
         list::list, list::describe, list::update, list::remove, list::restore, list::revisions, list::remove_revision,
         content::get,
         users::list, users::add, users::describe, users::update, users::remove,
+        stores::list, stores::check,
         health::live, health::ready, metrics::metrics, docs::page, describe,
     ),
     components(schemas(Record, Revision, Person, Document<'static>)),

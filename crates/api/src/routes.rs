@@ -4,7 +4,7 @@ use crate::{
     auth, buckets, content, docs, health, list, metrics, names, openapi,
     problem::{Code, Problem},
     request::Ask,
-    setup, upload, users,
+    setup, stores, upload, users,
 };
 use actix_web::{
     Handler, Responder, Route,
@@ -34,6 +34,8 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
+    at(config, "/api/v1/stores", vec![get(stores::list)]);
+    at(config, "/api/v1/stores/{store}/check", vec![post(stores::check)]);
     at(config, "/api/v1/users", vec![get(users::list), post(users::add)]);
     at(config, "/api/v1/users/{id}", vec![get(users::describe), patch(users::update), delete(users::remove)]);
     at(config, "/api/v1/openapi.json", vec![get(openapi::describe)]);

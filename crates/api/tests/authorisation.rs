@@ -58,6 +58,9 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("GET /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
     ("HEAD /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
     ("DELETE /api/v1/files/{id}/revisions/{revision}", "", "", told(204, 404, 204)),
+    ("GET /api/v1/stores", "", "", told(403, 403, 200)),
+    ("HEAD /api/v1/stores", "", "", told(403, 403, 200)),
+    ("POST /api/v1/stores/{store}/check", "", "", told(403, 403, 200)),
     ("GET /api/v1/users", "", "", told(403, 403, 200)),
     ("HEAD /api/v1/users", "", "", told(403, 403, 200)),
     ("POST /api/v1/users", "", r#"{"username": "new", "password": "long enough"}"#, told(403, 403, 201)),
@@ -151,6 +154,7 @@ impl Scene {
             .replace("{id}", &id)
             .replace("{bucket}", "documents")
             .replace("{revision}", "1")
+            .replace("{store}", "local")
             .replace("{file:.*}", "index.html");
         let line = path.replace("{name:.+}", "secret.txt") + &query.replace("{owner}", owner.name.as_str());
         let request = match who {

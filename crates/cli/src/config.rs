@@ -68,8 +68,8 @@ pub(crate) struct Config {
     /// What opens `/metrics` to who is no admin. `LARDER_METRICS_TOKEN`, default none.
     #[serde(serialize_with = "hidden")]
     metrics_token: Option<SecretString>,
-    /// The store of new files in buckets that name none; of several, which a start refuses for now, the first. `LARDER_PLACEMENT`,
-    /// default: the first store by name.
+    /// The stores of files in buckets that name none; an upload goes to the first that takes it. `LARDER_PLACEMENT`, default: the
+    /// first store by name.
     #[serde(default, deserialize_with = "one_or_more")]
     pub(crate) placement: Vec<StoreName>,
     /// What the server puts up with.
@@ -160,7 +160,7 @@ pub(crate) enum StoreKind {
 /// What of a bucket's policy differs from the default one.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct BucketConfig {
-    /// The store of its new files. `LARDER_BUCKETS__NAME__PLACEMENT`, default: [`Config::placement`].
+    /// The stores on which its files must have a copy. `LARDER_BUCKETS__NAME__PLACEMENT`, default: [`Config::placement`].
     #[serde(default, deserialize_with = "one_or_more")]
     placement: Vec<StoreName>,
     /// Durable copies that an answer waits for. `LARDER_BUCKETS__NAME__WRITE_COPIES`, default 1; a start refuses more for now.

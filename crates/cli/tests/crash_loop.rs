@@ -378,25 +378,37 @@ fn whatever_was_acknowledged_survives_every_kill() {
     println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={rounds} LARDER_CRASH_CLIENTS={clients}");
     let mut random = Random(seed);
     for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
-        one_installation(first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+        one_installation(&Larder::new(), first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+    }
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_every_kill_and_comes_to_both_of_two_stores() {
+    let mut bits = [0; 8];
+    getrandom::fill(&mut bits).unwrap();
+    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
+    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 12) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
+    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 3);
+    let mut random = Random(seed);
+    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
+        one_installation(&Larder::mirrored(), first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
     }
 }
 
 /// How often one installation is killed before the next one begins: it is checked whole after each round, so it must not grow for ever.
 const ROUNDS_OF_ONE: u64 = 40;
 
-fn one_installation(rounds: RangeInclusive<u64>, clients: usize, random: &mut Random) {
+fn one_installation(larder: &Larder, rounds: RangeInclusive<u64>, clients: usize, random: &mut Random) {
     let users = clients.min(4);
-    let larder = Larder::new();
     larder.user("root", true);
     (0..users).for_each(|user| larder.user(&format!("user{user}"), false));
     let mut oracles: Vec<Oracle> = (0..clients).map(|number| Oracle::new(number, users, random.next())).collect();
     for round in rounds {
         let began = Instant::now();
-        let mut people = People::log_in(&larder, users);
+        let mut people = People::log_in(larder, users);
         oracles = hammer(oracles, &people, random);
         people.server.kill();
-        let recovered = check(&larder, &mut oracles, &mut people.clients);
+        let recovered = check(larder, &mut oracles, &mut people.clients);
         let (acknowledged, files): (u64, usize) =
             oracles.iter().fold((0, 0), |(sum, files), oracle| (sum + oracle.acknowledged, files + oracle.files.len()));
         println!("round {round}, {:?}: {acknowledged} acknowledged, {files} files known; {recovered}", began.elapsed());
@@ -453,8 +465,12 @@ fn check(larder: &Larder, oracles: &mut [Oracle], clients: &mut [Client]) -> Str
         oracle.settle(&users[oracle.user], &mut all);
     }
     assert!(all.is_empty(), "nobody made these: {all:?}");
+    larder.until_copied(root);
     assert!(server.stop().success());
     larder.assert_clean();
+    if larder.second().exists() {
+        larder.assert_mirrored();
+    }
     larder.assert_rebuilds_equal();
     said.lines().find(|line| line.starts_with("recovered")).unwrap_or("nothing was left").to_owned()
 }

@@ -20,7 +20,7 @@ use crate::{
     create::{carried, check_name, check_readable, check_tags, check_user_bytes, nothing_happened},
     files::{File, Node, Place},
     layout,
-    ledger::{Claim, Entry, Purpose, Recorded},
+    ledger::{Claim, CopyState, Entry, Purpose, Recorded},
     marker::not_before,
     name_claim::{Asked, Claimed, ClaimedFor, NameClaim, Wait},
 };
@@ -264,9 +264,9 @@ enum Next {
 
 impl Node {
     /// Steps 2 to 4.
-    async fn write_change(self: &Arc<Self>, file: File, claim: Claim, name: Option<NameClaim>) -> Result<File> {
-        match self.write_attributes(&file).await {
-            Ok(()) => {}
+    async fn write_change(self: &Arc<Self>, mut file: File, claim: Claim, name: Option<NameClaim>) -> Result<File> {
+        let reached = match self.write_attributes(&file).await {
+            Ok(reached) => reached,
             Err(error @ Error::Fenced(_)) => return Err(error),
             Err(error @ Error::Indeterminate(_)) => {
                 self.settle_claim_later(claim, self.late_for(), name);
@@ -276,11 +276,21 @@ impl Node {
                 self.release(&claim).await;
                 return Err(error);
             }
-        }
-        let entry = Entry::Attributes { attributes: Box::new(file.attributes.clone()), copies: vec![] };
+        };
+        let mut copies = self.left_behind(&file.copies, |place| reached == Some(place));
+        // Another bucket may want it on other stores.
+        let wanted = self.with_wanted(&file.attributes.bucket, file.copies.clone());
+        copies.extend(wanted.into_iter().filter(|wanted| !file.copies.contains(wanted)));
+        let entry = Entry::Attributes { attributes: Box::new(file.attributes.clone()), copies: copies.clone() };
         match self.record(Some(entry), Some(claim.id)).await {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
-            Ok(_) => Ok(file),
+            Ok(_) => {
+                self.reconcile_soon(&copies);
+                file.copies.retain(|copy| !copies.iter().any(|news| news.store == copy.store));
+                file.copies.extend(copies);
+                file.copies.sort_by_key(|copy| copy.store);
+                Ok(file)
+            }
             Err(error) => {
                 self.settle_claim_later(claim, Duration::ZERO, name);
                 Err(error)
@@ -288,14 +298,16 @@ impl Node {
         }
     }
 
-    /// Step 2: durable on at least one store. An error other than `Indeterminate` means that nothing happened.
-    async fn write_attributes(&self, file: &File) -> Result<()> {
+    /// Step 2: durable on at least one store. Answers beside which copy; `None` where they are an overlay. An error other than
+    /// `Indeterminate` means that nothing happened.
+    async fn write_attributes(&self, file: &File) -> Result<Option<usize>> {
         let attributes = &file.attributes;
         let mut uncertain = None::<StoreError>;
         for copy in &file.copies {
-            let Some((_, place)) = self.place(copy.store).filter(|(_, place)| place.mode.changes()) else { continue };
+            let place = self.place(copy.store).filter(|(_, place)| place.mode.changes());
+            let Some((index, place)) = place.filter(|_| copy.state != CopyState::Pending) else { continue };
             match self.replace_sidecar(place, attributes).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Some(index)),
                 Err(Refused::Outranked(why)) => return Err(self.outranked(why)),
                 Err(Refused::Other(error)) => {
                     return Err(uncertain.map_or(error, |cause| Error::Indeterminate(cause.into())));
@@ -304,7 +316,7 @@ impl Node {
                 Err(Refused::Store(error)) => uncertain = uncertain.or(Some(error)),
             }
         }
-        self.put_overlay(attributes, uncertain).await
+        self.put_overlay(attributes, uncertain).await.map(|()| None)
     }
 
     /// Puts attributes as an overlay on the first store that takes it. `uncertain` is an attempt before that may still count.
@@ -374,7 +386,7 @@ impl Node {
         Ok(())
     }
 
-    async fn sidecar_there(&self, place: &Place, sidecar: &Key) -> Result<(Bytes, ETag), StoreError> {
+    pub(crate) async fn sidecar_there(&self, place: &Place, sidecar: &Key) -> Result<(Bytes, ETag), StoreError> {
         let object = place.store.get(sidecar, GetOptions::default()).await?;
         let etag = object.meta.etag.clone();
         let body = Body::once(object.body, Some(object.meta.size)).collect(Attributes::BYTES_MAX).await;

@@ -415,20 +415,16 @@ impl Received {
 impl Node {
     /// Where new content of a bucket goes.
     fn place_for(&self, bucket: &Bucket) -> Result<usize> {
-        let wanted = bucket.policy.placement.first().or(self.settings.placement.first());
-        let index = match wanted {
-            Some(name) => self.places.iter().position(|place| place.name == *name),
-            None => Some(0),
-        };
-        let index = index.ok_or_else(|| match self.check_whole() {
-            Err(provisional) => provisional,
-            Ok(()) => Error::internal("a placement names a store that is not configured"),
-        })?;
-        let place = &self.places[index];
-        if place.mode.creates() {
-            Ok(index)
-        } else {
-            Err(Error::ReadOnly(format!("the store `{}` is read-only", place.name)))
+        let places = self.placement(&bucket.policy);
+        if let Some(place) = places.iter().find(|place| self.places[**place].mode.creates()) {
+            return Ok(*place);
+        }
+        match places.first() {
+            Some(first) => Err(Error::ReadOnly(format!("the store `{}` is read-only", self.places[*first].name))),
+            None => Err(self
+                .check_whole()
+                .err()
+                .unwrap_or_else(|| Error::internal("a placement names a store that is not configured"))),
         }
     }
 
@@ -524,7 +520,7 @@ impl Node {
 
     /// Steps 2 to 6.
     pub(crate) async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
-        let copies = vec![self.copy_verified(revision.place)];
+        let copies = self.with_wanted(&revision.attributes.bucket, vec![self.copy_verified(revision.place)]);
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
         let record =
             Record { entry: Some(entry), closes: revision.closes.as_ref().map(|claim| claim.id), settles: None };
@@ -534,8 +530,12 @@ impl Node {
                 self.settle_later(revision);
                 Err(Error::Gone)
             }
-            Ok(_) if revision.lease.is_some() => Ok(File { attributes: revision.attributes, copies }),
+            Ok(_) if revision.lease.is_some() => {
+                self.reconcile_soon(&copies);
+                Ok(File { attributes: revision.attributes, copies })
+            }
             Ok(_) => {
+                self.reconcile_soon(&copies);
                 let node = self.clone();
                 let (place, op) = (revision.place, revision.op);
                 self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));

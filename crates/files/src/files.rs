@@ -72,7 +72,7 @@ pub struct Parts {
 /// What the configuration decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The placement of buckets that name none; empty: all stores, in their order.
+    /// The placement of buckets that name none; empty: the first store.
     pub placement: Vec<StoreName>,
     /// Buckets that must exist, with their policies.
     pub buckets: Vec<(BucketName, BucketPolicy)>,
@@ -83,10 +83,13 @@ pub struct Settings {
     /// How often a node that changes things looks for what dead nodes left, and whether its database is still the current one;
     /// `None`: only when it starts.
     pub look_every: Option<Duration>,
+    /// On how many files the reconciler works at once, in a node that looks: it makes the copies that placements want, and mends those
+    /// that are lost. 0: that is left to other nodes.
+    pub copies_at_once: usize,
 }
 
 impl Default for Settings {
-    /// The three ready-made buckets, 10 s, 256 files, a look at the start only.
+    /// The three ready-made buckets, 10 s, 256 files, a look at the start only, 2 files.
     fn default() -> Self {
         Self {
             placement: vec![],
@@ -94,6 +97,7 @@ impl Default for Settings {
             claim_wait: Duration::from_secs(10),
             batch_max: 256,
             look_every: None,
+            copies_at_once: 2,
         }
     }
 }
@@ -132,6 +136,8 @@ pub(crate) struct Node {
     pub(crate) people: Arc<tokio::sync::Mutex<()>>,
     pub(crate) committer: Committer,
     pub(crate) state: Mutex<State>,
+    /// Tells the reconciler that something was noted.
+    pub(crate) wake: Arc<tokio::sync::Notify>,
     /// Whether the mark was raised since this node started.
     pub(crate) marked: tokio::sync::OnceCell<()>,
 }

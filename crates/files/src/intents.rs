@@ -401,7 +401,7 @@ impl Node {
         let sidecar = sidecar(&intent.upload)?;
         match self.places[place].attributes_at(&sidecar).await? {
             Reading::Valid(found) if !self.is_purged(&found).await? => {
-                let copies = self.copy_not_known(place, &found).await?;
+                let copies = self.with_wanted(&found.bucket, self.copy_not_known(place, &found).await?);
                 let entry = Some(Entry::Attributes { attributes: found, copies });
                 let record = Record { entry, closes: intent.upload.claim, settles: Some(intent.hold()) };
                 if self.record_group(record).await? != Recorded::Tombstoned {

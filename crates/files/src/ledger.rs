@@ -143,6 +143,73 @@ pub struct CopyRow {
     pub verified_at: Option<Timestamp>,
 }
 
+impl CopyRow {
+    /// Whether something is to be done about it: it is yet to be made, is lost, or has older attributes beside it than the file has.
+    /// That last is a copy which is present, with the time when its bytes were verified.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        match self.state {
+            CopyState::Pending | CopyState::Lost => true,
+            CopyState::Present => self.verified_at.is_some(),
+            CopyState::Verified | CopyState::Dropping => false,
+        }
+    }
+
+    /// Whether it tells little, and so takes no other's place: one that is pending, wherever anything is known; one that was only seen,
+    /// unless what is known is a loss. Who has only seen it may have looked before another one read it.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.state == CopyState::Pending || (self.state == CopyState::Present && self.verified_at.is_none())
+    }
+
+    /// Whether it takes the place of another that is known of the same store.
+    #[must_use]
+    pub fn replaces(&self, known: &Self) -> bool {
+        !self.is_weak() || (self.state == CopyState::Present && known.state == CopyState::Lost)
+    }
+
+    /// Whether content may be read from it.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        matches!(self.state, CopyState::Present | CopyState::Verified)
+    }
+}
+
+/// Where a revision of a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The file.
+    pub file: FileId,
+    /// The revision's number.
+    pub revision: u64,
+    /// The bucket that the file is in now.
+    pub bucket: BucketId,
+    /// Where its copies are, by store.
+    pub copies: Vec<CopyRow>,
+}
+
+/// How many copies a store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyCount {
+    /// The store.
+    pub store: StoreId,
+    /// Those that content may be read from.
+    pub readable: u64,
+    /// Those about which [something is to be done](CopyRow::is_due), readable or not.
+    pub due: u64,
+}
+
+/// Of which revisions to tell where they lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlacedQuery {
+    /// Only those with a copy that [is due](CopyRow::is_due). Such a page costs no more than it holds.
+    pub due: bool,
+    /// Behind this revision.
+    pub after: Option<(FileId, u64)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// A revision: the content that a file had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionRow {
@@ -292,7 +359,7 @@ pub struct Hold {
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// Attributes that are durable on a store. The row is made, or replaced where these outrank it; the revision's row is made
-    /// or replaced in the same way; the copies are set, by store. A `created_by_key` becomes (or settles) its reservation.
+    /// or replaced in the same way; the copies are set, by store; those that tell little ([`CopyRow::is_weak`]) not over what tells more. A `created_by_key` becomes (or settles) its reservation.
     /// Nothing happens to a file with a tombstone, nor to a revision with one.
     Attributes {
         /// The attributes.
@@ -308,7 +375,7 @@ pub enum Entry {
         file: FileId,
         /// Its revision.
         revision: u64,
-        /// Copies to set, by store.
+        /// Copies to set, by store; those that tell little ([`CopyRow::is_weak`]) not over what tells more.
         copies: Vec<CopyRow>,
     },
     /// A user whose sealed record is durable on a store; the highest (epoch, version) stays. Where this is another record than the
@@ -553,6 +620,12 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// One revision.
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>>;
+
+    /// A page of all revisions by (file, number), those of files in the trash too, with where they lie.
+    async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>>;
+
+    /// How many copies each store has that has any, by store. Costs a walk over all copies.
+    async fn copy_counts(&self) -> Result<Vec<CopyCount>>;
 
     /// The tombstone of a file (`revision` = `None`) or of one revision.
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>>;

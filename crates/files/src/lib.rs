@@ -32,6 +32,7 @@ mod people;
 mod purge;
 mod read;
 mod rebuild;
+mod reconcile;
 mod records;
 mod recovery;
 mod report;
@@ -41,6 +42,7 @@ mod secrets;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod start;
+mod stores;
 mod timestamp;
 mod tombstone;
 mod truth;
@@ -64,6 +66,7 @@ pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;
 pub use start::{check_possible, is_marked, rehearse_start};
+pub use stores::{StoreCheck, StoreReport};
 pub use timestamp::Timestamp;
 pub use tombstone::Tombstone;
 

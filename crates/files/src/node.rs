@@ -9,7 +9,7 @@ use crate::{
     name_claim,
 };
 use larder_storage_core::NodeId;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// How long after a commit the mark is written at the latest.
@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) leftovers: usize,
     /// Whether a dead node left something that can't be settled before `fsck` has mended it.
     pub(crate) broken: bool,
+    /// Places that did not answer when they were last asked.
+    pub(crate) away: BTreeSet<usize>,
     fenced: Option<String>,
     stopping: bool,
     mark_due: bool,
@@ -50,8 +52,13 @@ impl Files {
         let state = self.0.state();
         match (&state.fenced, state.unsettled) {
             (Some(why), _) => Health::Fenced(why.clone()),
-            (None, 0) if self.0.unread.is_empty() => Health::Ready,
-            (None, 0) => Health::Degraded(self.0.provisional().to_string()),
+            (None, 0) if !self.0.unread.is_empty() => Health::Degraded(self.0.provisional().to_string()),
+            (None, 0) if state.away.is_empty() => Health::Ready,
+            (None, 0) => {
+                let names: Vec<_> =
+                    state.away.iter().map(|place| format!("`{}`", self.0.places[*place].name)).collect();
+                Health::Degraded(format!("away: the store {}", names.join(", ")))
+            }
             (None, count) => Health::Degraded(format!("{count} operations must be settled first")),
         }
     }
@@ -251,17 +258,32 @@ impl Node {
         if self.state().unsettled > 0 {
             return Ok(Recovered::default());
         }
-        for place in self.places.iter().filter(|place| place.mode.changes()) {
+        for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.mode.changes()) {
             match self.check_mark_on(place, 0).await {
                 Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 // A store that is away tells the next time.
-                checked => drop(checked),
+                checked => self.saw(index, checked.is_ok()),
             }
         }
         self.recover().await
     }
 
-    fn is_ending(&self) -> bool {
+    /// Notes whether a place answers.
+    pub(crate) fn saw(&self, place: usize, answers: bool) {
+        let mut state = self.state();
+        let (changed, name) = (state.away.contains(&place) == answers, &self.places[place].name);
+        match answers {
+            true => drop(state.away.remove(&place)),
+            false => drop(state.away.insert(place)),
+        }
+        match (changed, answers) {
+            (true, true) => tracing::info!(store = %name, "a store is back"),
+            (true, false) => tracing::warn!(store = %name, "a store is away"),
+            (false, _) => {}
+        }
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
         let state = self.state();
         state.stopping || state.fenced.is_some()
     }

@@ -137,8 +137,8 @@ impl Node {
                 },
             }
         }
-        let attached = |copy: &CopyRow| self.place(copy.store).is_some();
-        if outage.is_none() && revision.copies.iter().any(|copy| copy.state != CopyState::Lost && !attached(copy)) {
+        let is_elsewhere = |copy: &CopyRow| copy.is_readable() && self.place(copy.store).is_none();
+        if outage.is_none() && revision.copies.iter().any(is_elsewhere) {
             return Err(Error::StoreUnavailable(None));
         }
         match outage {
@@ -150,11 +150,7 @@ impl Node {
 
     /// The places of copies that may be read, in the order of the configuration.
     fn readable(&self, copies: &[CopyRow]) -> Vec<(usize, &Place)> {
-        let has = |place: &Place| {
-            copies
-                .iter()
-                .any(|copy| copy.store == place.id && matches!(copy.state, CopyState::Present | CopyState::Verified))
-        };
+        let has = |place: &Place| copies.iter().any(|copy| copy.store == place.id && copy.is_readable());
         self.places.iter().enumerate().filter(|(_, place)| has(place)).collect()
     }
 
@@ -218,7 +214,7 @@ impl Node {
     }
 
     /// Reads a copy again, and marks it lost where it is bad again.
-    async fn doubt(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
+    pub(crate) async fn doubt(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
         let place = &self.places[index];
         let verdict = match digest_of(place, revision).await {
             Ok(sha256) if sha256 == revision.sha256 => return,
@@ -228,9 +224,10 @@ impl Node {
         };
         tracing::error!(file = %revision.file, revision = revision.revision, store = %place.name, verdict, "a copy is lost");
         let copies = vec![CopyRow { store: place.id, state: CopyState::Lost, verified_at: None }];
-        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
-        if let Err(error) = self.record(Some(entry), None).await {
-            tracing::warn!(%error, "a lost copy could not be marked");
+        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: copies.clone() };
+        match self.record(Some(entry), None).await {
+            Ok(_) => self.reconcile_soon(&copies),
+            Err(error) => tracing::warn!(%error, "a lost copy could not be marked"),
         }
     }
 }
@@ -240,7 +237,7 @@ enum Judged {
     Lost(StoreError),
 }
 
-fn is_loss(kind: &ErrorKind) -> bool {
+pub(crate) fn is_loss(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt)
 }
 

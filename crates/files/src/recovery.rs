@@ -17,7 +17,7 @@
 use crate::{
     Attributes, Error, Recovered, Result, StoreId,
     files::{Node, Place},
-    ledger::{Claim, CopyRow, CopyState, Entry, LedgerError, Made, Purpose, Record, Recorded, Reservation},
+    ledger::{Claim, CopyRow, CopyState, Entry, FileRow, LedgerError, Made, Purpose, Record, Recorded, Reservation},
     name_claim::ClaimedFor,
     on_conflict::REPLACED,
     truth::{Found, Reading},
@@ -265,6 +265,7 @@ impl Node {
             }
         }
         let copies = self.copy_not_known(place, &published).await?;
+        let copies = self.with_wanted(&published.bucket, copies);
         let size = published.size;
         let entry = Some(Entry::Attributes { attributes: Box::new(published), copies });
         if self.record_group(Record { entry, closes, settles: None }).await? == Recorded::Tombstoned {
@@ -276,10 +277,13 @@ impl Node {
         Ok(true)
     }
 
-    /// The copy on `place`, unless the ledger knows more of it than a look at its size tells.
+    /// The copy on `place`, unless the ledger knows more of it than a look at its size tells, or the reconciler is to make it: which
+    /// then reads it.
     pub(crate) async fn copy_not_known(&self, place: usize, attributes: &Attributes) -> Result<Vec<CopyRow>> {
         let known = self.ledger.revision(attributes.id, attributes.revision).await?;
-        let here = |copy: &CopyRow| copy.store == self.places[place].id && copy.state == CopyState::Verified;
+        let here = |copy: &CopyRow| {
+            copy.store == self.places[place].id && matches!(copy.state, CopyState::Verified | CopyState::Pending)
+        };
         if known.is_some_and(|row| row.key == attributes.key && row.copies.iter().any(here)) {
             return Ok(vec![]);
         }
@@ -409,18 +413,29 @@ impl Node {
 
     async fn settle_change(&self, claim: &Claim) -> Result<()> {
         let truth = self.truth_of_row(claim.file).await?;
-        let known = self.ledger.file(claim.file).await?.map(|row| row.attributes.rank());
+        let row = self.ledger.file(claim.file).await?;
+        let known = row.as_ref().map(|row| row.attributes.rank());
         let news = truth.highest().filter(|found| Some(found.attributes.rank()) > known);
         let entry = match news {
             Some(found) => {
                 self.places[found.place].make_durable(&found.key).await?;
-                Some(Entry::Attributes { attributes: Box::new(found.attributes.clone()), copies: vec![] })
+                let copies = self.copies_behind(row.as_ref(), &truth.found, found);
+                Some(Entry::Attributes { attributes: Box::new(found.attributes.clone()), copies })
             }
             None => None,
         };
         self.record_group(Record { entry, closes: Some(claim.id), settles: None }).await?;
         self.drop_lower_overlays(&truth.found).await;
         Ok(())
+    }
+
+    /// The copies of a file's newest revision beside which its `highest` attributes do not lie.
+    fn copies_behind(&self, row: Option<&FileRow>, found: &[Found], highest: &Found) -> Vec<CopyRow> {
+        let of = &highest.attributes;
+        let Some(row) = row.filter(|row| row.attributes.key == of.key) else { return vec![] };
+        let sidecar = of.sidecar();
+        let is_beside = |found: &Found| found.key == sidecar && found.attributes == *of;
+        self.left_behind(&row.copies, |place| found.iter().any(|found| found.place == place && is_beside(found)))
     }
 
     /// Removes overlays that something higher outranks on the same store. One that stays is harmless.

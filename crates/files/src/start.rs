@@ -6,7 +6,7 @@
 //! 3. Make what is new: an installation where there is none, markers on stores that nobody knows.
 //! 4. Settle what dead nodes left.
 //! 5. Make the configured buckets.
-//! 6. Look again for what dead nodes left, from time to time, while this one lives.
+//! 6. Look again for what dead nodes left, from time to time, while this one lives; and make the copies that placements want.
 
 use crate::{
     Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode, StoreName,
@@ -47,6 +47,10 @@ impl Files {
         })?;
         if let Some(every) = files.0.settings.look_every.filter(|_| files.0.places.iter().any(|at| at.mode.creates())) {
             files.0.look_around(every);
+            // Where a store was left out, what it has is not known: nothing may be changed that is from before.
+            if files.0.settings.copies_at_once > 0 && files.0.places.len() > 1 && files.0.unread.is_empty() {
+                files.0.reconcile(every);
+            }
         }
         Ok((files, recovered))
     }
@@ -86,8 +90,10 @@ pub fn check_possible<'a>(
         return wrong(format!("store `{name}`: the mode `ar` is not possible yet; `ro` is"));
     }
     let lists = settings.buckets.iter().map(|(_, policy)| &policy.placement).chain([&settings.placement]);
-    if lists.into_iter().any(|placement| placement.len() > 1) {
-        return wrong("a placement of more than one store is not possible yet: name one".into());
+    for placement in lists {
+        if let Some(twice) = placement.iter().enumerate().find(|(at, name)| placement[..*at].contains(name)) {
+            return wrong(format!("a placement names the store `{}` twice", twice.1));
+        }
     }
     match settings.buckets.iter().find(|(_, policy)| policy.write_copies != 1) {
         Some((name, _)) => wrong(format!("bucket `{name}`: write_copies other than 1 is not possible yet")),
@@ -356,6 +362,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         people: Arc::default(),
         committer,
         state: Mutex::default(),
+        wake: Arc::default(),
         marked: tokio::sync::OnceCell::new(),
         environment,
     }))

@@ -335,12 +335,12 @@ async fn a_mode_or_policy_that_cannot_be_carried_out_yet_is_refused_at_start_and
     let mut archive = Larder::new();
     archive.stores[0].2 = StoreMode::Ar;
     let two = Larder::over_all(["a", "b"].map(|name| (name, MemoryOptions::with_staging())));
-    let both = two.stores.iter().map(|(name, ..)| name.clone()).collect();
+    let twice = vec![two.stores[0].0.clone(); 2];
     let mut copies = Settings::default();
     copies.buckets[0].1.write_copies = 2;
     for (larder, settings, words) in [
         (&archive, Settings::default(), "the mode `ar` is not possible yet; `ro` is"),
-        (&two, Settings { placement: both, ..Settings::default() }, "more than one store is not possible yet"),
+        (&two, Settings { placement: twice, ..Settings::default() }, "names the store `a` twice"),
         (&two, copies, "write_copies other than 1 is not possible yet"),
     ] {
         let error = Files::start(larder.parts(larder.ledger.another()), settings).await.err().unwrap();

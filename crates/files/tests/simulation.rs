@@ -18,6 +18,8 @@ use std::{
 const HISTORIES: u64 = 2_000;
 /// On stores that don't stage.
 const HISTORIES_UNSTAGED: u64 = 1_000;
+/// Of files with several copies.
+const HISTORIES_REPLICATED: u64 = 1_000;
 
 /// Of clients that meet over names.
 const HISTORIES_OF_NAMES: u64 = 1_000;
@@ -25,6 +27,7 @@ const HISTORIES_OF_NAMES: u64 = 1_000;
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
 const UNSTAGED: [Profile; 2] = [Profile::CLOUD, Profile::MIXED];
+const REPLICATED: [Profile; 3] = Profile::REPLICATED;
 
 fn one_of(profiles: &[Profile], seed: u64) -> Profile {
     profiles[usize::try_from(seed).unwrap() % profiles.len()]
@@ -93,7 +96,7 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 /// Lives through `histories` spread over `profiles`, or what the environment asks for.
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
-    let mut all = Profile::ALL.into_iter().chain(Profile::NAMED);
+    let mut all = Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED);
     let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
@@ -123,9 +126,18 @@ fn whoever_meets_over_a_name_the_promises_hold() {
 }
 
 #[test]
+fn whatever_befalls_files_with_several_copies_the_promises_hold() {
+    hold(&REPLICATED, HISTORIES_REPLICATED);
+}
+
+#[test]
 fn the_same_seed_is_the_same_history() {
-    for seed in 100..106 {
-        let profile = if seed < 104 { one_of(&PROFILES, seed) } else { one_of(&UNSTAGED, seed) };
+    for seed in 100..109 {
+        let profile = match seed {
+            ..104 => one_of(&PROFILES, seed),
+            104..106 => one_of(&UNSTAGED, seed),
+            _ => one_of(&REPLICATED, seed),
+        };
         assert_eq!(simulate(seed, profile).unwrap(), simulate(seed, profile).unwrap(), "seed {seed}");
     }
 }
@@ -176,4 +188,7 @@ bugs! {
     a_name_of_the_dead_that_is_given_away_is_seen: NameGivenAway, NAMES, 3_000;
     a_mark_that_stays_behind_is_seen: MarkForgotten, DISK, 2_000;
     an_outage_that_looks_like_an_absence_is_seen: OutageAsAbsence, DISK, 2_000;
+    a_copy_that_is_recorded_before_it_is_durable_is_seen: CopyNotDurable, REPLICAS, 300;
+    a_copy_without_attributes_is_seen: CopyWithoutAttributes, REPLICAS, 100;
+    a_copy_that_a_change_left_behind_is_seen: CopyLeftBehind, REPLICAS, 100;
 }

@@ -148,6 +148,9 @@ pub(crate) fn revision(row: revisions::Model, copies: Vec<CopyRow>) -> Result<Re
 const STATES: [CopyState; 5] =
     [CopyState::Pending, CopyState::Present, CopyState::Verified, CopyState::Dropping, CopyState::Lost];
 
+/// The number of a lost copy's state.
+pub(crate) const LOST: i64 = 4;
+
 pub(crate) fn copy_row(file: FileId, revision: u64, copy: &CopyRow) -> copies::Model {
     let state = STATES.iter().position(|state| *state == copy.state).expect("every state is listed");
     copies::Model {

@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(Sessions),
             Box::new(Plans),
             Box::new(PeopleMadeOnce),
+            Box::new(DueCopies),
         ]
     }
 }
@@ -172,6 +173,28 @@ impl MigrationTrait for Plans {
         Ok(())
     }
 }
+
+/// Copies about which something is to be done.
+struct DueCopies;
+
+impl MigrationName for DueCopies {
+    fn name(&self) -> &str {
+        "m0008_due_copies"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for DueCopies {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let index = format!("CREATE INDEX copies_due ON copies (file_id, revision) WHERE {COPY_IS_DUE}");
+        manager.get_connection().execute_unprepared(&index).await.map(drop)
+    }
+}
+
+/// A copy that is pending, lost, or present with a time of verification, as the numbers of its state say it. Of a copy that is right
+/// the index on them has no row, so that an upload to one store writes no page more.
+pub(crate) const COPY_IS_DUE: &str = "state IN (0, 4) OR (state = 1 AND verified_at IS NOT NULL)";
 
 /// The orders of names and sizes within a bucket, and of sizes within an owner's files.
 const NARROW_ORDERS: &[&[&str]] = &[

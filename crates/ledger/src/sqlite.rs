@@ -6,15 +6,17 @@ use crate::{
     entity::{buckets, claims, files, intents, meta, reservations, revisions, sessions, tags, tombstones, users},
     open::{self, Durability, Open, OpenError, Place},
     scans::Scans,
+    schema::COPY_IS_DUE,
     work::{Answer, Call},
     writer::{Writer, ledger_error},
 };
 use async_trait::async_trait;
 use larder_files::{
-    Attributes, Bucket, FileId, Ledger, NodeId, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User,
+    UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Position, Purpose, Record, Recorded, Refreshed,
-        Reservation, Result, RevisionRow, Session, Sort, Upload, folded,
+        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Placed, PlacedQuery, Position,
+        Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Sort, Upload, folded,
     },
 };
 use sea_orm::{
@@ -131,6 +133,39 @@ fn copies_text(table: &str) -> String {
         "(SELECT group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ') FROM copies c \
          WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
     )
+}
+
+/// A page of revisions with where they lie. Those with a copy that is due come by an index that has no others.
+fn placed_sql(due: bool) -> &'static str {
+    static SQL: std::sync::LazyLock<[String; 2]> = std::sync::LazyLock::new(|| {
+        let copies = copies_text("revisions");
+        let rest = "ORDER BY revisions.file_id, revisions.revision LIMIT ?3";
+        let all = format!(
+            "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM revisions \
+             JOIN files ON files.id = revisions.file_id WHERE (revisions.file_id, revisions.revision) > (?1, ?2) {rest}"
+        );
+        // CROSS: the rows that are due come first, whatever SQLite thinks of the tables' sizes.
+        let due = format!(
+            "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM \
+             (SELECT DISTINCT file_id, revision FROM copies WHERE ({COPY_IS_DUE}) AND (file_id, revision) > (?1, ?2) \
+              ORDER BY file_id, revision LIMIT ?3) due \
+             CROSS JOIN revisions ON revisions.file_id = due.file_id AND revisions.revision = due.revision \
+             CROSS JOIN files ON files.id = due.file_id ORDER BY due.file_id, due.revision"
+        );
+        [all, due]
+    });
+    &SQL[usize::from(due)]
+}
+
+fn placed_row(row: &sqlx::sqlite::SqliteRow) -> Result<Placed, DbErr> {
+    let failed = |error: sqlx::Error| DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into()));
+    let id = |at: usize| row.try_get::<uuid::Uuid, _>(at).map_err(failed);
+    Ok(Placed {
+        file: FileId(id(0)?),
+        revision: row.try_get::<i64, _>(1).map_err(failed)?.cast_unsigned(),
+        bucket: BucketId(id(2)?),
+        copies: convert::copies_of(row.try_get(3).map_err(failed)?)?,
+    })
 }
 
 fn file_row(attributes: &str, copies: Option<&str>) -> Result<FileRow, DbErr> {
@@ -414,6 +449,31 @@ impl Ledger for SqliteLedger {
         revisions_where(&self.orm, one, Some(1)).await.map(|rows| rows.into_iter().next())
     }
 
+    async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>> {
+        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
+        let (file, revision) = query.after.map_or((vec![], 0), |(file, number)| (file.0.as_bytes().to_vec(), number));
+        let revision = i64::try_from(revision).unwrap_or(i64::MAX);
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        let rows = sqlx::query(placed_sql(query.due)).bind(file).bind(revision).bind(limit);
+        let rows = rows.fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(placed_row).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
+    async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
+        static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            format!(
+                "SELECT store_id, sum(state IN (1, 2)), sum({COPY_IS_DUE}) FROM copies GROUP BY store_id ORDER BY store_id"
+            )
+        });
+        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
+        let rows = sqlx::query(SQL.as_str()).fetch_all(&self.readers).await.map_err(failed)?;
+        let count = |row: &sqlx::sqlite::SqliteRow| {
+            let number = |at: usize| row.try_get::<i64, _>(at).map(i64::cast_unsigned);
+            Ok(CopyCount { store: StoreId(row.try_get(0)?), readable: number(1)?, due: number(2)? })
+        };
+        rows.iter().map(count).collect::<Result<_, _>>().map_err(failed)
+    }
+
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
         let Ok(number) = i64::try_from(revision.unwrap_or(0)) else { return Ok(None) };
         let row = tombstones::Entity::find_by_id((id.0, number)).one(&self.orm).await;
@@ -457,7 +517,7 @@ impl Ledger for SqliteLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use larder_files::{BucketId, FileId, UserId};
+    use larder_files::UserId;
     use sea_orm::{ConnectionTrait, DbBackend, Statement};
     use uuid::Uuid;
 
@@ -550,6 +610,20 @@ mod tests {
                 "it looks through a bucket for {query:?}:\n{plan}"
             );
             assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
+        }
+    }
+    #[tokio::test]
+    async fn what_is_due_comes_by_an_index_that_has_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        for (due, index) in [(true, "SEARCH copies USING INDEX copies_due"), (false, "SEARCH revisions USING")] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", placed_sql(due));
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(vec![0_u8; 16]).bind(1_i64).bind(10_i64);
+            let rows = query.fetch_all(&ledger.readers).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
+            // Of what is due a page is sorted, never all.
+            assert!(due || !plan.iter().any(|line| line.contains("TEMP B-TREE")), "it sorts: {plan:#?}");
         }
     }
 }

@@ -12,14 +12,14 @@ use larder_files::{
     Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
     User, UserId,
     ledger::{
-        Claim, CopyRow, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record, Recorded,
+        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record, Recorded,
         Refreshed, Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
     IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect,
-    sea_query::{OnConflict, Query, SelectStatement, SimpleExpr, UnionType},
+    sea_query::{Expr, OnConflict, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,6 +184,8 @@ pub(crate) struct Work {
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
     dropped_files: BTreeSet<FileId>,
     dropped_copies: BTreeSet<(FileId, u64)>,
+    /// Copies that are written only where nothing is known that tells more ([`CopyRow::is_weak`]).
+    weak_copies: BTreeSet<(FileId, u64, StoreId)>,
 }
 
 /// What must be loaded.
@@ -297,6 +299,7 @@ impl Work {
             sessions: load_sessions(db, &needs).await?,
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
+            weak_copies: BTreeSet::new(),
         })
     }
 }
@@ -835,7 +838,14 @@ impl Work {
 
     fn set_copies(&mut self, (file, revision): (FileId, u64), copies: &[CopyRow]) {
         for copy in copies {
-            self.copies.set((file, revision, copy.store), copy.clone());
+            let place = (file, revision, copy.store);
+            match self.copies.get(&place) {
+                Some(known) if !copy.replaces(known) => continue,
+                // What the table has of it was not loaded: the statement that writes it asks.
+                None if copy.is_weak() => drop(self.weak_copies.insert(place)),
+                _ => drop(self.weak_copies.remove(&place)),
+            }
+            self.copies.set(place, copy.clone());
         }
     }
 
@@ -907,12 +917,21 @@ impl Work {
         let heads: Vec<_> = self.heads.written().filter_map(|(_, head)| taken(head.rank, &head.attributes)).collect();
         let revisions = self.revisions.written().filter_map(|(_, revision)| taken(revision.rank, &revision.attributes));
         let revisions = revisions.map(|(rank, attributes)| convert::revision_row(rank, &attributes)).collect();
-        let copies = self.copies.written().map(|((file, revision, _), copy)| convert::copy_row(*file, *revision, copy));
-        let copies = copies.collect();
+        let (mut copies, mut seen, mut pending) = (vec![], vec![], vec![]);
+        for (place, copy) in self.copies.written() {
+            let rows = match copy.state {
+                CopyState::Pending if self.weak_copies.contains(place) => &mut pending,
+                _ if self.weak_copies.contains(place) => &mut seen,
+                _ => &mut copies,
+            };
+            rows.push(convert::copy_row(place.0, place.1, copy));
+        }
         writes.put(heads.iter().map(|(rank, attributes)| convert::file_row(*rank, attributes)).collect()).await?;
         writes.put(heads.iter().flat_map(|(_, attributes)| convert::tag_rows(attributes)).collect()).await?;
         writes.put(revisions).await?;
         writes.put(copies).await?;
+        writes.put_where(seen, Expr::cust(format!("copies.state = {}", convert::LOST))).await?;
+        writes.put_new(pending).await?;
         writes.put(self.given.written().map(|(file, given)| given.row(*file)).collect()).await
     }
 
@@ -959,19 +978,51 @@ impl Writes<'_> {
     }
 
     /// Inserts rows, or puts them in the place of those with their key.
-    async fn put<M, A>(&mut self, mut rows: Vec<M>) -> Result<(), DbErr>
+    async fn put<M, A>(&mut self, rows: Vec<M>) -> Result<(), DbErr>
+    where
+        M: IntoActiveModel<A> + Send,
+        A: ActiveModelTrait + Send,
+    {
+        let columns = <A::Entity as EntityTrait>::Column::iter();
+        self.insert(rows, &OnConflict::columns(key_of::<A>()).update_columns(columns).to_owned()).await
+    }
+
+    /// Inserts rows, or puts them in the place of those with their key of which `condition` holds.
+    async fn put_where<M, A>(&mut self, rows: Vec<M>, condition: Expr) -> Result<(), DbErr>
+    where
+        M: IntoActiveModel<A> + Send,
+        A: ActiveModelTrait + Send,
+    {
+        let columns = <A::Entity as EntityTrait>::Column::iter();
+        let replace = OnConflict::columns(key_of::<A>()).update_columns(columns).action_and_where(condition).to_owned();
+        self.insert(rows, &replace).await
+    }
+
+    /// Inserts rows whose key no row has.
+    async fn put_new<M, A>(&mut self, rows: Vec<M>) -> Result<(), DbErr>
+    where
+        M: IntoActiveModel<A> + Send,
+        A: ActiveModelTrait + Send,
+    {
+        self.insert(rows, &OnConflict::columns(key_of::<A>()).do_nothing().to_owned()).await
+    }
+
+    async fn insert<M, A>(&mut self, mut rows: Vec<M>, conflict: &OnConflict) -> Result<(), DbErr>
     where
         M: IntoActiveModel<A> + Send,
         A: ActiveModelTrait + Send,
     {
         while !rows.is_empty() {
             let part: Vec<A> = rows.drain(..rows.len().min(ROWS_MAX)).map(IntoActiveModel::into_active_model).collect();
-            let key: Vec<_> = <A::Entity as EntityTrait>::PrimaryKey::iter().map(|key| key.into_column()).collect();
-            let replace =
-                OnConflict::columns(key).update_columns(<A::Entity as EntityTrait>::Column::iter()).to_owned();
-            <A::Entity as EntityTrait>::insert_many(part).on_conflict(replace).exec_without_returning(self.db).await?;
+            let insert = <A::Entity as EntityTrait>::insert_many(part).on_conflict(conflict.clone());
+            insert.exec_without_returning(self.db).await?;
             self.any = true;
         }
         Ok(())
     }
+}
+
+/// The columns of a table's key.
+fn key_of<A: ActiveModelTrait>() -> Vec<<A::Entity as EntityTrait>::Column> {
+    <A::Entity as EntityTrait>::PrimaryKey::iter().map(|key| key.into_column()).collect()
 }

@@ -39,6 +39,53 @@ impl Larder {
         Self { temporary: tempfile::tempdir().unwrap() }
     }
 
+    /// With a second directory: every file is to lie on both.
+    pub(crate) fn mirrored() -> Self {
+        let larder = Self::new();
+        let second = larder.second();
+        let toml = format!(
+            "placement = [\"local\", \"second\"]\n[stores.local]\n[stores.second]\npath = \"{}\"\n",
+            second.display()
+        );
+        larder.file("data/larder.toml", toml);
+        larder
+    }
+
+    /// Where the second store lies, if there is one.
+    pub(crate) fn second(&self) -> PathBuf {
+        self.place().join("second")
+    }
+
+    /// Waits until no copy is yet to be made, as an admin is told.
+    pub(crate) fn until_copied(&self, admin: &Client) {
+        let until = std::time::Instant::now() + DEADLINE;
+        loop {
+            let stores = admin.get("/api/v1/stores").json();
+            let pending = |store: &Value| store["copies_pending"].as_u64().unwrap();
+            if stores["items"].as_array().unwrap().iter().all(|store| pending(store) == 0) {
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "copies are never made: {stores}");
+            let (_never, nothing) = mpsc::channel::<()>();
+            let _ = nothing.recv_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// That both stores hold the same files with the same attributes.
+    pub(crate) fn assert_mirrored(&self) {
+        let visible = |root: PathBuf| {
+            let mut tree = BTreeMap::new();
+            walk(&root, &mut tree);
+            let of_files = tree.into_iter().filter_map(|(path, what)| {
+                let path = path.strip_prefix(&root).unwrap().to_owned();
+                (!path.starts_with(".larder") && root.join(&path).is_file()).then_some((path, what))
+            });
+            of_files.collect::<BTreeMap<_, _>>()
+        };
+        let (first, second) = (visible(self.data().join("objects")), visible(self.second()));
+        assert_eq!(first, second, "the two stores differ");
+    }
+
     /// A copy of everything: the other one must not be running.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::new();
@@ -125,8 +172,9 @@ impl Larder {
     pub(crate) fn assert_clean(&self) {
         let said = self.run(&["fsck", "--verify", "--json"]);
         assert!(said.status.success() && said.stdout.is_empty(), "{said:?}");
-        let staging = self.data().join("objects/.larder/staging");
-        let left: Vec<_> = fs::read_dir(staging).unwrap().flatten().filter(|left| left.path().is_dir()).collect();
+        let staging = [self.data().join("objects"), self.second()].map(|root| root.join(".larder/staging"));
+        let left = staging.iter().filter_map(|staging| fs::read_dir(staging).ok()).flat_map(Iterator::flatten);
+        let left: Vec<_> = left.filter(|left| left.path().is_dir()).collect();
         assert!(left.is_empty(), "{left:?}");
         assert!(!self.data().join("db.new").exists() && !self.data().join("db.old").exists());
     }

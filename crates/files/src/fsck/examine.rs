@@ -61,7 +61,8 @@ impl Check<'_> {
         let mut troubles = self.check_head(&row, &revisions, &spots).await?;
         troubles.extend(self.check_sidecars(&row, &revisions, &spots));
         for (index, revision) in revisions.iter().enumerate() {
-            troubles.extend(self.check_copies(revision, spots.iter().filter(|spot| spot.revision == index)));
+            let of_this = spots.iter().filter(|spot| spot.revision == index);
+            troubles.extend(self.check_copies(&row, revision, of_this));
         }
         Ok(troubles)
     }
@@ -187,6 +188,9 @@ impl Check<'_> {
             let right = || attributes_of(row, revision, spots);
             match &spot.reading {
                 Reading::Absent if spot.bytes == Bytes::Absent => {}
+                Reading::Absent if self.is_to_be_made(row, revision, spot.place) => {
+                    self.leave_alone(spot.place, right())
+                }
                 Reading::Absent => {
                     let detail = "the bytes are there, their attributes are not".into();
                     troubles.push(self.attributes_missing(spot.place, right(), detail));
@@ -204,11 +208,16 @@ impl Check<'_> {
     }
 
     /// The copies of a revision, as the row has them, against the bytes.
-    fn check_copies<'s>(&self, revision: &RevisionRow, spots: impl Iterator<Item = &'s Spot>) -> Vec<Trouble> {
+    fn check_copies<'s>(
+        &self,
+        row: &FileRow,
+        revision: &RevisionRow,
+        spots: impl Iterator<Item = &'s Spot>,
+    ) -> Vec<Trouble> {
         let spots: Vec<&Spot> = spots.collect();
         let good = spots.iter().find(|spot| spot.bytes == Bytes::Good).map(|spot| spot.place);
         let mut troubles: Vec<Trouble> =
-            spots.iter().filter_map(|spot| self.check_copy(revision, spot, good)).collect();
+            spots.iter().filter_map(|spot| self.check_copy(row, revision, spot, good)).collect();
         // A store that was not read may have the bytes.
         let all_read = self.node.unread.is_empty();
         if good.is_none() && troubles.is_empty() && (all_read || !revision.copies.is_empty()) {
@@ -229,12 +238,13 @@ impl Check<'_> {
         troubles
     }
 
-    fn check_copy(&self, revision: &RevisionRow, spot: &Spot, good: Option<usize>) -> Option<Trouble> {
+    fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, good: Option<usize>) -> Option<Trouble> {
         let place = &self.node.places[spot.place];
         let known = revision.copies.iter().find(|copy| copy.store == place.id).map(|copy| copy.state);
         let counts = matches!(known, Some(CopyState::Present | CopyState::Verified));
         let again = |bad| Mend::Copy { place: spot.place, revision: Box::new(revision.clone()), bad, from: good };
         let (kind, detail, mend) = match &spot.bytes {
+            Bytes::Good if self.is_to_be_made(row, revision, spot.place) => return None,
             Bytes::Good if matches!(known, None | Some(CopyState::Lost)) => {
                 let copies = vec![self.copy(spot.place, CopyState::Present)];
                 let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
@@ -266,6 +276,21 @@ impl Check<'_> {
 
     fn row_differs(&self, key: &Key, id: FileId, detail: String, mend: Mend) -> Trouble {
         Trouble::new(FindingKind::RowDiffers, Some(key), Some(id), detail, mend)
+    }
+
+    /// Whether a copy is the reconciler's to make, which may have begun: bytes come first, then attributes, then the row.
+    fn is_to_be_made(&self, row: &FileRow, revision: &RevisionRow, place: usize) -> bool {
+        let known = revision.copies.iter().find(|copy| copy.store == self.node.places[place].id);
+        match known.map(|copy| copy.state) {
+            Some(CopyState::Pending) => true,
+            None => self.node.wants_copy(&row.attributes.bucket, place),
+            Some(_) => false,
+        }
+    }
+
+    /// What is missing there is somebody's business, and not told again by the bytes.
+    fn leave_alone(&self, place: usize, right: Attributes) {
+        self.lacking.lock().expect("nothing panics while it holds this lock").insert((place, right.sidecar()));
     }
 
     fn attributes_missing(&self, place: usize, right: Attributes, detail: String) -> Trouble {

@@ -337,6 +337,14 @@ impl Ledger for MemoryLedger {
         self.read(steps!("revision"), |state| state.revisions.get(&id)?.get(&revision).map(Revision::row)).await
     }
 
+    async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>> {
+        self.read(steps!("placed"), |state| state.placed(query)).await
+    }
+
+    async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
+        self.read(steps!("copy_counts"), State::copy_counts).await
+    }
+
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
         self.read(steps!("tombstone"), |state| state.tombstones.get(&(id, revision)).cloned()).await
     }
@@ -650,6 +658,35 @@ impl State {
         placed.into_iter().take(query.limit).map(|(_, head)| self.row(head)).collect()
     }
 
+    fn placed(&self, query: &PlacedQuery) -> Vec<Placed> {
+        let wanted = |placed: &Placed| {
+            query.after.is_none_or(|after| (placed.file, placed.revision) > after)
+                && (!query.due || placed.copies.iter().any(CopyRow::is_due))
+        };
+        let placed = self.revisions.iter().filter_map(|(file, revisions)| {
+            let bucket = self.heads.get(file)?.attributes.bucket_id;
+            let copies = |of: &Revision| of.copies.values().cloned().collect();
+            Some(revisions.iter().map(move |(number, of)| Placed {
+                file: *file,
+                revision: *number,
+                bucket,
+                copies: copies(of),
+            }))
+        });
+        placed.flatten().filter(wanted).take(query.limit).collect()
+    }
+
+    fn copy_counts(&self) -> Vec<CopyCount> {
+        let mut counts = BTreeMap::new();
+        for copy in self.revisions.values().flatten().flat_map(|(_, revision)| revision.copies.values()) {
+            let none = CopyCount { store: copy.store, readable: 0, due: 0 };
+            let count = counts.entry(copy.store).or_insert(none);
+            count.readable += u64::from(copy.is_readable());
+            count.due += u64::from(copy.is_due());
+        }
+        counts.into_values().collect()
+    }
+
     fn nodes(&self) -> Vec<NodeId> {
         let claiming = self.claims.values().map(|claim| &claim.node);
         let reserving = self.reservations.values().filter_map(|reservation| match reservation {
@@ -666,7 +703,11 @@ impl Revision {
     }
 
     fn set(&mut self, copies: Vec<CopyRow>) {
-        self.copies.extend(copies.into_iter().map(|copy| (copy.store, copy)));
+        for copy in copies {
+            if self.copies.get(&copy.store).is_none_or(|known| copy.replaces(known)) {
+                self.copies.insert(copy.store, copy);
+            }
+        }
     }
 
     fn row(&self) -> RevisionRow {

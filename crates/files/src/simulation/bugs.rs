@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use larder_storage_core::{
     Body, Durable, ETag, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, MemoryStore,
-    Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, Presign, PutOptions, Result, Staged, Staging, Store,
-    Written,
+    Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, Presign, PutMode, PutOptions, Result, Staged, Staging,
+    Store, Written,
 };
 use std::{
     collections::BTreeMap,
@@ -59,11 +59,17 @@ pub enum Bug {
     MarkForgotten,
     /// A store that can't be reached answers that there is no such object.
     OutageAsAbsence,
+    /// What is brought to another store is answered before it is durable.
+    CopyNotDurable,
+    /// Attributes are not written beside a copy.
+    CopyWithoutAttributes,
+    /// A copy's newer attributes are not written.
+    CopyLeftBehind,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -84,6 +90,9 @@ impl Bug {
         Self::NameGivenAway,
         Self::MarkForgotten,
         Self::OutageAsAbsence,
+        Self::CopyNotDurable,
+        Self::CopyWithoutAttributes,
+        Self::CopyLeftBehind,
     ];
 
     /// How many times in 1,000 it bites where it can.
@@ -119,6 +128,11 @@ impl Wrong {
             return Error::new(op, key, self, ErrorKind::NotFound);
         }
         error
+    }
+
+    /// Whether it is not the store that changes reach first.
+    fn is_second(&self) -> bool {
+        self.inner.to_string().contains("second")
     }
 
     fn inner_staging(&self) -> &dyn Staging {
@@ -162,8 +176,13 @@ impl Store for Wrong {
         let text = key.as_str();
         let bites = |bug| self.world.bites(bug);
         let tombstone = text.starts_with(".larder/tombstones/");
-        let forgotten =
-            tombstone && bites(Bug::TombstoneForgotten) || text == ".larder/mark" && bites(Bug::MarkForgotten);
+        // Where uploads are staged, only copies and recovery create attributes alone.
+        let beside = text.ends_with(".attr.json") && self.inner.staging().is_some();
+        let new = options.mode == PutMode::Create;
+        let forgotten = tombstone && bites(Bug::TombstoneForgotten)
+            || text == ".larder/mark" && bites(Bug::MarkForgotten)
+            || beside && new && bites(Bug::CopyWithoutAttributes)
+            || beside && !new && bites(Bug::CopyLeftBehind) && self.is_second();
         if forgotten {
             let size = body.size().unwrap_or(0);
             return Ok(Written { size, etag: ETag::new("forgotten") });
@@ -261,7 +280,15 @@ impl Staging for Wrong {
     }
 
     async fn finish(&self, pair: &Pair) -> Result<()> {
-        self.inner_staging().finish(pair).await
+        // Both keys are one where bytes are brought; recovery names attributes too.
+        let lying = pair.bytes == pair.attributes && self.world.bites(Bug::CopyNotDurable);
+        if !lying {
+            return self.inner_staging().finish(pair).await;
+        }
+        self.inner.disk().lie_about_sync(true);
+        let finished = self.inner_staging().finish(pair).await;
+        self.inner.disk().lie_about_sync(false);
+        finished
     }
 
     async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool> {

@@ -4,8 +4,8 @@ use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
     Bucket, FileId, Ledger, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Purpose, Record, Recorded,
-        Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Placed, PlacedQuery,
+        Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
     name_claim,
 };
@@ -281,6 +281,14 @@ impl Ledger for Watched {
         self.call("revision", self.inner.revision(id, revision)).await
     }
 
+    async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>> {
+        self.call("placed", self.inner.placed(query)).await
+    }
+
+    async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
+        self.call("copy_counts", self.inner.copy_counts()).await
+    }
+
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
         self.call("tombstone", self.inner.tombstone(id, revision)).await
     }
@@ -330,6 +338,22 @@ pub(super) fn open_withheld(world: &World, key: &Key) {
     if let Some(Ok(intent)) = opened {
         world.state().opened_late.insert(id, intent.hold());
     }
+}
+
+/// Every revision with what its file's newest attributes are, past every fault.
+pub(super) fn revisions(database: &Arc<dyn Database>) -> Result<Vec<(FileRow, RevisionRow)>> {
+    let ledger = database.open();
+    let mut found = None;
+    let all = async {
+        let mut all = vec![];
+        for row in ledger.files(&FileQuery { limit: usize::MAX >> 1, ..FileQuery::default() }).await? {
+            let revisions = ledger.revisions(row.attributes.id).await?;
+            all.extend(revisions.into_iter().map(|revision| (row.clone(), revision)));
+        }
+        Ok(all)
+    };
+    database.complete(async { found = Some(all.await) }.boxed());
+    found.expect("it was run to its end")
 }
 
 /// What is under way, as the ledger has it.

@@ -11,6 +11,7 @@
 //! - I9: an outage is never answered as an absence.
 //! - N: no two live files of a bucket of unique names share one, at any instant; nor do two of one owner that were made by requests
 //!   which had to heed who has the name.
+//! - Where placements name several stores: every revision comes to have a verified copy on each, and what is said to be one is.
 //!
 //! The same seed and profile replay the same history, step for step. The checker is checked by [`Bug`]s.
 
@@ -21,6 +22,7 @@ mod executor;
 mod operator;
 mod oracle;
 mod random;
+mod replicas;
 mod world;
 
 pub use bugs::Bug;
@@ -63,6 +65,8 @@ pub struct Profile {
     pub clients: usize,
     /// How many things each client asks for.
     pub wishes: usize,
+    /// Whether every bucket's placement names all stores, and the reconciler is at work; else each start names one store.
+    pub replicas: bool,
     /// What can befall them.
     pub faults: &'static [Fault],
     /// Whether clients meet over names: few of them, in a bucket of unique names and in one of free ones.
@@ -99,8 +103,17 @@ const EVERY_FAULT: &[Fault] = match FAULTS_OF_REQUESTS {
 
 impl Profile {
     /// No faults at all: whatever fails here fails by itself.
-    pub const CALM: Self =
-        Self { name: "calm", stores: &[DISK], nodes: 1, clients: 3, wishes: 8, faults: &[], names: false, bug: None };
+    pub const CALM: Self = Self {
+        name: "calm",
+        stores: &[DISK],
+        nodes: 1,
+        clients: 3,
+        wishes: 8,
+        replicas: false,
+        faults: &[],
+        names: false,
+        bug: None,
+    };
     /// One node over one disk: the embedded default.
     pub const DISK: Self = Self { name: "disk", faults: EVERY_FAULT, ..Self::CALM };
     /// Two nodes over one disk.
@@ -119,6 +132,15 @@ impl Profile {
     pub const NAMED: [Self; 2] = [Self::NAMES, Self::NAMES_MIXED];
     /// The profiles that seeds are spread over.
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
+
+    /// One node that keeps every file on two disks.
+    pub const REPLICAS: Self = Self { name: "replicas", replicas: true, ..Self::MIRROR };
+    /// Two nodes that do.
+    pub const TWINS: Self = Self { name: "twins", nodes: 2, ..Self::REPLICAS };
+    /// Two nodes that keep every file on a disk and on a store that doesn't stage.
+    pub const HYBRID: Self = Self { name: "hybrid", replicas: true, ..Self::MIXED };
+    /// The profiles whose files have several copies.
+    pub const REPLICATED: [Self; 3] = [Self::REPLICAS, Self::TWINS, Self::HYBRID];
 
     /// The profile of a seed.
     #[must_use]

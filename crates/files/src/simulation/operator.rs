@@ -2,6 +2,7 @@
 //! there is with what the oracle knows. It asserts before it repairs.
 
 use super::{
+    Profile, Shelf,
     bugs::{Bug, Wrong},
     client::{UNIQUE, ask_within, collect, list_all},
     database::{Database, Left, Watched, held},
@@ -109,13 +110,16 @@ impl Operator {
         (process, Parts { stores, ledger, environment, secrets: Secrets::new([7; 32]) })
     }
 
-    /// New content goes to another store after each start, so that files lie everywhere.
+    /// New content goes to another store first after each start, so that files lie everywhere.
     fn settings(&self) -> Settings {
-        let stores = self.world.profile.stores;
-        let store = self.world.state().random.index(stores.len());
-        let placement = vec![StoreName::new(stores[store].name).expect("profiles name them well")];
-        let mut settings = Settings { placement, look_every: Some(LOOK_EVERY), ..Settings::default() };
-        if self.world.profile.names {
+        let Profile { stores, replicas, names, .. } = self.world.profile;
+        let first = self.world.state().random.index(stores.len());
+        let name = |shelf: &Shelf| StoreName::new(shelf.name).expect("profiles name them well");
+        let in_order = stores[first..].iter().chain(&stores[..first]).map(name);
+        let placement = in_order.take(if replicas { stores.len() } else { 1 }).collect();
+        let copies_at_once = if replicas { 2 } else { 0 };
+        let mut settings = Settings { placement, copies_at_once, look_every: Some(LOOK_EVERY), ..Settings::default() };
+        if names {
             let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
             settings.buckets.push((BucketName::new(UNIQUE).expect("a good name"), unique));
         }
@@ -289,6 +293,7 @@ impl Operator {
     async fn judge(&self) -> Verdict {
         let first = self.started().await?;
         self.inspect_files(&first).await?;
+        self.replicate().await?;
         if self.world.profile.stores.iter().any(|shelf| !shelf.staging) {
             self.world.executor.sleep(SETTLED_AFTER).await;
         }
@@ -304,6 +309,7 @@ impl Operator {
         self.world.kill(first.process);
 
         let second = self.started().await?;
+        self.replicate().await?;
         if second.recovered != Recovered::default() {
             return Err(format!("I5: a second start recovers again: {:?}", second.recovered));
         }
@@ -316,6 +322,7 @@ impl Operator {
         };
         self.rebuild(older, None).await?;
         let third = self.started().await?;
+        self.replicate().await?;
         same_dump("a rebuild", &dump, &self.dump(&third).await?)?;
         self.inspect(&third).await
     }

@@ -99,6 +99,8 @@ macro_rules! __with_ledger_laws {
                 copies_of_a_key_that_lost_are_not_the_revisions
                 copies_are_set_by_store
                 copies_of_an_unknown_revision_are_left_alone
+                a_pending_copy_takes_no_other_copys_place
+                a_copy_that_was_only_seen_takes_the_place_of_a_lost_one_alone
                 a_file_shows_the_copies_of_its_newest_revision
                 a_record_closes_its_claim
                 results_come_in_order
@@ -171,6 +173,9 @@ macro_rules! __with_ledger_laws {
                 a_change_moves_a_file_between_lists
                 each_is_seen_once_while_others_come_and_go
                 revisions_come_by_number
+                every_revision_is_told_once_with_where_it_lies
+                a_copy_that_is_due_is_told_until_it_is_right
+                copies_are_counted_by_store
                 what_is_absent_is_absent
             }
         }

@@ -2,11 +2,11 @@
 
 use super::{
     Broken,
-    harness::{Harness, Verdict, at, attributes, dead, file, revised, tombstone},
+    harness::{Harness, Verdict, at, attributes, copy, dead, entry, file, revised, tombstone},
 };
 use crate::{
     Attributes, BucketId, FileId, UserId,
-    ledger::{Entry, FileQuery, Position, Sort, folded},
+    ledger::{CopyCount, CopyRow, CopyState, Entry, FileQuery, PlacedQuery, Position, Sort, folded},
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -366,6 +366,95 @@ pub(super) async fn revisions_come_by_number(harness: Harness) -> Verdict {
         let numbers: Vec<_> = page.iter().map(|row| row.revision).collect();
         ensure_eq!(numbers, wanted, "at most {limit} behind {after}");
     }
+    Ok(())
+}
+
+/// All that a query gives in pages of so many, as file, revision, and the states of the copies.
+async fn placed(harness: &Harness, due: bool, limit: usize) -> Result<Vec<(u128, u64, Vec<CopyState>)>, Broken> {
+    let (mut all, mut after) = (vec![], None);
+    loop {
+        let page = harness.ledger.placed(&PlacedQuery { due, after, limit }).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        ensure!(page.len() <= limit, "{} revisions where {limit} were asked for", page.len());
+        after = Some((last.file, last.revision));
+        let states = |copies: &[CopyRow]| copies.iter().map(|copy| copy.state).collect();
+        all.extend(page.iter().map(|of| (of.file.0.as_u128(), of.revision, states(&of.copies))));
+    }
+}
+
+pub(super) async fn every_revision_is_told_once_with_where_it_lies(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let trashed = Attributes { deleted_at: Some(at(7)), bucket_id: BucketId(Uuid::from_u128(2)), ..attributes(3, 4) };
+    let copies = [copy(1, CopyState::Verified), copy(2, CopyState::Pending)];
+    for (attributes, copies) in [
+        (attributes(1 << 100, 1), &copies[..1]),
+        (attributes(2, 1), &[]),
+        (revised(&attributes(2, 2), 12), &copies[..]),
+        (revised(&attributes(2, 1), 9), &copies[1..]),
+        (trashed, &copies[..1]),
+    ] {
+        harness.take(entry(&attributes, copies)).await?;
+    }
+    let [verified, pending] = [CopyState::Verified, CopyState::Pending];
+    let wanted = vec![
+        (2, 1, vec![]),
+        (2, 9, vec![pending]),
+        (2, 12, vec![verified, pending]),
+        (3, 1, vec![verified]),
+        (1 << 100, 1, vec![verified]),
+    ];
+    for limit in [1, 2, 3, 100] {
+        ensure_eq!(placed(&harness, false, limit).await?, wanted, "revisions in pages of {limit}");
+    }
+    let all = harness.ledger.placed(&PlacedQuery { limit: 100, ..PlacedQuery::default() }).await?;
+    ensure_eq!(all[3].bucket, BucketId(Uuid::from_u128(2)), "the bucket of the file in the trash");
+    ensure_eq!(all[2].copies, copies.to_vec(), "the copies");
+    Ok(())
+}
+
+pub(super) async fn a_copy_that_is_due_is_told_until_it_is_right(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let behind = CopyRow { verified_at: Some(at(5)), ..copy(2, CopyState::Present) };
+    let states = [
+        copy(2, CopyState::Pending),
+        copy(2, CopyState::Present),
+        behind,
+        copy(2, CopyState::Verified),
+        copy(2, CopyState::Dropping),
+        copy(2, CopyState::Lost),
+    ];
+    for (number, other) in (1..).zip(states) {
+        harness.take(entry(&attributes(number, 1), &[copy(1, CopyState::Verified), other])).await?;
+    }
+    harness.take(entry(&revised(&attributes(1, 2), 5), &[copy(1, CopyState::Verified)])).await?;
+    let numbers =
+        |rows: Vec<(u128, u64, Vec<CopyState>)>| rows.into_iter().map(|row| (row.0, row.1)).collect::<Vec<_>>();
+    for limit in [1, 2, 100] {
+        let due = numbers(placed(&harness, true, limit).await?);
+        ensure_eq!(due, vec![(1, 1), (3, 1), (6, 1)], "what is due in pages of {limit}");
+    }
+    for number in [1, 3, 6] {
+        let copies = vec![copy(2, CopyState::Verified)];
+        harness.take(Entry::Copies { file: file(number), revision: 1, copies }).await?;
+    }
+    ensure_eq!(placed(&harness, true, 100).await?, vec![], "what is due when all is right");
+    harness.take(Entry::Copies { file: file(4), revision: 1, copies: vec![copy(1, CopyState::Lost)] }).await?;
+    ensure_eq!(numbers(placed(&harness, true, 100).await?), vec![(4, 1)], "what is due once one is lost");
+    harness.take(dead(&tombstone(4, None, 2))).await?;
+    ensure_eq!(placed(&harness, true, 100).await?, vec![], "what is due of a purged file");
+    Ok(())
+}
+
+pub(super) async fn copies_are_counted_by_store(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    ensure_eq!(harness.ledger.copy_counts().await?, vec![], "copies of an empty ledger");
+    let behind = CopyRow { verified_at: Some(at(5)), ..copy(2, CopyState::Present) };
+    let rows = [copy(1, CopyState::Verified), behind, copy(3, CopyState::Dropping)];
+    harness.take(entry(&attributes(1, 1), &rows)).await?;
+    harness.take(entry(&attributes(2, 1), &[copy(1, CopyState::Present), copy(2, CopyState::Pending)])).await?;
+    harness.take(entry(&revised(&attributes(2, 2), 3), &[copy(1, CopyState::Lost)])).await?;
+    let count = |number, readable, due| CopyCount { store: super::harness::store(number), readable, due };
+    ensure_eq!(harness.ledger.copy_counts().await?, vec![count(1, 2, 1), count(2, 1, 2), count(3, 0, 0)], "the counts");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Attributes,
-    ledger::{CopyState, Entry, FileRow, LedgerError, Record, Recorded, RevisionRow},
+    ledger::{CopyRow, CopyState, Entry, FileRow, LedgerError, Record, Recorded, RevisionRow},
 };
 
 async fn row(harness: &Harness, number: u128) -> Result<FileRow, Broken> {
@@ -173,6 +173,46 @@ pub(super) async fn copies_of_an_unknown_revision_are_left_alone(harness: Harnes
     }
     harness.put(&revised(&attributes(1, 2), 2)).await?;
     ensure_eq!(row(&harness, 1).await?.copies, vec![], "copies set before their revision was known");
+    Ok(())
+}
+
+pub(super) async fn a_pending_copy_takes_no_other_copys_place(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let pending = [1, 2, 3, 4].map(|store| copy(store, CopyState::Pending));
+    let known = [copy(1, CopyState::Verified), copy(2, CopyState::Present), copy(3, CopyState::Lost)];
+    harness.take(entry(&attributes(1, 1), &known)).await?;
+    harness.take(entry(&attributes(1, 1), &pending)).await?;
+    let of_first = |copies: &[CopyRow]| Entry::Copies { file: file(1), revision: 1, copies: copies.to_vec() };
+    harness.take(of_first(&pending)).await?;
+    let wanted = [&known[..], &pending[3..]].concat();
+    ensure_eq!(row(&harness, 1).await?.copies, wanted, "the copies");
+    // Neither within one group.
+    let records = vec![member(of_first(&[copy(4, CopyState::Verified)])), member(of_first(&pending))];
+    for result in harness.ledger.record(records).await {
+        result?;
+    }
+    ensure_eq!(row(&harness, 1).await?.copies[3], copy(4, CopyState::Verified), "the fourth copy");
+    Ok(())
+}
+
+pub(super) async fn a_copy_that_was_only_seen_takes_the_place_of_a_lost_one_alone(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let behind = CopyRow { verified_at: Some(super::harness::at(5)), ..copy(3, CopyState::Present) };
+    let known = [copy(1, CopyState::Verified), copy(2, CopyState::Pending), behind, copy(4, CopyState::Lost)];
+    harness.take(entry(&attributes(1, 1), &known)).await?;
+    let seen = [1, 2, 3, 4, 5].map(|store| copy(store, CopyState::Present));
+    harness.take(entry(&attributes(1, 1), &seen)).await?;
+    harness.take(Entry::Copies { file: file(1), revision: 1, copies: seen.to_vec() }).await?;
+    ensure_eq!(row(&harness, 1).await?.copies, [&known[..3], &seen[3..]].concat(), "the copies");
+    // What is known may have become known in the same group.
+    let of = |copy| member(Entry::Copies { file: file(1), revision: 1, copies: vec![copy] });
+    let group =
+        vec![of(copy(1, CopyState::Lost)), of(seen[0].clone()), of(copy(5, CopyState::Verified)), of(seen[4].clone())];
+    for result in harness.ledger.record(group).await {
+        result?;
+    }
+    let now = row(&harness, 1).await?.copies;
+    ensure_eq!([&now[0], &now[4]], [&seen[0], &copy(5, CopyState::Verified)], "copies set in one group");
     Ok(())
 }
 

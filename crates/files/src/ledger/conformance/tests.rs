@@ -4,8 +4,8 @@ use super::{Harness, LAWS};
 use crate::{
     Bucket, FileId, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Purpose, Record,
-        Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Placed,
+        PlacedQuery, Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use async_trait::async_trait;
@@ -51,6 +51,7 @@ enum Flaw {
     OpensForAnybody,
     CountsNoSessions,
     KeepsSessionsOpen,
+    ForgetsWhatIsDue,
 }
 
 /// The flaw and a law that it breaks.
@@ -85,6 +86,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::OpensForAnybody, "a_session_is_opened_of_a_user_as_they_are"),
     (Flaw::CountsNoSessions, "a_user_has_no_more_sessions_than_are_allowed"),
     (Flaw::KeepsSessionsOpen, "a_session_is_found_until_it_is_ended"),
+    (Flaw::ForgetsWhatIsDue, "a_copy_that_is_due_is_told_until_it_is_right"),
 ];
 
 /// A ledger with one flaw over a right one.
@@ -312,6 +314,15 @@ impl Ledger for Wrong {
 
     async fn revision(&self, id: FileId, revision: u64) -> Result<Option<RevisionRow>> {
         self.right.revision(id, revision).await
+    }
+
+    async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>> {
+        let limit = if self.is(Flaw::ForgetsWhatIsDue) && query.due { 0 } else { query.limit };
+        self.right().placed(&PlacedQuery { limit, ..*query }).await
+    }
+
+    async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
+        self.right().copy_counts().await
     }
 
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {

@@ -1,0 +1,396 @@
+//! One file is put right: for each revision and each place that lacks something,
+//!
+//! 1. Look at what lies there. What is right needs no bytes; what is wrong is moved out of the way, under the file's claim.
+//! 2. Bring the bytes from another copy, hashed as they pass: staged, where nobody sees them; or put under their key by an intent,
+//!    where the store does not stage.
+//! 3. Take the file's claim: nobody changes or purges it until 6. Who was purged meanwhile gets nothing.
+//! 4. Publish the bytes, durably, create-only.
+//! 5. Put the attributes beside them: the file's own beside its newest revision, else the highest that lie beside another copy.
+//! 6. Record the copy, which ends claim and intent.
+//!
+//! A crash before 4 leaves what a start discards; one after 4 a copy that no row counts, which the next turn finds by 1. The claim is
+//! held for no longer than steps 4 to 6 take: bringing bytes may take hours, and holds nobody up.
+
+use super::{Need, Stuck};
+use crate::{
+    Attributes, Error, FileId, Result, Sha256, Timestamp,
+    files::Node,
+    intents::{Lease, WHOLE},
+    ledger::{Claim, CopyRow, CopyState, Entry, FileRow, Purpose, Record, Recorded, Reservation, RevisionRow, Upload},
+    read::{digest_of, is_loss},
+    truth::Reading,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_storage_core::{Body, BodyError, GetOptions, Object, OpId, Pair, Part, PutMode, PutOptions};
+use sha2::Digest;
+use std::{sync::Arc, time::Duration};
+
+/// What a look at a copy's bytes tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Absent,
+    Right,
+    Wrong,
+}
+
+/// Bytes on their way to a place.
+enum Brought {
+    /// None were needed.
+    Nothing,
+    Staged(OpId),
+    /// They lie under their key.
+    Put(Arc<Lease>),
+}
+
+/// What comes of the steps under a claim.
+enum Laid {
+    /// To be recorded so.
+    Down(CopyRow),
+    /// The revision is gone, or not as it was.
+    Moot,
+}
+
+impl Node {
+    /// Puts the copies of a file right, unless another node is at it.
+    pub(super) async fn put_right(self: &Arc<Self>, id: FileId) -> Result<(), Stuck> {
+        let by_itself = |error| Stuck { place: None, error };
+        self.begin_change().await.map_err(by_itself)?;
+        let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
+        match self
+            .ledger
+            .reserve(key, &self.node, Timestamp::from_millis(0))
+            .await
+            .map_err(|error| by_itself(error.into()))?
+        {
+            Reservation::Made => {}
+            // This node works on a file once at a time: giving it back did not come through.
+            Reservation::Running { node } if node == self.node => {}
+            Reservation::Running { .. } | Reservation::Done { .. } => return Ok(()),
+        }
+        let result = self.put_right_alone(id).await;
+        if self.ledger.unreserve(key, &self.node).await.is_err() {
+            let node = self.clone();
+            self.settle_until_done(move || {
+                let node = node.clone();
+                async move { Ok(node.ledger.unreserve(key, &node.node).await?) }
+            });
+        }
+        result
+    }
+
+    /// All that can be put right is, whatever else fails; the first failure is answered.
+    async fn put_right_alone(self: &Arc<Self>, id: FileId) -> Result<(), Stuck> {
+        let by_itself = |error: crate::ledger::LedgerError| Stuck { place: None, error: error.into() };
+        let Some(row) = self.ledger.file(id).await.map_err(by_itself)? else { return Ok(()) };
+        let wanted = self.placement_of(|bucket| bucket.name == row.attributes.bucket);
+        let mut failed = None;
+        for revision in self.ledger.revisions(id).await.map_err(by_itself)? {
+            for (need, place) in self.needs(&revision.copies, &wanted) {
+                let result = match need {
+                    Need::Attributes => self.carry(place, &revision).await,
+                    Need::Check | Need::Bytes => self.mend_copy(place, &revision).await,
+                };
+                match result {
+                    Err(error @ Error::Fenced(_)) => return Err(Stuck { place: None, error }),
+                    Err(error) => {
+                        failed.get_or_insert(Stuck { place: Some(place), error });
+                        // What is due of the revision keeps what was only seen from being forgotten.
+                        if need == Need::Check {
+                            break;
+                        }
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Steps 1 to 6 for one copy.
+    async fn mend_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let brought = match self.look_at_copy(place, revision).await? {
+            Seen::Right => Brought::Nothing,
+            seen => {
+                self.give_up_copy(place, revision, seen).await?;
+                self.bring(place, revision).await?
+            }
+        };
+        let copy = self.copy_verified(place);
+        self.lay_down(place, revision, brought, copy).await
+    }
+
+    /// Step 1. A bad read is read twice before it counts, and an outage is no loss.
+    async fn look_at_copy(&self, place: usize, revision: &RevisionRow) -> Result<Seen> {
+        let at = &self.places[place];
+        let look = || async {
+            Ok(match at.size_of(&revision.key).await? {
+                None => Seen::Absent,
+                Some(size) if size != revision.size => Seen::Wrong,
+                Some(_) if digest_of(at, revision).await? == revision.sha256 => Seen::Right,
+                Some(_) => Seen::Wrong,
+            })
+        };
+        match at.insist(look).await? {
+            Ok(Seen::Wrong) => Ok(at.insist(look).await?.unwrap_or(Seen::Wrong)),
+            seen => Ok(seen.unwrap_or(Seen::Wrong)),
+        }
+    }
+
+    /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought.
+    async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<()> {
+        let at = &self.places[place];
+        if revision.copies.iter().any(|copy| copy.store == at.id && copy.is_readable()) {
+            tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
+            let copies = vec![CopyRow { store: at.id, state: CopyState::Lost, verified_at: None }];
+            self.record(Some(Entry::Copies { file: revision.file, revision: revision.revision, copies }), None).await?;
+        }
+        if seen != Seen::Wrong {
+            return Ok(());
+        }
+        let claim = self.claim(revision.file, Purpose::Change).await?;
+        let moved = match self.is_moot(revision).await {
+            Ok(false) => at.quarantine(&self.environment, &revision.key).await,
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.end_claim(claim, moved.as_ref().err()).await;
+        moved
+    }
+
+    /// Step 2, from the first copy that has them.
+    async fn bring(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<Brought> {
+        let mut failed = Error::ContentLost(None);
+        let mut copies: Vec<_> = revision.copies.iter().filter(|copy| copy.is_readable()).collect();
+        copies.sort_by_key(|copy| copy.state != CopyState::Verified);
+        let sources =
+            copies.into_iter().filter_map(|copy| self.place(copy.store)).filter(|(source, _)| *source != place);
+        for (source, at) in sources {
+            let object = match at.store.get(&revision.key, GetOptions::default()).await {
+                Ok(object) => object,
+                Err(error) => {
+                    if is_loss(error.kind()) {
+                        self.doubt(source, revision).await;
+                    }
+                    failed = Error::StoreUnavailable(Some(error.into()));
+                    continue;
+                }
+            };
+            match self.bring_to(place, revision, self.sure(revision, object)).await {
+                Err(Error::Body(cause)) => {
+                    self.doubt(source, revision).await;
+                    failed = Error::StoreUnavailable(Some(cause));
+                }
+                brought => return brought,
+            }
+        }
+        Err(failed)
+    }
+
+    /// An object's bytes, which end in an error unless they are the revision's, and when this node ends.
+    fn sure(self: &Arc<Self>, revision: &RevisionRow, object: Object) -> Body {
+        let (node, wanted, size) = (self.clone(), revision.sha256, revision.size);
+        let state = (object.body, sha2::Sha256::new(), 0_u64);
+        let body = stream::try_unfold(state, move |(mut body, mut hasher, mut passed)| {
+            let node = node.clone();
+            async move {
+                if node.is_ending() {
+                    return Err(BodyError::from("the node is stopping"));
+                }
+                match body.try_next().await? {
+                    Some(block) => {
+                        hasher.update(&block);
+                        passed += block.len() as u64;
+                        Ok(Some((block, (body, hasher, passed))))
+                    }
+                    None if passed == size && Sha256(hasher.finalize().into()) == wanted => Ok(None),
+                    None => Err(BodyError::from("the copy is not what its attributes say")),
+                }
+            }
+        });
+        Body::once(body.boxed(), None)
+    }
+
+    async fn bring_to(self: &Arc<Self>, place: usize, revision: &RevisionRow, body: Body) -> Result<Brought> {
+        let store = &self.places[place].store;
+        if let Some(staging) = store.staging() {
+            let op = OpId::from_random(self.environment.random());
+            staging.stage(&op, Part::Bytes, body).await?;
+            return Ok(Brought::Staged(op));
+        }
+        let upload = self.upload(place, &revision.key, WHOLE, None);
+        let upload = Upload { revision: Some((revision.file, revision.revision)), ..upload };
+        let lease = Arc::new(self.lease(upload).await?);
+        let put = match self.keeping(&lease, body).await {
+            Ok(body) => self.send(&lease, WHOLE, store.put(&revision.key, body, PutOptions::create())).await,
+            Err(error) => Err(error),
+        };
+        match put {
+            Ok(_) => Ok(Brought::Put(lease)),
+            Err(error) => {
+                self.give_up(&lease).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What was brought is not wanted: whatever of it is a file's stays.
+    async fn take_back(self: &Arc<Self>, place: usize, brought: &Brought) {
+        match brought {
+            Brought::Nothing => {}
+            Brought::Staged(op) => self.discard_staged(place, op).await,
+            Brought::Put(lease) => self.give_up(lease).await,
+        }
+    }
+
+    /// Only attributes are to be brought.
+    async fn carry(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let at = &self.places[place];
+        let known = revision.copies.iter().find(|copy| copy.store == at.id).cloned();
+        if at.size_of(&revision.key).await? != Some(revision.size) {
+            return self.mend_copy(place, revision).await;
+        }
+        let Some(known) = known else { return Ok(()) };
+        let copy = CopyRow { state: CopyState::Verified, ..known };
+        self.lay_down(place, revision, Brought::Nothing, copy).await
+    }
+
+    /// Steps 3 to 6.
+    async fn lay_down(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        brought: Brought,
+        copy: CopyRow,
+    ) -> Result<()> {
+        let claim = match self.claim(revision.file, Purpose::Change).await {
+            Ok(claim) => claim,
+            Err(error) => {
+                self.take_back(place, &brought).await;
+                return if matches!(error, Error::Gone | Error::NotFound(_)) { Ok(()) } else { Err(error) };
+            }
+        };
+        match self.lay_down_claimed(place, revision, &brought, copy).await {
+            Ok(Laid::Down(copy)) => self.record_copy(place, revision, brought, copy, claim).await,
+            Ok(Laid::Moot) => {
+                self.release(&claim).await;
+                self.take_back(place, &brought).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.end_claim(claim, Some(&error)).await;
+                self.take_back(place, &brought).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Steps 4 and 5.
+    async fn lay_down_claimed(
+        &self,
+        place: usize,
+        revision: &RevisionRow,
+        brought: &Brought,
+        copy: CopyRow,
+    ) -> Result<Laid> {
+        if self.is_moot(revision).await? {
+            return Ok(Laid::Moot);
+        }
+        let Some(row) = self.ledger.file(revision.file).await? else { return Ok(Laid::Moot) };
+        let (at, key) = (&self.places[place], &revision.key);
+        let attributes = self.attributes_beside(&row, revision).await?;
+        match brought {
+            Brought::Staged(op) => {
+                let staging = at.store.staging().expect("what was staged was staged there");
+                staging.finish(&Pair { op: op.clone(), bytes: key.clone(), attributes: key.clone() }).await?;
+            }
+            Brought::Nothing => at.make_durable(key).await?,
+            Brought::Put(_) => {}
+        }
+        self.write_beside(place, &attributes).await?;
+        Ok(Laid::Down(copy))
+    }
+
+    /// Whether a revision is gone, or lies under another key by now.
+    async fn is_moot(&self, revision: &RevisionRow) -> Result<bool> {
+        let now = self.ledger.revision(revision.file, revision.revision).await?;
+        Ok(now.is_none_or(|now| now.key != revision.key))
+    }
+
+    /// What belongs beside a revision's bytes: of an old one they stay as they were when it was the newest.
+    async fn attributes_beside(&self, row: &FileRow, revision: &RevisionRow) -> Result<Attributes> {
+        if row.attributes.revision == revision.revision {
+            return Ok(row.attributes.clone());
+        }
+        let sidecar = revision.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        let (mut highest, mut failed) = (None::<Attributes>, None);
+        for at in &self.places {
+            match at.attributes_at(&sidecar).await {
+                Ok(Reading::Valid(found)) if found.id == revision.file => {
+                    highest = highest.filter(|highest| highest.rank() > found.rank()).or(Some(*found));
+                }
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let none = || {
+            failed.map_or_else(
+                || Error::internal("the attributes of a revision are nowhere; fsck mends them"),
+                Error::from,
+            )
+        };
+        highest.ok_or_else(none)
+    }
+
+    /// Step 5. What is as high already stays, and is made durable; what can't be replaced stays, and an overlay elsewhere tells.
+    async fn write_beside(&self, place: usize, attributes: &Attributes) -> Result<()> {
+        let (at, sidecar) = (&self.places[place], attributes.sidecar());
+        let mode = match at.attributes_at(&sidecar).await? {
+            Reading::Valid(found) if found.id == attributes.id && found.rank() >= attributes.rank() => {
+                return Ok(at.make_durable(&sidecar).await?);
+            }
+            Reading::Valid(_) if !at.mode.changes() => return Ok(()),
+            Reading::Valid(_) if at.store.staging().is_some() => PutMode::Replace,
+            Reading::Valid(_) => PutMode::ReplaceIf(self.sidecar_there(at, &sidecar).await?.1),
+            Reading::Absent => PutMode::Create,
+            Reading::Broken(_) => {
+                at.quarantine(&self.environment, &sidecar).await?;
+                PutMode::Create
+            }
+        };
+        let options = PutOptions { mode, ..PutOptions::create() };
+        let put = at.store.put(&sidecar, attributes.to_bytes().into(), options);
+        self.soon(at, &sidecar, put).await?;
+        Ok(())
+    }
+
+    /// Step 6.
+    async fn record_copy(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        brought: Brought,
+        copy: CopyRow,
+        claim: Claim,
+    ) -> Result<()> {
+        let entry = Some(Entry::Copies { file: revision.file, revision: revision.revision, copies: vec![copy] });
+        let settles = if let Brought::Put(lease) = &brought { Some(lease.hold()) } else { None };
+        let recorded = self.record_one(Record { entry, closes: Some(claim.id), settles }).await;
+        match (&brought, &recorded) {
+            (Brought::Put(_), Ok(Recorded::Taken | Recorded::Outranked)) | (Brought::Nothing, _) => {}
+            (Brought::Put(lease), _) => self.find_out_later(lease),
+            (Brought::Staged(op), _) => self.discard_staged(place, op).await,
+        }
+        if matches!(&recorded, Err(error) if !matches!(error, Error::Fenced(_))) {
+            self.settle_claim_later(claim, Duration::ZERO, None);
+        }
+        recorded.map(drop)
+    }
+
+    /// Ends a claim under which something failed: what may still take effect is waited for.
+    async fn end_claim(self: &Arc<Self>, claim: Claim, failed: Option<&Error>) {
+        match failed {
+            Some(Error::Indeterminate(_)) => self.settle_claim_later(claim, self.late_for(), None),
+            _ => self.release(&claim).await,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What must hold of copies: one that is said to be verified is there, byte for byte, whenever anybody looks; and once everything has
+//! healed, every revision comes to have one on every store of its placement, with its attributes beside it.
+
+use super::{
+    database::{held, revisions},
+    operator::Operator,
+    oracle::Verdict,
+};
+use crate::{
+    Attributes, Sha256,
+    ledger::{CopyRow, CopyState, FileRow, RevisionRow},
+};
+use larder_storage_core::Key;
+use std::{collections::BTreeMap, time::Duration};
+
+/// By then every copy is made: far sooner than the next walk over all revisions, which must find nothing.
+const MADE_AFTER: Duration = Duration::from_secs(30 * 60);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Everything on one store.
+type Objects = BTreeMap<Key, bytes::Bytes>;
+
+impl Operator {
+    /// Waits until the reconciler has nothing more to do, then looks whether all is as it should be.
+    pub(super) async fn replicate(&self) -> Verdict {
+        if !self.world.profile.replicas {
+            return Ok(());
+        }
+        let until = self.world.executor.now() + MADE_AFTER;
+        loop {
+            self.check_copies(false)?;
+            let lacking = self.check_copies(true);
+            let database = self.world.state().database.clone();
+            let idle = held(&database).is_ok_and(|left| left.claims.is_empty() && left.nodes.is_empty());
+            match lacking {
+                Ok(()) if idle => return Ok(()),
+                Err(why) if self.world.executor.now() > until => return Err(format!("{why} after {MADE_AFTER:?}")),
+                Ok(()) if self.world.executor.now() > until => {
+                    return Err("I4: the reconciler never comes to rest".into());
+                }
+                _ => self.world.executor.sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// What verified copies promise; with `all`, that each revision has one everywhere.
+    fn check_copies(&self, all: bool) -> Verdict {
+        let database = self.world.state().database.clone();
+        let rows = revisions(&database).map_err(|error| format!("the ledger fails when all has healed: {error:?}"))?;
+        let identity = database_stores(&database)?;
+        let disks: Vec<Objects> = self.world.disks.iter().map(|disk| disk.objects().into_iter().collect()).collect();
+        for (row, revision) in &rows {
+            for (shelf, objects) in self.world.profile.stores.iter().zip(&disks) {
+                let store = identity.iter().find(|known| known.name == shelf.name);
+                let known = revision.copies.iter().find(|copy| store.is_some_and(|store| store.id == copy.store));
+                check_copy(shelf.name, objects, row, revision, known, all)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn database_stores(database: &std::sync::Arc<dyn super::Database>) -> Result<Vec<crate::ledger::KnownStore>, String> {
+    use futures_util::FutureExt;
+    let ledger = database.open();
+    let mut found = None;
+    database.complete(async { found = Some(ledger.identity().await) }.boxed());
+    let identity = found.expect("it was run to its end").map_err(|error| format!("{error:?}"))?;
+    Ok(identity.map(|identity| identity.stores).unwrap_or_default())
+}
+
+fn check_copy(
+    store: &str,
+    objects: &Objects,
+    row: &FileRow,
+    revision: &RevisionRow,
+    known: Option<&CopyRow>,
+    all: bool,
+) -> Verdict {
+    let what = || format!("revision {} of {} on {store}, {known:?}", revision.revision, revision.file);
+    let is_verified = known.is_some_and(|copy| copy.state == CopyState::Verified);
+    if !is_verified {
+        return if all { Err(format!("I4: there is no verified copy of {}", what())) } else { Ok(()) };
+    }
+    if objects.get(&revision.key).is_none_or(|bytes| Sha256::of(bytes) != revision.sha256) {
+        return Err(format!("I1: the bytes are not there of {}", what()));
+    }
+    let sidecar = revision.key.with_suffix(Attributes::SUFFIX).map_err(|error| error.to_string())?;
+    let beside = objects.get(&sidecar).and_then(|bytes| Attributes::from_bytes(bytes).ok());
+    match beside {
+        Some(found) if found.id != revision.file || found.key != revision.key => {
+            Err(format!("I3: other attributes lie beside {}", what()))
+        }
+        // A change in this very moment may have reached one store and not the row.
+        Some(found) if all && row.attributes.key == revision.key && found != row.attributes => {
+            Err(format!("I3: {found:?} lies beside {}, the file is {:?}", what(), row.attributes))
+        }
+        Some(_) => Ok(()),
+        None => Err(format!("I3: no attributes lie beside {}", what())),
+    }
+}

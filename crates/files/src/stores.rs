@@ -1,0 +1,138 @@
+//! What admins are told of the stores: how each is, what lies there, and what a look at it finds.
+
+use crate::{
+    Error, Files, Result, StoreId, StoreMode, StoreName,
+    files::{Node, Place},
+    layout,
+    marker::read_mark,
+};
+use futures_util::future::{self, Either, join_all};
+use larder_storage_core::{self as core, ErrorKind, Op, OpId, PutOptions, StoreExt};
+use std::{pin::pin, time::Duration};
+
+/// How long a store has to answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A store as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreReport {
+    /// Its name in the configuration.
+    pub name: StoreName,
+    /// Its id.
+    pub id: StoreId,
+    /// What it may be used for.
+    pub mode: StoreMode,
+    /// What it is and where, as it says itself, such as `local:/srv/objects`.
+    pub place: String,
+    /// Why it can't be used now; `None` of one that shows itself.
+    pub away: Option<String>,
+    /// Copies that content may be read from.
+    pub copies: u64,
+    /// Copies that are yet to be made there, are lost, or have attributes behind the file's.
+    pub copies_due: u64,
+}
+
+/// One thing that was tried on a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreCheck {
+    /// What: `marker`, `mark`, `write`, `read`, `delete`.
+    pub check: &'static str,
+    /// What is wrong; `None` where all is well.
+    pub problem: Option<String>,
+    /// How long it took.
+    pub latency: Duration,
+    /// What mends it, where it is wrong.
+    pub advice: Option<&'static str>,
+}
+
+impl Files {
+    /// The stores of this node, in the order of the configuration. Costs a look at each, and a walk over all copies in the ledger.
+    ///
+    /// # Errors
+    /// Only the ledger's own: a store that is away is told of.
+    pub async fn stores(&self) -> Result<Vec<StoreReport>> {
+        let node = &self.0;
+        let counts = node.ledger.copy_counts().await?;
+        let report = |place: &'_ Place| {
+            let count = counts.iter().find(|count| count.store == place.id).copied();
+            let place = place.clone();
+            async move {
+                StoreReport {
+                    away: node.in_time(place.confirm(), &place).await.err().map(|error| why(&error)),
+                    name: place.name,
+                    id: place.id,
+                    mode: place.mode,
+                    place: place.store.to_string(),
+                    copies: count.map_or(0, |count| count.readable),
+                    copies_due: count.map_or(0, |count| count.due),
+                }
+            }
+        };
+        Ok(join_all(node.places.iter().map(report)).await)
+    }
+
+    /// Tries what Larder needs of a store: whether it shows itself, and, where it takes changes, whether what is written can be read
+    /// back and deleted. What was written is gone after.
+    ///
+    /// # Errors
+    /// `NotFound`; what is wrong with the store is told of.
+    pub async fn check_store(&self, name: &str) -> Result<Vec<StoreCheck>> {
+        let place = self.0.places.iter().find(|place| place.name.as_str() == name);
+        Ok(self.0.check_place(place.ok_or(Error::NotFound("store"))?).await)
+    }
+}
+
+impl Node {
+    async fn check_place(&self, place: &Place) -> Vec<StoreCheck> {
+        let away = "is it mounted, and may this user read it? until it is back, files are read from other copies";
+        let store = &*place.store;
+        let mut checks = vec![self.tried("marker", away, self.in_time(place.confirm(), place)).await];
+        checks.push(self.tried("mark", away, self.in_time(read_mark(store), place)).await);
+        if !place.mode.changes() {
+            return checks;
+        }
+        let random = OpId::from_random(self.environment.random());
+        let probe = core::Key::new(format!(".larder/probes/{random}")).expect("made of a token");
+        let full = "is there space, and may this user write there? `larder doctor` says more";
+        let write = async { store.put(&probe, random.to_string().into(), PutOptions::create()).await };
+        checks.push(self.tried("write", full, self.in_time(write, place)).await);
+        let read =
+            async {
+                match store.get_bytes(&probe, 1024).await? {
+                    bytes if bytes == random.as_str() => Ok(()),
+                    _ => Err(core::Error::new(Op::Get, &probe, store, ErrorKind::Corrupt)
+                        .because("other bytes were read back")),
+                }
+            };
+        checks.push(
+            self.tried("read", "the disk does not keep what it is given: replace it", self.in_time(read, place)).await,
+        );
+        checks.push(self.tried("delete", full, self.in_time(store.delete(&probe), place)).await);
+        checks
+    }
+
+    async fn tried<T>(
+        &self,
+        check: &'static str,
+        advice: &'static str,
+        attempt: impl Future<Output = core::Result<T>>,
+    ) -> StoreCheck {
+        let begun = self.environment.clock.elapsed();
+        let problem = attempt.await.err().map(|error| why(&error));
+        let latency = self.environment.clock.elapsed().saturating_sub(begun);
+        let advice = problem.is_some().then_some(advice);
+        StoreCheck { check, problem, latency, advice }
+    }
+
+    /// A request that counts as failed when it takes too long.
+    async fn in_time<T>(&self, request: impl Future<Output = core::Result<T>>, place: &Place) -> core::Result<T> {
+        match future::select(pin!(request), self.environment.clock.sleep(PATIENCE)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(core::Error::new(Op::Get, layout::instance(), &place.store, ErrorKind::Timeout)),
+        }
+    }
+}
+
+fn why(error: &core::Error) -> String {
+    crate::truth::chain(error)
+}

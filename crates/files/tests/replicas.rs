@@ -1,0 +1,272 @@
+//! Placements of several stores: the reconciler makes the copies that they want, mends those that are lost, and leaves nothing.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
+
+mod support;
+
+use larder_files::{
+    BucketName, BucketPolicy, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StoreId, StoreMode,
+    StoreName,
+    ledger::{CopyRow, CopyState, Entry, Ledger, PlacedQuery, Record},
+};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use std::{sync::Arc, time::Duration};
+use support::{
+    Faults, Larder, content, dump, fsck, local, others_go_on, put, put_content, replace, staging_with, until,
+};
+
+const EVERY: Duration = Duration::from_secs(30);
+
+fn pair() -> Larder {
+    Larder::over_all(["a", "b"].map(|name| (name, MemoryOptions::with_staging())))
+}
+
+fn on(stores: &[&str]) -> Settings {
+    let placement = stores.iter().map(|name| StoreName::new(*name).unwrap()).collect();
+    Settings { placement, look_every: Some(EVERY), ..Settings::default() }
+}
+
+async fn start(larder: &Larder, stores: &[&str]) -> Files {
+    Files::start(larder.parts(larder.ledger.another()), on(stores)).await.unwrap().0
+}
+
+/// A server that leaves copies to others.
+async fn start_idle(larder: &Larder, stores: &[&str]) -> Files {
+    let settings = Settings { copies_at_once: 0, ..on(stores) };
+    Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0
+}
+
+async fn states(larder: &Larder, id: FileId) -> Vec<Vec<CopyState>> {
+    let revisions = larder.ledger.revisions(id).await.unwrap();
+    let sorted = |copies: &[CopyRow]| {
+        let mut states: Vec<_> = copies.iter().map(|copy| copy.state).collect();
+        states.sort_by_key(|state| *state as u8);
+        states
+    };
+    revisions.iter().map(|revision| sorted(&revision.copies)).collect()
+}
+
+async fn id_of(larder: &Larder, store: &str) -> StoreId {
+    let stores = larder.ledger.identity().await.unwrap().unwrap().stores;
+    stores.into_iter().find(|known| known.name == store).unwrap().id
+}
+
+/// Waits until each revision of a file has verified copies on so many stores.
+async fn verified(larder: &Larder, id: FileId, stores: usize) {
+    until(&format!("each revision has {stores} verified copies"), async || {
+        let revisions = states(larder, id).await;
+        let right =
+            |copies: &Vec<_>| copies.len() == stores && copies.iter().all(|state| *state == CopyState::Verified);
+        revisions.iter().all(right) && larder.ledger.nodes().await.unwrap().is_empty()
+    })
+    .await;
+}
+
+fn lies_on(larder: &Larder, store: usize, at: &Key) -> Option<bytes::Bytes> {
+    larder.stores[store].1.objects().into_iter().find(|(found, _)| found == at).map(|(_, bytes)| bytes)
+}
+
+/// The file's own attributes, and its bytes, lie on every disk.
+async fn is_whole_everywhere(larder: &Larder, files: &Files, id: FileId, bytes: &[u8]) {
+    let attributes = files.describe(&local(), id).await.unwrap().attributes;
+    for store in 0..larder.stores.len() {
+        assert_eq!(lies_on(larder, store, &attributes.key).unwrap(), bytes, "on store {store}");
+        assert_eq!(lies_on(larder, store, &attributes.sidecar()).unwrap(), attributes.to_bytes(), "on store {store}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_comes_to_every_store_of_its_placement() {
+    let larder = pair();
+    let files = start(&larder, &["b", "a"]).await;
+    let file = put(&files, "small").await;
+    let told: Vec<_> = file.copies.iter().map(|copy| copy.state).collect();
+    assert!(told.contains(&CopyState::Pending) && told.contains(&CopyState::Verified), "{told:?}");
+    let large = put_content(&files, "large", vec![7; 200_000]).await.attributes.id;
+    for (id, bytes) in [(file.attributes.id, &b"small"[..]), (large, &[7; 200_000])] {
+        verified(&larder, id, 2).await;
+        is_whole_everywhere(&larder, &files, id, bytes).await;
+    }
+    others_go_on().await;
+    assert!(larder.stores.iter().all(|(_, disk, _)| disk.staged() == 0), "nothing stays staged");
+    assert!(larder.ledger.claims().await.unwrap().is_empty());
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+}
+
+#[tokio::test]
+async fn what_is_wanted_survives_the_node_that_noted_it() {
+    let larder = pair();
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    let second = replace(&files, id, "newer").await.attributes.id;
+    assert_eq!(states(&larder, second).await, [[CopyState::Pending, CopyState::Verified]; 2]);
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, id, 2).await;
+    is_whole_everywhere(&larder, &files, id, b"newer").await;
+}
+
+#[tokio::test]
+async fn a_change_comes_to_every_copy() {
+    let larder = pair();
+    let files = start(&larder, &["a", "b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    verified(&larder, id, 2).await;
+    for name in ["first", "second"] {
+        let patch = Patch { name: Some(name.into()), ..Patch::default() };
+        let changed = files.update(&local(), id, patch, None).await.unwrap();
+        let behind: Vec<_> = changed.copies.iter().filter(|copy| copy.is_due()).collect();
+        assert!(matches!(behind[..], [CopyRow { state: CopyState::Present, .. }]), "{behind:?}");
+        assert!(behind[0].is_readable());
+        verified(&larder, id, 2).await;
+        is_whole_everywhere(&larder, &files, id, b"file").await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_damaged_or_gone_is_made_anew_from_another() {
+    let larder = pair();
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    verified(&larder, file.id, 2).await;
+    // What lies on the first store is wrong: a read finds it out, and is served by the other.
+    larder.stores[0].1.damage(&file.key, &b"elif"[..]);
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+    verified(&larder, file.id, 2).await;
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+    // And on the second there is nothing.
+    let lost = CopyRow { store: id_of(&larder, "b").await, state: CopyState::Lost, verified_at: None };
+    let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
+    store.delete(&file.key).await.unwrap();
+    store.delete(&file.sidecar()).await.unwrap();
+    let entry = Some(Entry::Copies { file: file.id, revision: 1, copies: vec![lost] });
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    larder.world.pass(EVERY);
+    verified(&larder, file.id, 2).await;
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
+
+#[tokio::test]
+async fn a_purge_leaves_no_copy() {
+    let larder = pair();
+    let files = start(&larder, &["a", "b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    replace(&files, id, "newer").await;
+    verified(&larder, id, 2).await;
+    files.purge_revision(&local(), id, 1, None).await.unwrap();
+    verified(&larder, id, 2).await;
+    files.purge(&local(), id, None).await.unwrap();
+    others_go_on().await;
+    assert_eq!(larder.keys(), Vec::<String>::new());
+    assert_eq!(larder.ledger.placed(&PlacedQuery { limit: 10, ..PlacedQuery::default() }).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_placement_that_grew_is_carried_out_for_files_from_before() {
+    let larder = pair();
+    let files = start(&larder, &["a"]).await;
+    let mut ids = vec![];
+    for number in 0..20 {
+        ids.push(put(&files, &format!("file {number}")).await.attributes.id);
+    }
+    replace(&files, ids[3], "newer").await;
+    others_go_on().await;
+    assert_eq!(states(&larder, ids[0]).await, [[CopyState::Verified]], "one store is enough");
+    drop(files);
+    let files = start(&larder, &["b", "a"]).await;
+    for id in &ids {
+        verified(&larder, *id, 2).await;
+    }
+    is_whole_everywhere(&larder, &files, ids[3], b"newer").await;
+    is_whole_everywhere(&larder, &files, ids[7], b"file 7").await;
+}
+
+#[tokio::test]
+async fn a_rebuild_has_every_copy_verified_again_and_dumps_the_same() {
+    let mut larder = pair();
+    let files = start(&larder, &["a", "b"]).await;
+    let good = put(&files, "good").await.attributes;
+    let bad = put(&files, "bad").await.attributes;
+    for id in [good.id, bad.id] {
+        verified(&larder, id, 2).await;
+    }
+    let before = dump(&files).await;
+    drop(files);
+    larder.stores[1].1.damage(&bad.key, &b"dab"[..]);
+    larder.rebuild_with(RebuildOptions::default()).await.unwrap();
+    assert_eq!(states(&larder, good.id).await, [[CopyState::Present; 2]]);
+    let files = start(&larder, &["a", "b"]).await;
+    for (file, bytes) in [(&good, &b"good"[..]), (&bad, b"bad")] {
+        verified(&larder, file.id, 2).await;
+        is_whole_everywhere(&larder, &files, file.id, bytes).await;
+    }
+    let without_epoch = |lines: Vec<String>| lines.into_iter().filter(|line| line.contains("\"revision\"")).count();
+    assert_eq!(without_epoch(dump(&files).await), without_epoch(before));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_gets_its_copies_when_it_is_back() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(faults.clone()))]);
+    let files = start(&larder, &["a", "b"]).await;
+    let early = put(&files, "early").await.attributes.id;
+    verified(&larder, early, 2).await;
+    for step in ["get", "head", "stage.begun", "put.written", "finish.bytes"] {
+        faults.plan(step, "", ErrorKind::Unavailable);
+    }
+    let late = put(&files, "late").await.attributes.id;
+    let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+    files.update(&local(), early, patch, None).await.unwrap();
+    for _ in 0..5 {
+        others_go_on().await;
+    }
+    assert_eq!(states(&larder, late).await, [[CopyState::Pending, CopyState::Verified]]);
+    faults.heal();
+    for (id, bytes) in [(early, &b"early"[..]), (late, b"late")] {
+        verified(&larder, id, 2).await;
+        is_whole_everywhere(&larder, &files, id, bytes).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_is_asked_for_no_copy() {
+    let mut larder = pair();
+    drop(start(&larder, &["a"]).await);
+    larder.stores[1].2 = StoreMode::Ro;
+    let files = start(&larder, &["b", "a"]).await;
+    let file = put(&files, "file").await;
+    assert_eq!(file.copies.len(), 1, "{:?}", file.copies);
+    others_go_on().await;
+    assert_eq!(states(&larder, file.attributes.id).await, [[CopyState::Verified]]);
+}
+
+#[tokio::test]
+async fn each_bucket_has_its_own_placement() {
+    let larder = pair();
+    let mut settings = on(&["a"]);
+    let both = ["b", "a"].map(|name| StoreName::new(name).unwrap()).to_vec();
+    let policy = BucketPolicy { placement: both, ..BucketPolicy::default() };
+    settings.buckets.push((BucketName::new("kept").unwrap(), policy));
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let once = put(&files, "once").await.attributes.id;
+    let receive = larder_files::Receive { bucket: "kept".into(), ..support::into_documents() };
+    let received = files.receive(&local(), receive, larder_files::Body::from("twice".to_owned())).await.unwrap();
+    let twice = files.create(&local(), received, support::named("twice")).await.unwrap().file.attributes;
+    verified(&larder, twice.id, 2).await;
+    assert!(lies_on(&larder, 1, &twice.key).is_some());
+    assert_eq!(states(&larder, once).await, [[CopyState::Verified]]);
+}
+
+#[tokio::test]
+async fn a_copy_whose_maker_died_before_its_row_is_found_and_counted() {
+    let larder = pair();
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    // Bytes, and nothing else, as a kill leaves them.
+    let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
+    store.put(&file.key, "file".into(), larder_storage_core::PutOptions::create()).await.unwrap();
+    assert_eq!(fsck(&files, FsckOptions::default()).await.1, [], "what is being made is no finding");
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, file.id, 2).await;
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
