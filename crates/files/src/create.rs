@@ -416,7 +416,10 @@ impl Node {
     /// Where new content of a bucket goes.
     fn place_for(&self, bucket: &Bucket) -> Result<usize> {
         let places = self.placement(&bucket.policy);
-        if let Some(place) = places.iter().find(|place| self.places[**place].mode.creates()) {
+        let takes = |place: &&usize| self.places[**place].mode.creates();
+        let away = self.state().away.clone();
+        // One that is away may be back, if no other takes it.
+        if let Some(place) = places.iter().filter(takes).min_by_key(|place| away.contains(place)) {
             return Ok(*place);
         }
         match places.first() {

@@ -3,7 +3,8 @@
 //! 0. A claim of this purge, durable: from here on it is only ever finished forward.
 //! 1. A tombstone on every store that takes it, at least one (**the commit point**): whatever still lies there is garbage.
 //! 2. The rows go.
-//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes.
+//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes. Where a store is
+//!    away this follows when it is back: whoever asked is answered, for nobody can read the file any more.
 
 use crate::{
     Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, StoreId, Timestamp, Tombstone,
@@ -139,10 +140,10 @@ impl Node {
     /// Carries out a purge claimed just now; one that fails is finished later.
     async fn purge_first(self: &Arc<Self>, claim: Claim) -> Result<()> {
         let result = self.purge_claimed(&claim, Attempt::First).await;
-        if result.is_err() {
-            self.settle_claim_later(claim, std::time::Duration::ZERO, None);
-        }
-        result
+        let Err(error) = result else { return Ok(()) };
+        let buried = self.ledger.tombstone(claim.file, claim.purpose.revision()).await;
+        self.settle_claim_later(claim, std::time::Duration::ZERO, None);
+        if !matches!(error, Error::Fenced(_)) && matches!(buried, Ok(Some(_))) { Ok(()) } else { Err(error) }
     }
 
     /// Steps 1 to 3.

@@ -3,9 +3,11 @@
 //! Up to 1 MiB is read and its SHA-256 checked before the first byte goes out. A larger whole read is checked by CRC-64/NVME as it
 //! passes, and the last block waits for it. A range is checked by its length. An outage is never an absence: a copy counts as lost
 //! only when its store showed its marker again.
+//!
+//! Copies are tried in the order of the placement. Where one breaks off in mid-stream, the next goes on at the same place.
 
 use crate::{
-    Caller, Error, FileId, Files, Result, Sha256,
+    BucketName, Caller, Error, FileId, Files, Result, Sha256,
     files::{Content, File, Node, Place},
     ledger::{CopyRow, CopyState, Entry, RevisionRow},
 };
@@ -14,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
     BodyError, ByteRange, ByteStream, Error as StoreError, ErrorKind, GetOptions, Object, StoreExt,
 };
-use std::sync::Arc;
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// Up to this size content is checked before its first byte goes out.
 const CHECKED_FIRST_MAX: u64 = 1 << 20;
@@ -93,7 +95,8 @@ impl Files {
             }
             _ => newest(file),
         };
-        match self.0.open(revision, range).await {
+        let order = self.0.order_of_reading(&attributes.bucket);
+        match self.0.open(revision, range, &order).await {
             // Replaced since it was described, and then purged: whoever asks again gets what is newest now.
             Err(Error::NotFound("revision")) if number.is_none() => Err(Error::Busy),
             opened => opened,
@@ -118,7 +121,23 @@ fn newest(file: &File) -> RevisionRow {
 }
 
 impl Node {
-    async fn open(self: &Arc<Self>, revision: RevisionRow, range: Option<ByteRange>) -> Result<Content> {
+    /// Places in the order in which copies are read: those of the placement first, and those last that did not answer when they were
+    /// last asked.
+    fn order_of_reading(&self, bucket: &BucketName) -> Vec<usize> {
+        let placement = self.placement_of(|known| known.name == *bucket);
+        let place_in = |place: &usize| placement.iter().position(|wanted| wanted == place).unwrap_or(usize::MAX);
+        let state = self.state();
+        let mut order: Vec<usize> = (0..self.places.len()).collect();
+        order.sort_by_key(|place| (state.away.contains(place), place_in(place)));
+        order
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        revision: RevisionRow,
+        range: Option<ByteRange>,
+        order: &[usize],
+    ) -> Result<Content> {
         let selected = match range {
             Some(range) => {
                 range.resolve(revision.size).map_err(|_| Error::RangeNotSatisfiable { size: revision.size })?
@@ -128,8 +147,9 @@ impl Node {
         let whole = selected == (0..revision.size);
         let range = (!whole).then(|| ByteRange::Between { first: selected.start, last: selected.end - 1 });
         let (mut outage, mut lost) = (None, None);
-        for (index, place) in self.readable(&revision.copies) {
-            match self.open_copy(place, &revision, range).await {
+        let readable = self.readable(&revision.copies, order);
+        for (at, index) in readable.iter().copied().enumerate() {
+            match self.open_copy(index, &revision, range, &readable[at + 1..]).await {
                 Ok(body) => return Ok(Content { revision, range: selected, body }),
                 Err(error) => match self.judge(index, &revision, error).await? {
                     Judged::Outage(cause) => outage = Some(cause),
@@ -148,18 +168,20 @@ impl Node {
         }
     }
 
-    /// The places of copies that may be read, in the order of the configuration.
-    fn readable(&self, copies: &[CopyRow]) -> Vec<(usize, &Place)> {
+    /// The places of copies that may be read, in this order.
+    fn readable(&self, copies: &[CopyRow], order: &[usize]) -> Vec<usize> {
         let has = |place: &Place| copies.iter().any(|copy| copy.store == place.id && copy.is_readable());
-        self.places.iter().enumerate().filter(|(_, place)| has(place)).collect()
+        order.iter().copied().filter(|place| has(&self.places[*place])).collect()
     }
 
     async fn open_copy(
         self: &Arc<Self>,
-        place: &Place,
+        index: usize,
         revision: &RevisionRow,
         range: Option<ByteRange>,
+        others: &[usize],
     ) -> Result<ByteStream, StoreError> {
+        let place = &self.places[index];
         if range.is_none() && revision.size <= CHECKED_FIRST_MAX {
             let bytes = read_checked(place, revision).await?;
             return Ok(stream::iter([Ok(bytes)]).boxed());
@@ -168,24 +190,27 @@ impl Node {
         if object.meta.size != revision.size {
             return Err(damaged(place, revision, format!("{} bytes instead of {}", object.meta.size, revision.size)));
         }
+        let steady = Steady::new(self.clone(), revision.clone(), object, index, others);
         Ok(match range {
-            Some(_) => of_length(object),
-            None => self.checked(place, revision.clone(), object),
+            Some(_) => steady.into_stream(),
+            None => self.checked(revision.clone(), steady),
         })
     }
 
-    /// A whole read, checked as it passes. A wrong one ends in an error before its last bytes, and the copy is marked lost.
-    fn checked(self: &Arc<Self>, place: &Place, revision: RevisionRow, object: Object) -> ByteStream {
+    /// A whole read, checked as it passes. A wrong one ends in an error before its last bytes, and the copies that it came from are
+    /// read again: who is bad is marked lost.
+    fn checked(self: &Arc<Self>, revision: RevisionRow, steady: Steady) -> ByteStream {
         let node = self.clone();
-        let index = self.place(place.id).map(|(index, _)| index).expect("the place is this node's");
-        let state = Check::new(object.body);
+        let state = Check::new(steady);
         stream::try_unfold(state, move |mut state| {
             let (node, revision) = (node.clone(), revision.clone());
             async move {
                 match state.next(&revision).await {
                     Ok(block) => Ok(block.map(|block| (block, state))),
                     Err(cause) => {
-                        node.doubt(index, &revision).await;
+                        for index in state.steady.used {
+                            node.doubt(index, &revision).await;
+                        }
                         Err(cause)
                     }
                 }
@@ -281,25 +306,69 @@ pub(crate) async fn digest_of(place: &Place, revision: &RevisionRow) -> Result<S
     }
 }
 
-/// A part, ending in an error where it is shorter than it should be.
-fn of_length(object: Object) -> ByteStream {
-    let wanted = object.range.end - object.range.start;
-    stream::try_unfold((object.body, wanted), |(mut body, left)| async move {
-        match body.try_next().await? {
-            Some(block) => match left.checked_sub(block.len() as u64) {
-                Some(left) => Ok(Some((block, (body, left)))),
-                None => Err(BodyError::from("the store sent more than was asked for")),
-            },
-            None if left > 0 => Err(BodyError::from("the store ended early")),
-            None => Ok(None),
+/// Bytes of a revision, as many as were asked for: from one copy as far as it goes, then from the next.
+struct Steady {
+    node: Arc<Node>,
+    revision: RevisionRow,
+    body: ByteStream,
+    /// What is still to come.
+    left: Range<u64>,
+    /// The places that bytes came from, the present one last; and those that can be asked yet.
+    used: Vec<usize>,
+    others: VecDeque<usize>,
+}
+
+impl Steady {
+    fn new(node: Arc<Node>, revision: RevisionRow, object: Object, place: usize, others: &[usize]) -> Self {
+        let others = others.iter().copied().collect();
+        Self { node, revision, body: object.body, left: object.range, used: vec![place], others }
+    }
+
+    fn into_stream(self) -> ByteStream {
+        let next = |mut steady: Self| async move { Ok(steady.next().await?.map(|block| (block, steady))) };
+        stream::try_unfold(self, next).boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let cause = match self.body.try_next().await {
+                Ok(Some(block)) if block.len() as u64 <= self.left.end - self.left.start => {
+                    self.left.start += block.len() as u64;
+                    return Ok(Some(block));
+                }
+                Ok(Some(_)) => BodyError::from("the store sent more than was asked for"),
+                Ok(None) if self.left.is_empty() => return Ok(None),
+                Ok(None) => BodyError::from("the store ended early"),
+                Err(cause) => cause,
+            };
+            self.go_on(cause).await?;
         }
-    })
-    .boxed()
+    }
+
+    /// Turns to the next copy that answers; what broke the last one off, where none does.
+    async fn go_on(&mut self, cause: BodyError) -> Result<(), BodyError> {
+        let file = self.revision.file;
+        while let Some(place) = self.others.pop_front().filter(|_| !self.left.is_empty()) {
+            let at = &self.node.places[place];
+            let range = ByteRange::Between { first: self.left.start, last: self.left.end - 1 };
+            match at.store.get(&self.revision.key, GetOptions { range: Some(range), if_match: None }).await {
+                Ok(object) if object.meta.size == self.revision.size => {
+                    tracing::warn!(%file, %cause, store = %at.name, from = self.left.start, "a read goes on from another copy");
+                    self.body = object.body;
+                    self.used.push(place);
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%file, %error, store = %at.name, "a read can't go on from here"),
+            }
+        }
+        Err(cause)
+    }
 }
 
 /// A whole read under way. Its last block is held back until all are known to be right: blocks go out whole and uncopied.
 struct Check {
-    body: ByteStream,
+    steady: Steady,
     crc: crc_fast::Digest,
     held: Option<Bytes>,
     size: u64,
@@ -307,14 +376,14 @@ struct Check {
 }
 
 impl Check {
-    fn new(body: ByteStream) -> Self {
+    fn new(steady: Steady) -> Self {
         let crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-        Self { body, crc, held: None, size: 0, done: false }
+        Self { steady, crc, held: None, size: 0, done: false }
     }
 
     async fn next(&mut self, revision: &RevisionRow) -> Result<Option<Bytes>, BodyError> {
         while !self.done {
-            match self.body.try_next().await? {
+            match self.steady.next().await? {
                 Some(block) => {
                     self.crc.update(&block);
                     self.size += block.len() as u64;

@@ -137,7 +137,7 @@ impl Node {
         names.iter().filter_map(place).collect()
     }
 
-    fn placement_of(&self, bucket: impl Fn(&crate::Bucket) -> bool) -> Vec<usize> {
+    pub(crate) fn placement_of(&self, bucket: impl Fn(&crate::Bucket) -> bool) -> Vec<usize> {
         let buckets = self.buckets.lock().expect("nothing panics while it holds this lock");
         buckets.values().find(|known| bucket(known)).map(|known| self.placement(&known.policy)).unwrap_or_default()
     }

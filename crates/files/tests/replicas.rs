@@ -3,13 +3,24 @@
 
 mod support;
 
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use larder_files::{
-    BucketName, BucketPolicy, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StoreId, StoreMode,
-    StoreName,
+    Body, BodyError, BucketName, BucketPolicy, ByteRange, FileId, Files, FsckOptions, Health, Patch, RebuildOptions,
+    Settings, StoreId, StoreMode, StoreName,
     ledger::{CopyRow, CopyState, Entry, Ledger, PlacedQuery, Record},
 };
-use larder_storage_core::{ErrorKind, Key, MemoryOptions};
-use std::{sync::Arc, time::Duration};
+use larder_storage_core::{
+    ErrorKind, GetOptions, Key, Limits, ListOptions, Listed, MemoryOptions, Object, ObjectMeta, PutOptions, Staging,
+    Store, Written,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use support::{
     Faults, Larder, content, dump, fsck, local, others_go_on, put, put_content, replace, staging_with, until,
 };
@@ -249,7 +260,7 @@ async fn each_bucket_has_its_own_placement() {
     let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
     let once = put(&files, "once").await.attributes.id;
     let receive = larder_files::Receive { bucket: "kept".into(), ..support::into_documents() };
-    let received = files.receive(&local(), receive, larder_files::Body::from("twice".to_owned())).await.unwrap();
+    let received = files.receive(&local(), receive, Body::from("twice".to_owned())).await.unwrap();
     let twice = files.create(&local(), received, support::named("twice")).await.unwrap().file.attributes;
     verified(&larder, twice.id, 2).await;
     assert!(lies_on(&larder, 1, &twice.key).is_some());
@@ -263,10 +274,112 @@ async fn a_copy_whose_maker_died_before_its_row_is_found_and_counted() {
     let file = put(&files, "file").await.attributes;
     // Bytes, and nothing else, as a kill leaves them.
     let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
-    store.put(&file.key, "file".into(), larder_storage_core::PutOptions::create()).await.unwrap();
+    store.put(&file.key, "file".into(), PutOptions::create()).await.unwrap();
     assert_eq!(fsck(&files, FsckOptions::default()).await.1, [], "what is being made is no finding");
     drop(files);
     let files = start(&larder, &["a", "b"]).await;
     verified(&larder, file.id, 2).await;
     is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
+
+/// A store whose bodies break off half-way, as long as it is told so.
+#[derive(Debug)]
+struct Breaking(Arc<dyn Store>, Arc<AtomicBool>);
+
+impl std::fmt::Display for Breaking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "breaking({})", self.0)
+    }
+}
+
+#[async_trait]
+impl Store for Breaking {
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> larder_storage_core::Result<Written> {
+        self.0.put(key, body, options).await
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> larder_storage_core::Result<Object> {
+        let mut object = self.0.get(key, options).await?;
+        if self.1.load(Ordering::SeqCst) && !key.as_str().starts_with(".larder") {
+            let half = (object.range.end - object.range.start) / 2;
+            let bytes = object.body.try_collect::<Vec<_>>().await.unwrap().concat();
+            let first = bytes::Bytes::from(bytes).slice(..half as usize);
+            object.body = stream::iter([Ok(first), Err(BodyError::from("the cable is out"))]).boxed();
+        }
+        Ok(object)
+    }
+
+    async fn head(&self, key: &Key) -> larder_storage_core::Result<ObjectMeta> {
+        self.0.head(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> larder_storage_core::Result<()> {
+        self.0.delete(key).await
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, larder_storage_core::Result<Listed>> {
+        self.0.list(options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: PutOptions) -> larder_storage_core::Result<Written> {
+        self.0.copy(from, to, options).await
+    }
+
+    async fn sync(&self) -> larder_storage_core::Result<()> {
+        self.0.sync().await
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    fn staging(&self) -> Option<&dyn Staging> {
+        self.0.staging()
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_breaks_off_goes_on_from_another_copy_at_the_same_place() {
+    let (larder, breaks) = (pair(), Arc::new(AtomicBool::new(false)));
+    let mut parts = larder.parts(larder.ledger.another());
+    parts.stores[0].store = Arc::new(Breaking(parts.stores[0].store.clone(), breaks.clone()));
+    let files = Files::start(parts, on(&["a", "b"])).await.unwrap().0;
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let id = put_content(&files, "large", bytes.clone()).await.attributes.id;
+    verified(&larder, id, 2).await;
+    breaks.store(true, Ordering::SeqCst);
+    assert!(content(&files, id).await.unwrap() == bytes, "the whole");
+    let file = files.describe(&local(), id).await.unwrap();
+    let range = ByteRange::Between { first: 1_000, last: 2_000_999 };
+    let part = files.open(&local(), &file, None, Some(range)).await.unwrap();
+    let part = part.body.try_collect::<Vec<_>>().await.unwrap().concat();
+    assert!(part == bytes[1_000..2_001_000], "a part");
+    assert_eq!(states(&larder, id).await, [[CopyState::Verified; 2]], "an outage is no loss");
+}
+
+#[tokio::test]
+async fn while_a_store_is_away_files_are_read_made_changed_and_purged_and_the_node_says_so() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start(&larder, &["a", "b"]).await;
+    let [kept, purged] = [put(&files, "kept").await.attributes.id, put(&files, "purged").await.attributes.id];
+    for id in [kept, purged] {
+        verified(&larder, id, 2).await;
+    }
+    assert_eq!(files.health(), Health::Ready);
+    for step in ["get", "head", "stage.begun", "put.written", "finish.bytes", "delete.sent", "leftovers.taken"] {
+        faults.plan(step, "", ErrorKind::Unavailable);
+    }
+    until("it is seen to be away", async || matches!(files.health(), Health::Degraded(_))).await;
+    let away = files.stores().await.unwrap().into_iter().find(|store| store.name.as_str() == "a").unwrap();
+    assert!(away.away.is_some());
+    assert_eq!(content(&files, kept).await.unwrap(), b"kept");
+    let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+    assert_eq!(files.update(&local(), kept, patch, None).await.unwrap().attributes.name, "renamed");
+    files.purge(&local(), purged, None).await.unwrap();
+    faults.heal();
+    until("all is well again", async || files.health() == Health::Ready).await;
+    verified(&larder, kept, 2).await;
+    is_whole_everywhere(&larder, &files, kept, b"kept").await;
+    until("nothing is left of what was purged", async || larder.keys().len() == 4).await;
 }

@@ -12,8 +12,8 @@ use larder_files::{
     Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
     User, UserId,
     ledger::{
-        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record, Recorded,
-        Refreshed, Reservation, Result, Session, Upload,
+        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record,
+        Recorded, Refreshed, Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{

@@ -377,7 +377,7 @@ impl Node {
         let recorded = self.record_one(Record { entry, closes: Some(claim.id), settles }).await;
         match (&brought, &recorded) {
             (Brought::Put(_), Ok(Recorded::Taken | Recorded::Outranked)) | (Brought::Nothing, _) => {}
-            (Brought::Put(lease), _) => self.find_out_later(lease),
+            (Brought::Put(lease), _) => self.find_out_later(lease, None),
             (Brought::Staged(op), _) => self.discard_staged(place, op).await,
         }
         if matches!(&recorded, Err(error) if !matches!(error, Error::Fenced(_))) {
