@@ -708,12 +708,14 @@ mod tests {
 
     #[test]
     fn a_bucket_of_the_configuration_changes_a_ready_made_policy() {
-        let config = load("[buckets.images]\nmax_bytes = \"1MiB\"\n[buckets.tapes]\ntypes = \"audio/mpeg\"").unwrap();
+        let toml = "[buckets.images]\nmax_bytes = \"1MiB\"\n[buckets.tapes]\ntypes = \"audio/mpeg\"\nnames = \"unique\"";
+        let config = load(toml).unwrap();
         let buckets = config.settings().buckets;
         let policy = |name: &str| buckets.iter().find(|(bucket, _)| bucket.as_str() == name).unwrap().1.clone();
         assert_eq!(policy("images").max_bytes, 1 << 20);
         assert!(policy("images").takes("image/png"));
         assert_eq!(policy("tapes").types, ["audio/mpeg"]);
+        assert_eq!((policy("tapes").names, policy("images").names), (Names::Unique, Names::Free));
     }
 
     #[test]
@@ -724,6 +726,7 @@ mod tests {
             ("[stores.disk]\nmode = \"edit\"", "has no directory"),
             ("[stores.disk]\nkind = \"s3\"", "stores.disk.kind"),
             ("[buckets.documents]\nmax_bytes = \"much\"", "no size"),
+            ("[buckets.documents]\nnames = \"single\"", "buckets.documents.names"),
             ("[buckets.B]\nmax_bytes = 1", "name of a bucket"),
             ("listen = ", "larder.toml"),
             ("limits.head_bytes_max = 0", "at least 1024"),

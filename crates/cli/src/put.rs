@@ -190,6 +190,8 @@ async fn put_one(
         None => in_blocks(stdin()?, None, progress),
     };
     let caller = Caller::local();
+    // Told now rather than after gigabytes.
+    files.check_name_free(&caller, &receive, new.on_conflict).await?;
     let received = files.receive(&caller, receive, body).await?;
     Ok(files.create(&caller, received, new).await?.file)
 }

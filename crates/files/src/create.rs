@@ -506,8 +506,8 @@ impl Node {
     /// What content that has arrived claims its name for. Where the store does not stage that is its intent, which is opened if it is
     /// not yet.
     pub(crate) async fn claimed_for(self: &Arc<Self>, received: &mut Received) -> Result<ClaimedFor> {
-        if self.places[received.place].store.staging().is_some() {
-            return Ok(ClaimedFor::Staged(received.op.clone()));
+        if let Some(staging) = self.places[received.place].store.staging() {
+            return Ok(ClaimedFor::Staged(received.op.clone(), staging.node()));
         }
         let guard = &mut received.guard;
         let lease = match &guard.lease {

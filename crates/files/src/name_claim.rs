@@ -42,8 +42,8 @@ pub(crate) enum ClaimedFor {
     Change(u64),
     /// An upload to a store that does not stage, by its intent.
     Intent(u64),
-    /// An upload to a store that stages.
-    Staged(OpId),
+    /// An upload to a store that stages, by its operation and the node that this store knows its process as.
+    Staged(OpId, NodeId),
 }
 
 /// A name that is one operation's; given back when it is dropped.
@@ -87,11 +87,12 @@ impl Claimed {
 }
 
 impl ClaimedFor {
+    /// What the ledger is told; `node` holds claims and intents.
     fn held_by(&self, node: &NodeId) -> NodeId {
-        let what = match self {
-            Self::Change(claim) => format!("claim-{claim}"),
-            Self::Intent(intent) => format!("intent-{intent}"),
-            Self::Staged(op) => op.to_string(),
+        let (node, what) = match self {
+            Self::Change(claim) => (node, format!("claim-{claim}")),
+            Self::Intent(intent) => (node, format!("intent-{intent}")),
+            Self::Staged(op, node) => (node, op.to_string()),
         };
         NodeId::new(&format!("{node}{NAMES}{what}"))
             .expect("a node's name is short and plain, and so are ops and numbers")
@@ -100,13 +101,14 @@ impl ClaimedFor {
     /// Whose it is and what for; `None` of what is no claim on a name.
     pub(crate) fn parse(holder: &NodeId) -> Option<(NodeId, Self)> {
         let (node, what) = holder.as_str().rsplit_once(NAMES)?;
+        let node = NodeId::new(node)?;
         let number = |kind| what.strip_prefix(kind).and_then(|number: &str| number.parse().ok());
         let of = match (number("claim-"), number("intent-")) {
             (Some(claim), _) => Self::Change(claim),
             (_, Some(intent)) => Self::Intent(intent),
-            _ => Self::Staged(OpId::new(what)?),
+            _ => Self::Staged(OpId::new(what)?, node.clone()),
         };
-        Some((NodeId::new(node)?, of))
+        Some((node, of))
     }
 }
 
@@ -212,9 +214,14 @@ impl Node {
                 !self.ledger.intents().await?.iter().any(|intent| intent.id == id && is_open(intent.state))
             }
             // Another task of ours would be known to have it: giving it back did not come through.
-            Some((node, ClaimedFor::Staged(_))) => node == self.node,
+            Some((_, ClaimedFor::Staged(_, node))) => self.is_here(&node),
             None => false,
         })
+    }
+
+    /// Whether this process is the one that a store of ours knows as `node`.
+    fn is_here(&self, node: &NodeId) -> bool {
+        self.places.iter().filter_map(|place| place.store.staging()).any(|staging| staging.node() == *node)
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Sha256>> {
@@ -243,8 +250,8 @@ mod tests {
     #[test]
     fn a_holder_is_read_as_it_was_written() {
         let node = NodeId::from_random([7; 16]);
-        for of in [ClaimedFor::Change(42), ClaimedFor::Intent(u64::MAX), ClaimedFor::Staged(OpId::from_random([9; 16]))]
-        {
+        let staged = ClaimedFor::Staged(OpId::from_random([9; 16]), node.clone());
+        for of in [ClaimedFor::Change(42), ClaimedFor::Intent(u64::MAX), staged] {
             let holder = of.held_by(&node);
             assert_eq!(ClaimedFor::parse(&holder), Some((node.clone(), of)));
         }

@@ -486,7 +486,7 @@ impl Node {
     pub(crate) async fn may_be_given_up(&self, holder: &NodeId) -> Result<bool> {
         match ClaimedFor::parse(holder) {
             None => Ok(true),
-            Some((_, ClaimedFor::Staged(_))) => Ok(!self.is_alive(holder).await?),
+            Some((_, ClaimedFor::Staged(..))) => Ok(!self.is_alive(holder).await?),
             Some(_) => self.is_over(holder).await,
         }
     }

@@ -5,8 +5,8 @@
 mod support;
 
 use larder_files::{
-    Body, Error, File, Files, FsckOptions, Health, IdempotencyKey, NewFile, Patch, RebuildOptions, Receive, Role,
-    Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
+    Body, Error, File, Files, FsckOptions, Health, IdempotencyKey, NewFile, OnConflict, Patch, RebuildOptions, Receive,
+    Role, Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
 };
 use larder_storage_core::{ErrorKind, MemoryOptions};
 use std::{sync::Arc, time::Duration};
@@ -81,6 +81,18 @@ async fn files_from_before_can_be_read_and_not_changed() {
     assert!(is_provisional(files.replace(&local(), id, received, None, None).await));
     assert_eq!(files.describe(&local(), id).await.unwrap().attributes, on_a.attributes);
     assert_eq!(larder.keys().len(), 4, "what was refused leaves nothing");
+}
+
+#[tokio::test]
+async fn a_name_of_which_the_missing_store_may_know_a_file_is_given_to_nobody() {
+    let (larder, _, _) = half().await;
+    let files = larder.start_on("a").await;
+    for on_conflict in [OnConflict::Fail, OnConflict::Replace] {
+        let received = files.receive(&local(), into_documents(), "new".into()).await.unwrap();
+        let new = NewFile { name: "new".into(), on_conflict, ..NewFile::default() };
+        assert!(is_provisional(files.create(&local(), received, new).await), "{on_conflict:?}");
+    }
+    put(&files, "new").await;
 }
 
 #[tokio::test]

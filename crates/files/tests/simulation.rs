@@ -22,7 +22,7 @@ const HISTORIES_UNSTAGED: u64 = 1_000;
 const HISTORIES_REPLICATED: u64 = 1_000;
 
 /// Of clients that meet over names.
-const HISTORIES_OF_NAMES: u64 = 1_000;
+const HISTORIES_OF_NAMES: u64 = 900;
 
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];

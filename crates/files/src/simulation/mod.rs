@@ -128,8 +128,10 @@ impl Profile {
     pub const NAMES: Self = Self { name: "names", names: true, wishes: 10, ..Self::PAIR };
     /// The same over a disk and a store that doesn't stage.
     pub const NAMES_MIXED: Self = Self { name: "names-mixed", names: true, wishes: 10, ..Self::MIXED };
+    /// The same over two disks.
+    pub const NAMES_MIRROR: Self = Self { name: "names-mirror", stores: Self::MIRROR.stores, ..Self::NAMES };
     /// The profiles of names.
-    pub const NAMED: [Self; 2] = [Self::NAMES, Self::NAMES_MIXED];
+    pub const NAMED: [Self; 3] = [Self::NAMES, Self::NAMES_MIXED, Self::NAMES_MIRROR];
     /// The profiles that seeds are spread over.
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
 
