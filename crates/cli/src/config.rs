@@ -708,7 +708,8 @@ mod tests {
 
     #[test]
     fn a_bucket_of_the_configuration_changes_a_ready_made_policy() {
-        let toml = "[buckets.images]\nmax_bytes = \"1MiB\"\n[buckets.tapes]\ntypes = \"audio/mpeg\"\nnames = \"unique\"";
+        let toml =
+            "[buckets.images]\nmax_bytes = \"1MiB\"\n[buckets.tapes]\ntypes = \"audio/mpeg\"\nnames = \"unique\"";
         let config = load(toml).unwrap();
         let buckets = config.settings().buckets;
         let policy = |name: &str| buckets.iter().find(|(bucket, _)| bucket.as_str() == name).unwrap().1.clone();

@@ -6,9 +6,9 @@ mod support;
 use futures_util::{FutureExt, future::join_all};
 use larder_files::{
     BucketName, BucketPolicy, Caller, CopyTo, Created, Error, FileId, Files, IdempotencyKey, Names, NewFile,
-    OnConflict, Patch, Receive, Settings, Sha256, StartError, UserName, ledger::MemoryLedger,
+    OnConflict, Parts, Patch, Receive, Settings, Sha256, StartError, UserName, ledger::MemoryLedger,
 };
-use larder_storage_core::{ErrorKind, MemoryOptions};
+use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId};
 use std::sync::Arc;
 use support::*;
 
@@ -237,6 +237,43 @@ async fn the_name_of_a_dead_node_s_create_is_free_only_once_what_it_left_is_sett
         }
         dying.abort();
     }
+}
+
+/// A process that two disks know by different names, and that puts new files on the second.
+fn two_named(larder: &Larder, ledger: MemoryLedger, second: &NodeId) -> (Parts, Settings) {
+    let (mut parts, name) = (larder.parts(ledger), larder.stores[1].0.clone());
+    parts.stores[1].store = Arc::new(MemoryStore::open(&larder.stores[1].1, name.as_str(), second.clone()));
+    (parts, Settings { placement: vec![name], ..settings() })
+}
+
+#[tokio::test]
+async fn the_name_of_a_dead_node_s_create_is_kept_while_another_node_has_that_in_hand() {
+    let larder = Larder::over_all(["first", "second"].map(|name| (name, MemoryOptions::with_staging())));
+    let [dead, heir, third] = ["dead", "heir", "third"].map(|name| NodeId::new(name).unwrap());
+    let (gate, held) = (Gate::at("record"), Gate::at("record"));
+    let start = |ledger, node: &NodeId| {
+        let (parts, settings) = two_named(&larder, ledger, node);
+        Files::start(parts, settings)
+    };
+    let dying = start(larder.ledger.another().with_steps(gate.clone()), &dead).await.unwrap().0;
+    let first = larder.last_node();
+    let other = start(larder.ledger.another(), &third).await.unwrap().0;
+    kept(&dying, ("documents", "marks")).await;
+    gate.close();
+    let dying = tokio::spawn(async move { put(&dying, ("wiki", "a"), OnConflict::Fail).await });
+    gate.reached().await;
+    larder.stores[0].1.kill(&first);
+    larder.stores[1].1.kill(&dead);
+    held.close();
+    let starting = tokio::spawn(start(larder.ledger.another().with_steps(held.clone()), &heir));
+    held.reached().await;
+    let meanwhile = put(&other, ("wiki", "a"), OnConflict::Fail).await;
+    assert!(matches!(meanwhile, Err(Error::Busy)), "{meanwhile:?}");
+    held.open();
+    starting.await.unwrap().unwrap();
+    let settled = put(&other, ("wiki", "a"), OnConflict::Fail).await;
+    assert!(matches!(settled, Err(Error::NameTaken { by: Some(_), .. })), "{settled:?}");
+    dying.abort();
 }
 
 #[tokio::test]
