@@ -29,6 +29,8 @@ use std::{collections::BTreeSet, path::Path};
 
 /// Connections that read single rows. SQLite's readers don't wait for the writer; more of them than cores only take memory.
 const READERS: u32 = 4;
+/// So few files of one name are looked up like one by its id: they wait for no list.
+const LOOKED_UP_MAX: usize = 2;
 
 /// A ledger in a SQLite file, shared by the processes of one machine. Cloning is cheap.
 ///
@@ -428,7 +430,11 @@ impl Ledger for SqliteLedger {
             return Ok(vec![]);
         }
         let rows = select(query).into_tuple();
-        let rows: Vec<(String, Option<String>)> = self.scans.run(async |db| rows.all(db).await).await?;
+        let rows: Vec<(String, Option<String>)> = if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
+            rows.all(&self.orm).await.map_err(ledger_error)?
+        } else {
+            self.scans.run(async |db| rows.all(db).await).await?
+        };
         let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
         rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
     }
