@@ -85,12 +85,18 @@ pub(crate) struct Config {
     sources: Sources,
 }
 
-/// What a configuration was read from.
-#[derive(Clone, Debug, Default)]
+/// What a configuration was read from, secrets too: nothing of it is shown.
+#[derive(Clone, Default)]
 struct Sources {
     figment: Figment,
     /// The file and its text.
     file: Option<(PathBuf, String)>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sources")
+    }
 }
 
 /// Where a value comes from.

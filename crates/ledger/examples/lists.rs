@@ -1,0 +1,129 @@
+//! Measures pages of lists on this machine: `cargo run --release -p larder-ledger --example lists [FOLDER [FILES]]`.
+//!
+//! A million files (or so many): nine in ten are one owner's, one in ten another's, eleven a third's. Each filter is asked in each order,
+//! both ways, for its first page and for one from its middle, and prints median, 99th percentile and maximum of a page of 100 in
+//! milliseconds. What is sought without an index (`q`, and what few files of a large owner fit) is marked with a star.
+
+use larder_files::{
+    Attributes, BucketId, FileId, Ledger, StoreId, UserId,
+    ledger::{CopyRow, CopyState, Entry, FileQuery, Identity, Position, Record, Sort},
+};
+use larder_ledger::{Open, SqliteLedger};
+use std::time::Instant;
+use uuid::Uuid;
+
+const ROUNDS: usize = 60;
+const LARGE: u128 = 10;
+const SMALL: u128 = 11;
+const TINY: u128 = 12;
+
+/// Spreads numbers as if they were random, and the same each time (the finaliser of SplitMix64).
+fn spread(number: u128) -> u64 {
+    let mixed = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ (mixed >> 27)
+}
+
+fn owner(number: u128, files: u128) -> u128 {
+    match number {
+        number if number % (files / 11) == 7 => TINY,
+        number if number % 10 == 0 => SMALL,
+        _ => LARGE,
+    }
+}
+
+fn record(number: u128, files: u128) -> Record {
+    let (random, owner) = (spread(number), owner(number, files));
+    let name = format!("2026/{:03}/report {random:016x}.pdf", random % 1000);
+    let tag = if random % 1000 == 0 { "rare" } else { "common" };
+    let attributes: Attributes = serde_json::from_value(serde_json::json!({
+        "larder": 1, "id": Uuid::from_u128(number), "bucket": "documents", "bucket_id": Uuid::from_u128(100 + u128::from(random % 3)),
+        "owner": "ivanov", "owner_id": Uuid::from_u128(owner), "op": "k3v9q2m7xw4t8bzd", "name": name,
+        "key": format!("documents/ivanov/2026/11/21/15/report_ivanov_20261121T153045_{number:016}.pdf"),
+        "revision": 1, "epoch": 1, "version": 1, "size": random % 10_000_000, "sha256": "0".repeat(64),
+        "crc64nvme": "0123456789abcdef", "content_type": if random % 7 == 0 { "text/plain" } else { "application/pdf" },
+        "created_at": "2026-11-21T15:30:45.000Z", "revised_at": "2026-11-21T15:30:45.000Z",
+        "updated_at": "2026-11-21T15:30:45.000Z", "deleted_at": null, "tags": [tag], "metadata": {}, "media": null,
+    }))
+    .expect("attributes");
+    let copy = CopyRow { store: StoreId(Uuid::from_u128(3)), state: CopyState::Present, verified_at: None };
+    let entry = Entry::Attributes { attributes: Box::new(attributes), copies: vec![copy] };
+    Record { entry: Some(entry), ..Record::default() }
+}
+
+/// Each filter with its name; a star where no index leads to what it wants.
+fn filters(files: u128) -> Vec<(&'static str, FileQuery)> {
+    let live = FileQuery { deleted: Some(false), limit: 100, ..FileQuery::default() };
+    let of = |owner: u128| FileQuery { owner: Some(UserId(Uuid::from_u128(owner))), ..live.clone() };
+    let bucket = Some(BucketId(Uuid::from_u128(101)));
+    let prefix = Some("2026/500/".to_owned());
+    let from = Some(FileId(Uuid::from_u128(files / 3)));
+    let until = Some(FileId(Uuid::from_u128(files / 2)));
+    vec![
+        ("all", live.clone()),
+        ("large owner", of(LARGE)),
+        ("small owner", of(SMALL)),
+        ("tiny owner", of(TINY)),
+        ("bucket", FileQuery { bucket, ..live.clone() }),
+        ("large owner, bucket", FileQuery { bucket, ..of(LARGE) }),
+        ("prefix", FileQuery { prefix: prefix.clone(), ..live.clone() }),
+        ("large owner, prefix", FileQuery { prefix: prefix.clone(), ..of(LARGE) }),
+        ("tiny owner, prefix", FileQuery { prefix, ..of(TINY) }),
+        ("large owner, type", FileQuery { content_type: Some("text/plain".into()), ..of(LARGE) }),
+        ("large owner, made between", FileQuery { from, until, ..of(LARGE) }),
+        ("small owner, tag of all", FileQuery { tag: Some("common".into()), ..of(SMALL) }),
+        ("small owner, rare tag *", FileQuery { tag: Some("rare".into()), ..of(SMALL) }),
+        ("rare tag", FileQuery { tag: Some("rare".into()), ..live.clone() }),
+        ("large owner, q found", FileQuery { q: Some("report".into()), ..of(LARGE) }),
+        ("large owner, q not found *", FileQuery { q: Some("nowhere".into()), ..of(LARGE) }),
+        ("small owner, q not found *", FileQuery { q: Some("nowhere".into()), ..of(SMALL) }),
+    ]
+}
+
+/// Where the middle is in each order.
+fn middle(sort: Sort, files: u128) -> Position {
+    let nil = FileId(Uuid::nil());
+    match sort {
+        Sort::Created => Position::Created(FileId(Uuid::from_u128(files / 2))),
+        Sort::Name => Position::Name("2026/500/report 8".into(), nil),
+        Sort::Size => Position::Size(5_000_000, nil),
+    }
+}
+
+#[tokio::main]
+#[allow(clippy::print_stdout, reason = "it is what this program is for")]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().map_or_else(std::env::temp_dir, Into::into);
+    let files: u128 = arguments.next().map_or(1_000_000, |files| files.parse().expect("a number of files"));
+    let folder = tempfile::tempdir_in(folder).expect("a folder");
+    let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
+    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
+    ledger.initialise(&identity).await.expect("an identity");
+    let begun = Instant::now();
+    for first in (1..=files).step_by(500) {
+        let group = (first..first + 500).map(|number| record(number, files)).collect();
+        assert!(ledger.record(group).await.iter().all(Result::is_ok));
+    }
+    println!("{files} files recorded in {:.0?}\n", begun.elapsed());
+    println!("| filter | order | p50 | p99 | max |\n|---|---|---|---|---|");
+    for (name, filter) in filters(files) {
+        for (sort, order) in [(Sort::Created, "created_at"), (Sort::Name, "name"), (Sort::Size, "size")] {
+            let mut spent = vec![];
+            let places = [None, Some(middle(sort, files))];
+            for (descending, after) in
+                [false, true].into_iter().flat_map(|way| places.clone().map(|after| (way, after)))
+            {
+                let query = FileQuery { sort, descending, after, ..filter.clone() };
+                for _ in 0..ROUNDS / 4 {
+                    let begun = Instant::now();
+                    ledger.files(&query).await.expect("a page");
+                    spent.push(begun.elapsed().as_secs_f64() * 1000.0);
+                }
+            }
+            spent.sort_by(f64::total_cmp);
+            let at = |share: f64| spent[((spent.len() - 1) as f64 * share).round() as usize];
+            println!("| {name} | {order} | {:.1} | {:.1} | {:.1} |", at(0.5), at(0.99), at(1.0));
+        }
+    }
+}
