@@ -114,6 +114,7 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
 async fn made_by_the_first_version(path: &Path) {
     made(path).await;
     raw(path, "ALTER TABLE reservations DROP COLUMN user_id").await;
+    raw(path, "DROP INDEX copies_due").await;
     raw(path, "DROP TABLE sessions").await;
     raw(path, "DROP TABLE intents").await;
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
