@@ -157,7 +157,7 @@ fn tell(api: &Api) -> HttpResponse {
     }
 }
 
-/// What opens [`metrics`] to who is no user.
+/// What opens `/metrics` to who is no user.
 #[derive(Clone)]
 pub struct MetricsToken(String);
 
