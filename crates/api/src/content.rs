@@ -43,14 +43,8 @@ const HELD_BYTES_MIN: u64 = 64 << 10;
 /// `GET`, `HEAD /files/{id}/content`.
 #[utoipa::path(get, path = "/api/v1/files/{id}/content", operation_id = "content", tag = "files",
     params(("id" = String, Path, format = "uuid", description = "The file"),
-        ("disposition" = Option<String>, Query, description = "`attachment` or `inline`"),
-        ("revision" = Option<u64>, Query, minimum = 1, description = "An older revision"),
-        ("Range" = Option<String>, Header, description = "RFC 9110, up to 10 ranges"),
-        ("If-None-Match" = Option<String>, Header, description = "ETags that the caller has")),
-    responses(
-        (status = 200, description = "The content", content_type = "application/octet-stream", body = openapi::Binary),
-        (status = 206, description = "Ranges of it", content_type = "application/octet-stream", body = openapi::Binary),
-        (status = 304, description = "The caller has it")))]
+        openapi::WhichContent, openapi::HowMuch),
+    responses(openapi::Content))]
 pub(crate) async fn get(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["disposition", "revision"])?;

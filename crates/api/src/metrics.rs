@@ -31,8 +31,8 @@ pub(crate) type Counted = Counter<u64, AtomicU64>;
 /// A request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
-    method: &'static str,
-    route: Cow<'static, str>,
+    #[prometheus(flatten)]
+    timed: Timed,
     status: u16,
 }
 
@@ -88,8 +88,9 @@ impl Metrics {
     pub(crate) fn answered(&self, method: &Method, route: Option<String>, status: u16, took: Duration) {
         let method = known(method);
         let route = route.map_or(Cow::Borrowed("none"), Cow::Owned);
-        self.seconds.get_or_create(&Timed { method, route: route.clone() }).observe(took.as_secs_f64());
-        self.requests.get_or_create(&Answered { method, route, status }).inc();
+        let answered = Answered { timed: Timed { method, route }, status };
+        self.seconds.get_or_create(&answered.timed).observe(took.as_secs_f64());
+        self.requests.get_or_create(&answered).inc();
     }
 
     /// What is told of each byte of a body.
@@ -119,9 +120,8 @@ impl fmt::Debug for Metrics {
 
 /// The method, of those that there are: a client may invent others.
 fn known(method: &Method) -> &'static str {
-    let all = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    let names = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    all.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+    let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    all.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// `GET /metrics`: for admins, and for who has the token of the configuration.

@@ -15,17 +15,14 @@ use larder_files::{Attributes, Caller, File, FileId};
 const LOOKS: usize = 8;
 
 /// `GET`, `HEAD /buckets/{bucket}/names/{name}`: content, as by its id.
-#[utoipa::path(get, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "content_by_name", tag = "files",
-    params(("bucket" = String, Path, description = "The bucket"), ("name" = String, Path, description = "The name; `/` and `%2F` are equal in it"),
-        ("owner" = Option<String>, Query, description = "Admins: whose it is; without it the caller's own"),
-        ("disposition" = Option<String>, Query, description = "`attachment` or `inline`"),
-        ("revision" = Option<u64>, Query, minimum = 1, description = "An older revision"),
-        ("Range" = Option<String>, Header, description = "RFC 9110, up to 10 ranges"),
-        ("If-None-Match" = Option<String>, Header, description = "ETags that the caller has")),
-    responses(
-        (status = 200, description = "The content", content_type = "application/octet-stream", body = openapi::Binary),
-        (status = 206, description = "Ranges of it", content_type = "application/octet-stream", body = openapi::Binary),
-        (status = 304, description = "The caller has it")))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/buckets/{bucket}/names/{name}",
+    operation_id = "content_by_name",
+    tag = "files",
+    params(openapi::ByName, openapi::NameOf, openapi::WhichContent, openapi::HowMuch),
+    responses(openapi::Content)
+)]
 pub(crate) async fn get(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
     let query = ask.query(&["owner", "disposition", "revision"])?;
@@ -35,8 +32,7 @@ pub(crate) async fn get(ask: Ask) -> Answer {
 
 /// `DELETE /buckets/{bucket}/names/{name}`: to the trash.
 #[utoipa::path(delete, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "trash_by_name", tag = "files",
-    params(("bucket" = String, Path, description = "The bucket"), ("name" = String, Path, description = "The name; `/` and `%2F` are equal in it"),
-        ("owner" = Option<String>, Query, description = "Admins: whose it is; without it the caller's own"), openapi::IfVersion),
+    params(openapi::ByName, openapi::NameOf, openapi::IfVersion),
     responses((status = 204, description = "It lies in the trash")))]
 pub(crate) async fn remove(ask: Ask) -> Answer {
     let caller = ask.caller().await?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 use utoipa::{
-    IntoParams, Modify, OpenApi, ToSchema,
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
         ContentBuilder, Ref, RefOr, ResponseBuilder,
         path::Operation,
@@ -121,6 +121,66 @@ pub(crate) struct IfVersion {
     /// The record's `etag`: 412 where it is another by now.
     #[param(rename = "If-Match")]
     if_match: Option<String>,
+}
+
+/// A file by its name.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct ByName {
+    /// The bucket.
+    bucket: String,
+    /// The name; `/` and `%2F` are equal in it.
+    name: String,
+}
+
+/// Whose file of a name is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct NameOf {
+    /// Admins: whose it is; without it the caller's own.
+    owner: Option<String>,
+}
+
+/// Which content of a file is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct WhichContent {
+    /// `attachment` or `inline`.
+    disposition: Option<String>,
+    /// An older revision.
+    #[param(minimum = 1)]
+    revision: Option<u64>,
+}
+
+/// How much of the content is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct HowMuch {
+    /// RFC 9110, up to 10 ranges.
+    #[param(rename = "Range")]
+    range: Option<String>,
+    /// ETags that the caller has.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Answers that carry content.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) enum Content {
+    /// The content.
+    #[response(status = 200, content_type = "application/octet-stream")]
+    Whole(Binary),
+    /// Ranges of it.
+    #[response(status = 206, content_type = "application/octet-stream")]
+    Part(Binary),
+    /// The caller has it.
+    #[response(status = 304)]
+    NotModified,
 }
 
 /// How a request that makes something is repeated.

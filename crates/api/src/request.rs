@@ -13,7 +13,7 @@ use actix_web::{
     http::header::{self, HeaderName},
     web::Data,
 };
-use larder_files::{Caller, FileId, SessionId};
+use larder_files::{Caller, FileId, Role, SessionId};
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 use std::future::{Ready, ready};
@@ -43,6 +43,15 @@ impl Ask {
     /// Who asks.
     pub(crate) async fn caller(&self) -> Result<Caller, Problem> {
         self.identity().await.map(|(caller, _)| caller)
+    }
+
+    /// Who asks, if that is an admin. `what` is what only admins do, for the refusal.
+    pub(crate) async fn admin(&self, what: &str) -> Result<Caller, Problem> {
+        let caller = self.caller().await?;
+        match caller.role {
+            Role::Admin => Ok(caller),
+            Role::User => Err(Problem::new(Code::Forbidden, format!("only an admin {what}"))),
+        }
     }
 
     /// Who asks, and by which session.

@@ -2,11 +2,10 @@
 
 use crate::{
     list::Items,
-    problem::{Code, Problem},
     request::{Answer, Ask},
 };
 use actix_web::HttpResponse;
-use larder_files::{Role, StoreCheck, StoreId, StoreMode, StoreName, StoreReport};
+use larder_files::{StoreCheck, StoreId, StoreMode, StoreName, StoreReport};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,8 +32,9 @@ pub(crate) struct Shown {
     detail: Option<String>,
     /// Copies of revisions that content may be read from.
     objects: u64,
-    /// Copies that are yet to be made there, are lost, or have attributes behind their file's.
-    copies_pending: u64,
+    /// Copies that are yet to be made there, are lost, or have attributes behind their file's; `null` from a start until all files
+    /// have been looked at once.
+    copies_pending: Option<u64>,
 }
 
 /// What was tried on a store.
@@ -61,8 +61,7 @@ pub(crate) struct Tried {
 
 impl From<StoreReport> for Shown {
     fn from(store: StoreReport) -> Self {
-        let innermost = innermost(&store.place);
-        let (kind, place) = innermost.split_once(':').unwrap_or((innermost, ""));
+        let (kind, place) = store.place.split_once(':').unwrap_or((&store.place, ""));
         Self {
             id: store.id,
             name: store.name,
@@ -89,28 +88,11 @@ impl From<StoreCheck> for Tried {
     }
 }
 
-/// What a decorated store is at its bottom: `metered(local:/srv)` is `local:/srv`.
-fn innermost(text: &str) -> &str {
-    match text.split_once('(') {
-        Some((name, inner)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            inner.strip_suffix(')').map_or(text, innermost)
-        }
-        _ => text,
-    }
-}
-
-async fn admin(ask: &Ask) -> Result<(), Problem> {
-    match ask.caller().await?.role {
-        Role::Admin => Ok(()),
-        Role::User => Err(Problem::new(Code::Forbidden, "only an admin sees the stores")),
-    }
-}
-
 /// `GET /stores`: how each is, and how many copies lie there or are yet to be made.
 #[utoipa::path(get, path = "/api/v1/stores", operation_id = "list_stores", tag = "node",
     responses((status = 200, description = "All of them", body = Items<Shown>)))]
 pub(crate) async fn list(ask: Ask) -> Answer {
-    admin(&ask).await?;
+    ask.admin("sees the stores").await?;
     ask.query(&[])?;
     let api = ask.api.clone();
     let stores = ask.api.run(async move { Ok(api.files.stores().await?) }).await?;
@@ -122,20 +104,9 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     params(("store" = String, Path, description = "Its name")),
     responses((status = 200, description = "What was tried, and what came of it", body = Checks)))]
 pub(crate) async fn check(ask: Ask) -> Answer {
-    admin(&ask).await?;
+    ask.admin("tries a store").await?;
     ask.query(&[])?;
     let (api, name) = (ask.api.clone(), ask.request.match_info().query("store").to_owned());
     let checks = ask.api.run(async move { Ok(api.files.check_store(&name).await?) }).await?;
     Ok(HttpResponse::Ok().json(Checks { checks: checks.into_iter().map(Tried::from).collect() }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::innermost;
-
-    #[test]
-    fn a_store_is_what_lies_below_its_decorators() {
-        assert_eq!(innermost("local:/srv (old)"), "local:/srv (old)");
-        assert_eq!(innermost("metered(retry(local:/srv (old)))"), "local:/srv (old)");
-    }
 }

@@ -67,8 +67,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
 
 /// `PUT /buckets/{bucket}/names/{name}`: the raw content of a new file, or of a new revision of the newest that has the name.
 #[utoipa::path(put, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "put_by_name", tag = "files",
-    params(("bucket" = String, Path, description = "The bucket"), ("name" = String, Path, description = "The name; `/` and `%2F` are equal in it"),
-        ("owner" = Option<String>, Query, description = "Admins: whose it is to be; without it the caller's own"),
+    params(openapi::ByName, openapi::NameOf,
         ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
         ("If-Match" = Option<String>, Header, description = "The content's ETag: 412 where it is another by now, or there is none"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: 412 where there is one")),

@@ -24,7 +24,7 @@ const FILES_MAX: usize = 1000;
 #[utoipa::path(get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(openapi::PageOf),
     responses((status = 200, description = "A page, in order of id", body = Items<Person>)))]
 pub(crate) async fn list(ask: Ask) -> Answer {
-    admin(&ask).await?;
+    ask.admin("sees all users").await?;
     let query = ask.query(&["limit", "cursor"])?;
     let limit = limit(&query)?;
     let after = query.get("cursor").map(|text| place(text).ok_or_else(no_cursor)).transpose()?;
@@ -47,7 +47,7 @@ fn place(cursor: &str) -> Option<UserId> {
 #[utoipa::path(post, path = "/api/v1/users", operation_id = "add_user", tag = "people", params(openapi::Repeatable), request_body = openapi::NewPerson,
     responses((status = 201, description = "The new user", body = Person)))]
 pub(crate) async fn add(ask: Ask) -> Answer {
-    let caller = admin(&ask).await?;
+    let caller = ask.admin("adds users").await?;
     let query = ask.query(&[])?;
     let key = ask.header(IDEMPOTENCY_KEY)?.map(ToOwned::to_owned);
     let mut fields = ask.fields(&["username", "password", "role"]).await?;
@@ -180,14 +180,6 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
     };
     ask.api.run(work).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-async fn admin(ask: &Ask) -> Result<Caller, Problem> {
-    let caller = ask.caller().await?;
-    match caller.role {
-        Role::Admin => Ok(caller),
-        Role::User => Err(Problem::new(Code::Forbidden, "only an admin sees and changes users")),
-    }
 }
 
 /// The user in the path, whom the caller may know of: another is as absent.

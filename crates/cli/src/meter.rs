@@ -1,6 +1,6 @@
 //! What `/metrics` tells beyond HTTP: the calls and bytes of each store, and this process.
 
-use larder_files::{Mount, StoreName};
+use larder_files::Mount;
 use larder_storage_core::{Direction, ErrorKind, Meter, Metered, Op, Outcome};
 use prometheus_client::{
     collector::Collector,
@@ -26,22 +26,22 @@ const SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// A call of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Called {
-    store: String,
-    op: String,
+    #[prometheus(flatten)]
+    timed: Timed,
     outcome: &'static str,
 }
 
 /// What calls are timed by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Timed {
-    store: String,
-    op: String,
+    store: Arc<str>,
+    op: &'static str,
 }
 
 /// Bytes that passed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Passed {
-    store: String,
+    store: Arc<str>,
     direction: &'static str,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn metered(mounts: &mut [Mount]) -> Registry {
     registry.register_collector(Box::new(Process));
     let since = Instant::now();
     for mount in mounts {
-        let meter = StoreMeter { store: mount.name.clone(), stores: stores.clone(), since };
+        let meter = StoreMeter { store: mount.name.as_str().into(), stores: stores.clone(), since };
         mount.store = Arc::new(Metered::new(mount.store.clone(), Arc::new(meter)));
     }
     registry
@@ -78,7 +78,7 @@ pub(crate) fn metered(mounts: &mut [Mount]) -> Registry {
 
 /// Counts what passes to and from one store.
 struct StoreMeter {
-    store: StoreName,
+    store: Arc<str>,
     stores: Stores,
     since: Instant,
 }
@@ -101,9 +101,9 @@ impl Meter for StoreMeter {
             Outcome::Failed(_) => "failed",
             Outcome::Dropped => "dropped",
         };
-        let (store, op) = (self.store.to_string(), op.to_string().replace(' ', "_"));
-        self.stores.seconds.get_or_create(&Timed { store: store.clone(), op: op.clone() }).observe(took.as_secs_f64());
-        self.stores.calls.get_or_create(&Called { store, op, outcome }).inc();
+        let timed = Timed { store: self.store.clone(), op: label(op) };
+        self.stores.seconds.get_or_create(&timed).observe(took.as_secs_f64());
+        self.stores.calls.get_or_create(&Called { timed, outcome }).inc();
     }
 
     fn bytes(&self, direction: Direction, count: u64) {
@@ -111,7 +111,15 @@ impl Meter for StoreMeter {
             Direction::In => "in",
             Direction::Out => "out",
         };
-        self.stores.bytes.get_or_create(&Passed { store: self.store.to_string(), direction }).inc_by(count);
+        self.stores.bytes.get_or_create(&Passed { store: self.store.clone(), direction }).inc_by(count);
+    }
+}
+
+/// What a call is in a label.
+fn label(op: Op) -> &'static str {
+    match op {
+        Op::Multipart => "upload_in_parts",
+        op => op.as_str(),
     }
 }
 

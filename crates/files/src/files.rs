@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -138,6 +138,8 @@ pub(crate) struct Node {
     pub(crate) state: Mutex<State>,
     /// Tells the reconciler that something was noted.
     pub(crate) wake: Arc<tokio::sync::Notify>,
+    /// Whether the reconciler has looked at every file since this node started.
+    pub(crate) walked: AtomicBool,
     /// Whether the mark was raised since this node started.
     pub(crate) marked: tokio::sync::OnceCell<()>,
 }

@@ -22,7 +22,7 @@ use futures_util::{StreamExt, future, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -209,6 +209,9 @@ impl Rounds {
             pin!(stream::iter(files).map(|id| async move { (id, node.put_right(id).await) }).buffer_unordered(at_once));
         while let Some((id, result)) = work.next().await {
             self.learn(node, id, result).await;
+        }
+        if let Walk::Over(_) = self.walk {
+            node.walked.store(true, Relaxed);
         }
         Ok(self.pause(node, every))
     }

@@ -16,7 +16,7 @@ use crate::{
     marker::{FORMAT, Marker, read_mark},
 };
 use larder_storage_core::{ErrorKind, NodeId, Store};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 /// A store and what it says of itself.
 struct Seen {
@@ -347,7 +347,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
     let (committer, run) =
         Committer::new(places.clone(), Arc::clone(&ledger), Arc::clone(&environment.spawn), settings.batch_max);
     environment.spawn.spawn(Box::pin(run));
-    let node = node_id(&places, &environment);
+    let (node, is_alone) = (node_id(&places, &environment), places.len() == 1);
     Files(Arc::new(Node {
         places,
         ledger,
@@ -363,6 +363,8 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         committer,
         state: Mutex::default(),
         wake: Arc::default(),
+        // On the only store nothing can be missing that another one has.
+        walked: AtomicBool::new(is_alone),
         marked: tokio::sync::OnceCell::new(),
         environment,
     }))

@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::future::{self, Either, join_all};
 use larder_storage_core::{self as core, ErrorKind, Op, OpId, PutOptions, StoreExt};
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
 
 /// How long a store has to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,14 +22,15 @@ pub struct StoreReport {
     pub id: StoreId,
     /// What it may be used for.
     pub mode: StoreMode,
-    /// What it is and where, as it says itself, such as `local:/srv/objects`.
+    /// What it is and where, as the store below all decorators says itself, such as `local:/srv/objects`.
     pub place: String,
     /// Why it can't be used now; `None` of one that shows itself.
     pub away: Option<String>,
     /// Copies that content may be read from.
     pub copies: u64,
-    /// Copies that are yet to be made there, are lost, or have attributes behind the file's.
-    pub copies_due: u64,
+    /// Copies that are yet to be made there, are lost, or have attributes behind the file's; `None` until the first walk over all
+    /// files is over, since what no row tells of is found by it.
+    pub copies_due: Option<u64>,
 }
 
 /// One thing that was tried on a store.
@@ -62,9 +63,9 @@ impl Files {
                     name: place.name,
                     id: place.id,
                     mode: place.mode,
-                    place: place.store.to_string(),
+                    place: core::undecorated(&*place.store).to_string(),
                     copies: count.map_or(0, |count| count.readable),
-                    copies_due: count.map_or(0, |count| count.due),
+                    copies_due: node.walked.load(Relaxed).then(|| count.map_or(0, |count| count.due)),
                 }
             }
         };

@@ -192,6 +192,23 @@ async fn a_placement_that_grew_is_carried_out_for_files_from_before() {
 }
 
 #[tokio::test]
+async fn how_many_copies_are_due_is_told_only_after_every_file_was_looked_at() {
+    let larder = pair();
+    let files = start_idle(&larder, &["a"]).await;
+    put(&files, "from before").await;
+    drop(files);
+    let due = async |files: &Files| -> Vec<Option<u64>> {
+        files.stores().await.unwrap().into_iter().map(|store| store.copies_due).collect()
+    };
+    let files = start_idle(&larder, &["a", "b"]).await;
+    assert_eq!(due(&files).await, [None, None], "no row tells of the copy that is wanted");
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    until("the walk is over", async || due(&files).await == [Some(0), Some(0)]).await;
+    assert!(larder.stores.iter().all(|(_, disk, _)| !disk.objects().is_empty()));
+}
+
+#[tokio::test]
 async fn a_rebuild_has_every_copy_verified_again_and_dumps_the_same() {
     let mut larder = pair();
     let files = start(&larder, &["a", "b"]).await;

@@ -30,9 +30,11 @@ pub enum Op {
     Presign,
 }
 
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Op {
+    /// The call's name in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Open => "open",
             Self::Put => "put",
             Self::Get => "get",
@@ -47,7 +49,13 @@ impl fmt::Display for Op {
             Self::Discard => "discard",
             Self::Multipart => "upload in parts",
             Self::Presign => "presign",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -38,7 +38,7 @@ pub use range::{ByteRange, InvalidRange};
 pub use staging::{Leftover, NodeId, OpId, Pair, Part, Staged, Staging};
 pub use store::{
     Durable, ETag, GetOptions, Limits, ListOptions, ListToken, Listed, Object, ObjectMeta, PutMode, PutOptions, Store,
-    StoreExt, Written,
+    StoreExt, Written, undecorated,
 };
 
 /// Kills the process here where a test asked for it (feature `crash-points`, environment `LARDER_CRASH_POINT=NAME` or `NAME:N` for

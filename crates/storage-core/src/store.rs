@@ -244,6 +244,16 @@ pub trait Store: fmt::Debug + fmt::Display + Send + Sync + 'static {
     fn staging(&self) -> Option<&dyn Staging> {
         None
     }
+
+    /// The store that this one decorates, if it is a decorator.
+    fn decorated(&self) -> Option<&dyn Store> {
+        None
+    }
+}
+
+/// The store below all decorators.
+pub fn undecorated(store: &dyn Store) -> &dyn Store {
+    store.decorated().map_or(store, undecorated)
 }
 
 /// Conveniences over any [`Store`].

@@ -61,9 +61,7 @@ impl Larder {
         let until = std::time::Instant::now() + DEADLINE;
         loop {
             let stores = admin.get("/api/v1/stores").json();
-            let pending = |store: &Value| store["copies_pending"].as_u64().unwrap();
-            // What a start's walk has yet to come upon stands nowhere, so the count alone does not say that all is done.
-            let is_done = stores["items"].as_array().unwrap().iter().all(|store| pending(store) == 0);
+            let is_done = stores["items"].as_array().unwrap().iter().all(|store| store["copies_pending"] == 0);
             if is_done && (!self.second().exists() || self.is_mirrored()) {
                 return;
             }

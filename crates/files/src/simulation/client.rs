@@ -196,29 +196,12 @@ impl Client {
         let name = format!("c{}-{number}.txt", self.number);
         let creation = lock(&self.oracle).creates(&name, sha256);
         let key = self.random.chance(500).then(|| IdempotencyKey { key: name.clone(), request: Sha256::of(b"POST") });
-        let attempts = if key.is_some() { 1 + self.random.below(4) } else { 1 };
-        for _ in 0..attempts {
-            let (receive_name, body, key) = (name.clone(), body.clone(), key.clone());
-            let stream = self.random.chance(300);
-            let again = self.random.chance(250);
-            let answer = self
-                .call(format!("create {name}"), move |files| create(files, receive_name, body, key, stream).boxed())
-                .await;
-            match answer {
-                Some(Ok(created)) => {
-                    let repeated = created.repeated.is_some();
-                    lock(&self.oracle).created(creation, &created.file, repeated)?;
-                    if !again {
-                        return Ok(());
-                    }
-                }
-                Some(Err(error)) if is_refusal(&error) => self.permitted(&error, false)?,
-                _ => lock(&self.oracle).may_have_created(creation),
-            }
-            let pause = self.random.below(20_000);
-            self.world.executor.sleep(Duration::from_millis(pause)).await;
-        }
-        Ok(())
+        let what = format!("create {name}");
+        let ask = |files, key, stream| create(files, name.clone(), body.clone(), key, stream).boxed();
+        let told = |oracle: &mut Oracle, created: &Created| {
+            oracle.created(creation, &created.file, created.repeated.is_some())
+        };
+        self.make(creation, what, key, ask, told).await
     }
 
     /// Puts content under a name that others want too.
@@ -235,17 +218,27 @@ impl Client {
         let creation = lock(&self.oracle).puts(&bucket, &name, sha256, on_conflict);
         let key = format!("c{}-{number}", self.number);
         let key = self.random.chance(500).then(|| IdempotencyKey { key, request: Sha256::of(b"POST") });
+        let what = format!("put {name} in {bucket} {on_conflict:?}");
+        let new = NewFile { name, on_conflict, ..NewFile::default() };
+        let ask = |files, key, stream| put(files, bucket.clone(), new.clone(), body.clone(), key, stream).boxed();
+        self.make(creation, what, key, ask, |oracle, created| oracle.put(creation, created)).await
+    }
+
+    /// Asks for a file until the answer is known; with a key now and then once more.
+    async fn make(
+        &mut self,
+        creation: usize,
+        what: String,
+        key: Option<IdempotencyKey>,
+        ask: impl Fn(Files, Option<IdempotencyKey>, bool) -> BoxFuture<'static, Result<Created>> + Sync,
+        told: impl Fn(&mut Oracle, &Created) -> Verdict,
+    ) -> Verdict {
         let attempts = if key.is_some() { 1 + self.random.below(4) } else { 1 };
         for _ in 0..attempts {
-            let (bucket, new, body, key) = (bucket.clone(), name.clone(), body.clone(), key.clone());
-            let stream = self.random.chance(300);
-            let again = self.random.chance(250);
-            let what = format!("put {name} in {bucket} {on_conflict:?}");
-            let new = NewFile { name: new, on_conflict, ..NewFile::default() };
-            let answer = self.call(what, move |files| put(files, bucket, new, body, key, stream).boxed()).await;
-            match answer {
+            let (stream, again, key) = (self.random.chance(300), self.random.chance(250), key.clone());
+            match self.call(what.clone(), |files| ask(files, key, stream)).await {
                 Some(Ok(created)) => {
-                    lock(&self.oracle).put(creation, &created)?;
+                    told(&mut lock(&self.oracle), &created)?;
                     if !again {
                         return Ok(());
                     }

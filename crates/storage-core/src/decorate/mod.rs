@@ -31,3 +31,19 @@ fn multipart_of(inner: &dyn Store) -> &dyn Multipart {
 fn presign_of(inner: &dyn Store) -> &dyn Presign {
     inner.presign().expect("asked through the accessor, which looked first")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStore, undecorated};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_store_is_found_below_whatever_decorates_it() {
+        let memory: Arc<dyn Store> = Arc::new(MemoryStore::with_staging("m"));
+        let within = Arc::new(InMode::new(memory.clone(), Mode::Rw));
+        let decorated = Timeout::new(within, Deadlines::default(), Arc::new(TokioTimer));
+        assert_eq!(undecorated(&decorated).to_string(), memory.to_string());
+        assert_eq!(undecorated(&*memory).to_string(), memory.to_string());
+    }
+}

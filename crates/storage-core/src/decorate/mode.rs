@@ -167,6 +167,10 @@ impl Store for InMode {
     fn staging(&self) -> Option<&dyn Staging> {
         self.inner.staging().map(|_| self as &dyn Staging)
     }
+
+    fn decorated(&self) -> Option<&dyn Store> {
+        Some(&*self.inner)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

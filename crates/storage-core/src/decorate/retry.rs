@@ -265,6 +265,10 @@ impl Store for Retry {
     fn staging(&self) -> Option<&dyn Staging> {
         None
     }
+
+    fn decorated(&self) -> Option<&dyn Store> {
+        Some(self.inner())
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -280,6 +280,10 @@ impl Store for MemoryStore {
     fn staging(&self) -> Option<&dyn Staging> {
         self.disk.options().staging.then_some(self)
     }
+
+    fn decorated(&self) -> Option<&dyn Store> {
+        None
+    }
 }
 
 /// `bytes`, block by block, without a copy.
