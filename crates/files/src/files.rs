@@ -134,6 +134,8 @@ pub(crate) struct Node {
     pub(crate) names: Mutex<BTreeSet<Sha256>>,
     /// Held by the task of this node that has, or asks for, the turn to take admins away.
     pub(crate) people: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the task of this node that settles what dead nodes have staged.
+    pub(crate) heir: tokio::sync::Mutex<()>,
     pub(crate) committer: Committer,
     pub(crate) state: Mutex<State>,
     /// Tells the reconciler that something was noted.

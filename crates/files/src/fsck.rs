@@ -444,7 +444,9 @@ impl Check<'_> {
         }
         let detail = match name_claim::node_of(node) {
             // Somebody may still settle what it was claimed for.
-            Some(_) if !self.node.may_be_given_up(node).await? || self.node.state().leftovers > 0 => return Ok(None),
+            Some(_) if !self.node.may_be_given_up(node).await? || self.node.state().awaits_leftovers() => {
+                return Ok(None);
+            }
             Some(node) => format!("the name of a file claimed by node {node}, which is dead"),
             None => format!("idempotency keys reserved by node {node}, which is dead"),
         };

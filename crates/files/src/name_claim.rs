@@ -132,9 +132,7 @@ impl Wait {
         if clock.elapsed() >= self.until {
             return Err(Error::Busy);
         }
-        // What this node has in hand is tried again until it is settled, and may be what a look would find.
         if !self.has_looked
-            && node.state().unsettled == 0
             && let Some(holder) = in_the_way
             && !node.is_alive(holder).await?
         {

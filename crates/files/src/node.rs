@@ -7,6 +7,7 @@ use crate::{
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
     marker::{self, Mark, Marker},
     name_claim,
+    recovery::InHand,
 };
 use larder_storage_core::NodeId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -26,10 +27,14 @@ const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct State {
     /// Operations whose outcome is not yet known.
     pub(crate) unsettled: usize,
-    /// Leftovers of dead nodes that this one has taken over and could not settle yet.
-    pub(crate) leftovers: usize,
-    /// Whether a dead node left something that can't be settled before `fsck` has mended it.
-    pub(crate) broken: bool,
+    /// What dead nodes left that this one has taken over and could not settle yet.
+    pub(crate) leftovers: Vec<InHand>,
+    /// Places on which it could not be looked for when that was last tried.
+    pub(crate) unlooked: BTreeSet<usize>,
+    /// Whether a recovery could not do all since the task that repeats it has begun its last attempt.
+    pub(crate) waits: bool,
+    /// Whether there is such a task.
+    pub(crate) is_recovering: bool,
     /// Places that did not answer when they were last asked.
     pub(crate) away: BTreeSet<usize>,
     fenced: Option<String>,
@@ -53,12 +58,15 @@ impl Files {
         match (&state.fenced, state.unsettled) {
             (Some(why), _) => Health::Fenced(why.clone()),
             (None, 0) if !self.0.unread.is_empty() => Health::Degraded(self.0.provisional().to_string()),
-            (None, 0) if state.away.is_empty() => Health::Ready,
-            (None, 0) => {
+            (None, 0) if !state.away.is_empty() => {
                 let names: Vec<_> =
                     state.away.iter().map(|place| format!("`{}`", self.0.places[*place].name)).collect();
                 Health::Degraded(format!("away: the store {}", names.join(", ")))
             }
+            (None, 0) => match state.leftovers.iter().filter(|leftover| leftover.is_broken).count() {
+                0 => Health::Ready,
+                count => Health::Degraded(format!("{count} uploads that broke off wait for `larder fsck --repair`")),
+            },
             (None, count) => Health::Degraded(format!("{count} operations must be settled first")),
         }
     }
@@ -254,16 +262,16 @@ impl Node {
     }
 
     async fn look_once(self: &Arc<Self>) -> Result<Recovered> {
-        // What this node has in hand is tried again until it is settled, and may be what a look would find.
-        if self.state().unsettled > 0 {
-            return Ok(Recovered::default());
-        }
-        for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.mode.changes()) {
+        for (index, place) in self.places.iter().enumerate() {
             match self.check_mark_on(place, 0).await {
                 Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 // A store that is away tells the next time.
                 checked => self.saw(index, checked.is_ok()),
             }
+        }
+        // What waits is tried again until it is settled, by a task that looks for everything.
+        if self.state().is_recovering {
+            return Ok(Recovered::default());
         }
         self.recover().await
     }
@@ -298,8 +306,9 @@ impl Node {
         self.environment.spawn.spawn(Box::pin(async move {
             wait.await;
             let Some(node) = node.upgrade() else { return };
-            if std::mem::take(&mut node.state().mark_due) {
-                let _ = node.write_mark().await;
+            let is_due = std::mem::take(&mut node.state().mark_due);
+            if is_due && node.write_mark().await.is_err() && !node.is_ending() {
+                node.mark_soon();
             }
         }));
     }
@@ -335,19 +344,23 @@ impl Node {
         NodeId::new(&format!("{}{SETTLES}", self.node)).expect("a node's name is short and plain")
     }
 
-    /// Whether a node lives: some store where nodes stage holds its lock.
+    /// Whether a node lives: some store where nodes stage holds its lock. One that is not known to live is dead only where every store
+    /// says so.
     pub(crate) async fn is_alive(&self, node: &NodeId) -> Result<bool> {
         let bare = node.as_str().strip_suffix(SETTLES).and_then(NodeId::new).or_else(|| name_claim::node_of(node));
         let node = bare.as_ref().unwrap_or(node);
         if *node == self.node {
             return Ok(true);
         }
+        let mut unknown = None;
         for staging in self.places.iter().filter_map(|place| place.store.staging()) {
-            if staging.is_alive(node).await? {
-                return Ok(true);
+            match staging.is_alive(node).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => unknown = Some(error),
             }
         }
-        Ok(false)
+        unknown.map_or(Ok(false), |error| Err(error.into()))
     }
 
     /// Publishes and records, and remembers that the mark must follow.

@@ -19,6 +19,7 @@ use crate::{
     files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, FileRow, LedgerError, Made, Purpose, Record, Recorded, Reservation},
     name_claim::ClaimedFor,
+    node::State,
     on_conflict::REPLACED,
     truth::{Found, Reading},
 };
@@ -35,11 +36,13 @@ enum Settled {
     Undone,
 }
 
-/// Whether something is left that does not heal by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    Nothing,
-    Broken,
+/// What a dead node left on a place, and this one has taken over and could not settle yet.
+#[derive(Clone, Debug)]
+pub(crate) struct InHand {
+    place: usize,
+    leftover: Leftover,
+    /// Whether it does not heal by itself: it waits for `fsck`, and nothing but the name that it was to bear waits with it.
+    pub(crate) is_broken: bool,
 }
 
 impl Node {
@@ -48,96 +51,83 @@ impl Node {
     /// # Errors
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
-        let (mut recovered, mut broken) = (Recovered::default(), false);
+        let mut recovered = Recovered::default();
         let dead = self.dead_nodes().await?;
         for place in 0..self.places.len() {
-            match self.settle_leftovers(place, &mut recovered).await {
-                Ok(left) => broken |= left == Left::Broken,
-                Err(error) => {
-                    warn!(store = %self.places[place].name, %error, "leftovers can't be looked for now");
-                    recovered.waiting += 1;
-                    self.look_for_leftovers_later(place);
-                }
+            if let Err(error) = self.settle_leftovers(place, &mut recovered).await {
+                warn!(store = %self.places[place].name, %error, "leftovers can't be looked for now");
+                recovered.waiting += 1;
             }
         }
         let (uploads, all_in_hand) = self.take_up_intents().await?;
         recovered.waiting += uploads;
-        // A store tells of a leftover once: what was broken then stays so for this node.
-        let broken = self.has_broken(broken);
         self.settle_claims(&mut recovered).await?;
-        // What is broken waits for `fsck`, and with it whose key it may still take.
-        if !broken
-            && all_in_hand
-            && let Err(error) = self.give_up_reservations(&dead).await
-        {
+        if all_in_hand && let Err(error) = self.give_up_reservations(&dead).await {
             warn!(%error, "the idempotency keys of dead nodes must wait");
             recovered.waiting += u64::from(!matches!(error, Error::Busy));
-            let (node, dead) = (self.clone(), Arc::new(dead));
-            self.settle_until_done(move || {
-                let (node, dead) = (node.clone(), dead.clone());
-                async move { node.give_up_reservations(&dead).await }
-            });
+            self.recover_later();
         }
         Ok(recovered)
     }
 
-    /// Whether a dead node left something broken, now or when this node looked before.
-    fn has_broken(&self, now: bool) -> bool {
-        let mut state = self.state();
-        state.broken |= now;
-        state.broken
-    }
-
-    fn look_for_leftovers_later(self: &Arc<Self>, place: usize) {
+    /// Repeats all of it, in one task however much waits, until nothing does. What is broken waits for the next look.
+    fn recover_later(self: &Arc<Self>) {
+        {
+            let mut state = self.state();
+            state.waits = true;
+            if std::mem::replace(&mut state.is_recovering, true) {
+                return;
+            }
+        }
         let node = self.clone();
-        self.state().leftovers += 1;
         self.settle_until_done(move || {
             let node = node.clone();
             async move {
-                node.settle_leftovers(place, &mut Recovered::default()).await?;
-                node.state().leftovers -= 1;
-                Ok(())
+                node.state().waits = false;
+                node.recover().await?;
+                let mut state = node.state();
+                state.is_recovering = state.waits;
+                if state.waits { Err(Error::StoreUnavailable(None)) } else { Ok(()) }
             }
         });
     }
 
-    /// Settles all that dead nodes have staged on one place.
+    /// Settles all that dead nodes have staged on one place. A store gives each leftover to one node only, once: who took it tries
+    /// until it is settled. One task does so at a time, and where another goes on, what was taken over is settled or known to wait.
     ///
     /// # Errors
     /// The store's, where it can't say what they left.
-    pub(crate) async fn settle_leftovers(self: &Arc<Self>, place: usize, recovered: &mut Recovered) -> Result<Left> {
-        let mut left = Left::Nothing;
-        let Some(staging) = self.places[place].store.staging() else { return Ok(left) };
-        for leftover in staging.leftovers().await? {
+    pub(crate) async fn settle_leftovers(self: &Arc<Self>, place: usize, recovered: &mut Recovered) -> Result<()> {
+        let Some(staging) = self.places[place].store.staging() else { return Ok(()) };
+        let _alone = self.heir.lock().await;
+        let found = staging.leftovers().await;
+        self.state().looked(place, found.as_ref().is_ok());
+        let found = found.inspect_err(|_| self.recover_later())?;
+        let taken = found.into_iter().map(|leftover| InHand { place, leftover, is_broken: false });
+        self.state().leftovers.extend(taken);
+        let here: Vec<_> = self.state().leftovers.iter().filter(|at| at.place == place).cloned().collect();
+        for InHand { leftover, .. } in here {
             match self.settle_leftover(place, &leftover).await {
-                Ok(Settled::Finished) => recovered.finished += 1,
-                Ok(Settled::Undone) => recovered.undone += 1,
+                Ok(settled) => {
+                    self.state().leftovers.retain(|other| other.leftover.op != leftover.op);
+                    match settled {
+                        Settled::Finished => recovered.finished += 1,
+                        Settled::Undone => recovered.undone += 1,
+                    }
+                }
                 Err(error) => {
                     warn!(op = %leftover.op, store = %self.places[place].name, %error, "a leftover must wait");
                     recovered.waiting += 1;
                     // Broken attributes wait for `fsck`; anything else heals, and claims of the dead wait for it.
-                    match error {
-                        Error::Fenced(_) | Error::Conflict(_) => left = Left::Broken,
-                        _ => self.settle_leftover_later(place, leftover),
+                    let is_broken = matches!(error, Error::Fenced(_) | Error::Conflict(_));
+                    self.state().mark_in_hand(&leftover.op, is_broken);
+                    if !is_broken {
+                        self.recover_later();
                     }
                 }
             }
         }
-        Ok(left)
-    }
-
-    /// A store gives each leftover to one node only, once: who took it tries until it is settled.
-    fn settle_leftover_later(self: &Arc<Self>, place: usize, leftover: Leftover) {
-        let (node, leftover) = (self.clone(), Arc::new(leftover));
-        self.state().leftovers += 1;
-        self.settle_until_done(move || {
-            let (node, leftover) = (node.clone(), leftover.clone());
-            async move {
-                node.settle_leftover(place, &leftover).await?;
-                node.state().leftovers -= 1;
-                Ok(())
-            }
-        });
+        Ok(())
     }
 
     /// Attributes are staged durably before anything is published: a leftover without readable ones never was.
@@ -337,25 +327,12 @@ impl Node {
                     recovered.waiting += 1;
                     // One that is busy ends with its upload, or once this node, which has it now, has waited long enough.
                     if !matches!(error, Error::Busy) {
-                        self.settle_dead_later(claim);
+                        self.recover_later();
                     }
                 }
             }
         }
         Ok(())
-    }
-
-    fn settle_dead_later(self: &Arc<Self>, claim: Claim) {
-        let node = self.clone();
-        self.settle_until_done(move || {
-            let (node, claim) = (node.clone(), claim.clone());
-            async move {
-                match node.settle_if_dead(&claim).await {
-                    Err(Error::Busy) => Ok(()),
-                    result => result.map(drop),
-                }
-            }
-        });
     }
 
     /// Settles a claim of a dead node; says whether it was one. Once this node has taken it over, it tries by itself until it is
@@ -376,11 +353,10 @@ impl Node {
         if claim.node == self.node {
             return self.settle_claim_of_settled(claim).await;
         }
-        let mut recovered = Recovered::default();
         for place in 0..self.places.len() {
-            self.settle_leftovers(place, &mut recovered).await?;
+            self.settle_leftovers(place, &mut Recovered::default()).await?;
         }
-        if recovered.waiting > 0 || self.state().leftovers > 0 {
+        if self.state().awaits_leftovers() {
             return Err(Error::StoreUnavailable(None));
         }
         if self.awaits_upload(claim).await? {
@@ -470,7 +446,7 @@ impl Node {
     }
 
     async fn give_up_reservations(&self, dead: &[NodeId]) -> Result<()> {
-        if self.state().leftovers > 0 {
+        if self.state().awaits_leftovers() {
             return Err(Error::Busy);
         }
         for holder in dead {
@@ -486,7 +462,7 @@ impl Node {
     pub(crate) async fn may_be_given_up(&self, holder: &NodeId) -> Result<bool> {
         match ClaimedFor::parse(holder) {
             None => Ok(true),
-            Some((_, ClaimedFor::Staged(..))) => Ok(!self.is_alive(holder).await?),
+            Some((_, ClaimedFor::Staged(op, _))) => Ok(!self.state().has_in_hand(&op) && !self.is_alive(holder).await?),
             Some(_) => self.is_over(holder).await,
         }
     }
@@ -494,6 +470,31 @@ impl Node {
     pub(crate) async fn record_group(&self, record: Record) -> Result<Recorded> {
         let mut results = self.ledger.record(vec![record]).await;
         Ok(results.pop().expect("one result for each record")?)
+    }
+}
+
+impl State {
+    /// Notes whether what dead nodes left on a place could be looked for.
+    fn looked(&mut self, place: usize, could: bool) {
+        match could {
+            true => drop(self.unlooked.remove(&place)),
+            false => drop(self.unlooked.insert(place)),
+        }
+    }
+
+    fn mark_in_hand(&mut self, op: &OpId, is_broken: bool) {
+        for known in self.leftovers.iter_mut().filter(|known| known.leftover.op == *op) {
+            known.is_broken = is_broken;
+        }
+    }
+
+    fn has_in_hand(&self, op: &OpId) -> bool {
+        self.leftovers.iter().any(|known| known.leftover.op == *op)
+    }
+
+    /// Whether dead nodes may have left something that is settled once a store or the ledger answers.
+    pub(crate) fn awaits_leftovers(&self) -> bool {
+        !self.unlooked.is_empty() || self.leftovers.iter().any(|known| !known.is_broken)
     }
 }
 

@@ -5,10 +5,10 @@ mod support;
 
 use futures_util::{FutureExt, future::join_all};
 use larder_files::{
-    BucketName, BucketPolicy, Caller, CopyTo, Created, Error, FileId, Files, IdempotencyKey, Names, NewFile,
+    BucketName, BucketPolicy, Caller, CopyTo, Created, Error, FileId, Files, Health, IdempotencyKey, Names, NewFile,
     OnConflict, Parts, Patch, Receive, Settings, Sha256, StartError, UserName, ledger::MemoryLedger,
 };
-use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId};
+use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId, PutOptions, Store};
 use std::sync::Arc;
 use support::*;
 
@@ -237,6 +237,61 @@ async fn the_name_of_a_dead_node_s_create_is_free_only_once_what_it_left_is_sett
         }
         dying.abort();
     }
+}
+
+#[tokio::test]
+async fn two_who_look_at_once_for_what_a_dead_node_left_give_its_name_to_neither() {
+    let (larder, gate, held) = (Larder::new(), Gate::at("record"), Gate::at("record"));
+    let dead = start_over(&larder, larder.ledger.another().with_steps(gate.clone())).await;
+    let node = larder.last_node();
+    let living = start_over(&larder, larder.ledger.another().with_steps(held.clone())).await;
+    kept(&dead, ("documents", "marks")).await;
+    gate.close();
+    let dying = tokio::spawn(async move { put(&dead, ("wiki", "a"), OnConflict::Fail).await });
+    gate.reached().await;
+    larder.disk.kill(&node);
+    held.close();
+    let at_once = [(); 2].map(|()| {
+        let living = living.clone();
+        tokio::spawn(async move { put(&living, ("wiki", "a"), OnConflict::Fail).await })
+    });
+    held.reached().await;
+    others_go_on().await;
+    held.open();
+    for put in join_all(at_once).await {
+        let put = put.unwrap();
+        assert!(matches!(put, Err(Error::NameTaken { by: Some(_), .. } | Error::Busy)), "{put:?}");
+    }
+    dying.abort();
+}
+
+#[tokio::test]
+async fn a_damaged_leftover_keeps_its_own_name_alone_and_is_settled_once_it_is_mended() {
+    let larder = Larder::new();
+    let dies = async |name: &'static str, at| {
+        let gate = Gate::at(at);
+        let dead = start_over(&larder, larder.ledger.another().with_steps(gate.clone())).await;
+        let node = larder.last_node();
+        kept(&dead, ("documents", "marks")).await;
+        gate.close();
+        tokio::spawn(async move { put(&dead, ("wiki", name), OnConflict::Fail).await });
+        gate.reached().await;
+        larder.disk.kill(&node);
+    };
+    let (living, before) = (start(&larder).await, larder.keys());
+    dies("a", "record").await;
+    let is_new = |key: &String| key.starts_with("wiki/") && key.ends_with(".attr.json") && !before.contains(key);
+    let sidecar = key(&larder.keys().into_iter().find(is_new).unwrap());
+    larder.store().put(&sidecar, "{".into(), PutOptions::replace()).await.unwrap();
+    let kept_back = put(&living, ("wiki", "a"), OnConflict::Fail).await;
+    assert!(matches!(kept_back, Err(Error::Busy)), "{kept_back:?}");
+    dies("b", "reserve.done").await;
+    put(&living, ("wiki", "b"), OnConflict::Fail).await.unwrap();
+    let why = living.health();
+    assert!(matches!(&why, Health::Degraded(why) if why.contains("1 uploads") && why.contains("fsck")), "{why:?}");
+    larder.store().delete(&sidecar).await.unwrap();
+    put(&living, ("wiki", "a"), OnConflict::Fail).await.unwrap();
+    assert_eq!(living.health(), Health::Ready);
 }
 
 /// A process that two disks know by different names, and that puts new files on the second.

@@ -5,10 +5,10 @@
 mod support;
 
 use larder_files::{
-    Attributes, Error, Files, FsckOptions, Health, Ledger, Patch, Settings, Sha256, Timestamp,
+    Attributes, Error, Files, FsckOptions, Health, Ledger, Patch, Settings, Sha256, StoreMode, Timestamp,
     ledger::{MemoryLedger, Purpose, Record},
 };
-use larder_storage_core::{ErrorKind, PutOptions, Staging, Store};
+use larder_storage_core::{ErrorKind, MemoryOptions, PutOptions, Staging, Store};
 use std::{sync::Arc, time::Duration};
 use support::*;
 
@@ -194,7 +194,7 @@ async fn looking_around_over(larder: &Larder, ledger: MemoryLedger) -> (Files, A
     let alarm = Alarm::of(larder, EVERY);
     let mut parts = larder.parts(ledger);
     parts.environment.clock = alarm.clone();
-    let settings = Settings { look_every: Some(EVERY), ..Settings::default() };
+    let settings = Settings { look_every: Some(EVERY), copies_at_once: 0, ..Settings::default() };
     let files = Files::start(parts, settings).await.unwrap().0;
     until("it waits for its next look", async || alarm.bell.asleep() == 1).await;
     (files, alarm)
@@ -227,23 +227,86 @@ async fn what_a_killed_process_left_is_settled_by_a_node_that_lives() {
 }
 
 #[tokio::test]
-async fn a_look_settles_nothing_while_this_node_has_something_to_settle() {
+async fn a_look_settles_what_the_dead_left_while_this_node_has_something_of_its_own_to_settle() {
     let faults = Arc::<Faults>::default();
     let larder = Larder::over(staging_with(faults.clone()));
     let (files, alarm) = looking_around(&larder).await;
     let [own, anothers] = [put(&files, "own").await.attributes, put(&files, "another's").await.attributes];
     faults.plan("put.written", ".larder/tombstones/", ErrorKind::Unavailable);
     assert!(files.purge(&local(), own.id, None).await.is_err());
-    assert!(matches!(files.health(), Health::Degraded(_)));
     let changed = die_amid_a_change(&larder, &anothers).await;
     alarm.bell.ring();
     until("it looked", async || alarm.bell.asleep() == 2).await;
-    assert_ne!(files.describe(&local(), anothers.id).await.unwrap().attributes, changed);
+    assert_eq!(files.describe(&local(), anothers.id).await.unwrap().attributes, changed);
+    assert!(matches!(files.health(), Health::Degraded(_)));
     faults.heal();
     until("its own is settled", async || files.health() == Health::Ready).await;
+}
+
+/// What a store that can't be reached does not do.
+const AWAY: [&str; 6] = ["get", "head", "list.item", "put.written", "stage.begun", "leftovers.taken"];
+
+#[tokio::test]
+async fn while_a_store_is_away_what_the_dead_left_on_another_is_finished_and_that_one_is_watched() {
+    let [away, there] = [Arc::<Faults>::default(), Arc::<Faults>::default()];
+    let larder = Larder::over_all([("a", staging_with(away.clone())), ("b", staging_with(there.clone()))]);
+    let (files, alarm) = looking_around(&larder).await;
+    let (gate, ledger) = (Gate::at("record"), larder.ledger.another());
+    let mut settings = Settings { placement: vec![larder.stores[1].0.clone()], ..Settings::default() };
+    settings.look_every = None;
+    let twin = Files::start(larder.parts(ledger.with_steps(gate.clone())), settings).await.unwrap().0;
+    let node = larder.last_node();
+    put(&twin, "marks").await;
+    AWAY.into_iter().for_each(|step| away.plan(step, "", ErrorKind::Unavailable));
+    for look in 2..=3 {
+        alarm.bell.ring();
+        until("it looked", async || alarm.bell.asleep() == look).await;
+    }
+    gate.close();
+    tokio::spawn(async move { put(&twin, "left").await });
+    gate.reached().await;
+    larder.stores.iter().for_each(|(_, disk, _)| disk.kill(&node));
+    until("it is finished", async || files.named(&local(), "documents", None, "left").await.is_ok()).await;
+    AWAY.into_iter().for_each(|step| there.plan(step, "", ErrorKind::Unavailable));
     alarm.bell.ring();
-    until("it looked again", async || alarm.bell.asleep() == 3).await;
-    assert_eq!(files.describe(&local(), anothers.id).await.unwrap().attributes, changed);
+    until("it looked", async || alarm.bell.asleep() == 4).await;
+    there.heal();
+    away.heal();
+    alarm.bell.ring();
+    until("all is well again", async || files.health() == Health::Ready).await;
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_changes_is_seen_to_go_away_and_to_come_back() {
+    for mode in [StoreMode::Rw, StoreMode::Ro] {
+        let faults = Arc::<Faults>::default();
+        let mut larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(faults.clone()))]);
+        larder.start().await;
+        larder.stores[1].2 = mode;
+        let (files, alarm) = looking_around(&larder).await;
+        faults.plan("get", "", ErrorKind::Unavailable);
+        alarm.bell.ring();
+        until("it looked", async || alarm.bell.asleep() == 2).await;
+        assert_eq!(files.health(), Health::Degraded("away: the store `b`".into()));
+        faults.heal();
+        alarm.bell.ring();
+        until("it looked", async || alarm.bell.asleep() == 3).await;
+        assert_eq!(files.health(), Health::Ready);
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_could_not_be_written_is_tried_again() {
+    let faults = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(faults.clone()));
+    let files = larder.start().await.0;
+    put(&files, "first").await;
+    faults.plan("put.written", ".larder/mark", ErrorKind::Unavailable);
+    let before = mark_of(&larder.ledger).await;
+    put(&files, "second").await;
+    until("it was tried", async || mark_of(&larder.ledger).await > before).await;
+    faults.heal();
+    until("it is written", async || mark_on_disk(&larder) == mark_of(&larder.ledger).await).await;
 }
 
 #[tokio::test]
