@@ -150,22 +150,34 @@ impl CopyRow {
     pub fn is_due(&self) -> bool {
         match self.state {
             CopyState::Pending | CopyState::Lost => true,
-            CopyState::Present => self.verified_at.is_some(),
+            CopyState::Present => self.is_behind(),
             CopyState::Verified | CopyState::Dropping => false,
         }
     }
 
-    /// Whether it tells little, and so takes no other's place: one that is pending, wherever anything is known; one that was only seen,
-    /// unless what is known is a loss. Who has only seen it may have looked before another one read it.
+    /// Whether older attributes lie beside it than the file has.
     #[must_use]
-    pub fn is_weak(&self) -> bool {
-        self.state == CopyState::Pending || (self.state == CopyState::Present && self.verified_at.is_none())
+    pub fn is_behind(&self) -> bool {
+        self.state == CopyState::Present && self.verified_at.is_some()
     }
 
-    /// Whether it takes the place of another that is known of the same store.
+    /// Whether it does not take the place of whatever is known, since who tells of it did not read the bytes just now.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        matches!(self.state, CopyState::Pending | CopyState::Present)
+    }
+
+    /// Whether it takes the place of another that is known of the same store. One that is pending does nowhere; one that was only seen
+    /// does where what is known is a loss: who has only seen it may have looked before another one read it; one that is behind does
+    /// where content may be read: it tells of attributes, and may have been looked at before its bytes were found lost.
     #[must_use]
     pub fn replaces(&self, known: &Self) -> bool {
-        !self.is_weak() || (self.state == CopyState::Present && known.state == CopyState::Lost)
+        match self.state {
+            CopyState::Pending => false,
+            CopyState::Present if self.is_behind() => known.is_readable(),
+            CopyState::Present => known.state == CopyState::Lost,
+            CopyState::Verified | CopyState::Dropping | CopyState::Lost => true,
+        }
     }
 
     /// Whether content may be read from it.
@@ -359,7 +371,7 @@ pub struct Hold {
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// Attributes that are durable on a store. The row is made, or replaced where these outrank it; the revision's row is made
-    /// or replaced in the same way; the copies are set, by store; those that tell little ([`CopyRow::is_weak`]) not over what tells more. A `created_by_key` becomes (or settles) its reservation.
+    /// or replaced in the same way; the copies are set, by store; not all of them over what is known ([`CopyRow::replaces`]). A `created_by_key` becomes (or settles) its reservation.
     /// Nothing happens to a file with a tombstone, nor to a revision with one.
     Attributes {
         /// The attributes.
@@ -375,7 +387,7 @@ pub enum Entry {
         file: FileId,
         /// Its revision.
         revision: u64,
-        /// Copies to set, by store; those that tell little ([`CopyRow::is_weak`]) not over what tells more.
+        /// Copies to set, by store; not all of them over what is known ([`CopyRow::replaces`]).
         copies: Vec<CopyRow>,
     },
     /// A user whose sealed record is durable on a store; the highest (epoch, version) stays. Where this is another record than the
@@ -383,6 +395,17 @@ pub enum Entry {
     User(Box<User>),
     /// A bucket whose sealed record is durable on a store; the highest (epoch, version) stays.
     Bucket(Box<Bucket>),
+    /// A copy that no placement wants any more and that nothing lies of: its row goes, where it is still in this state.
+    Unwanted {
+        /// The file.
+        file: FileId,
+        /// Its revision.
+        revision: u64,
+        /// The store.
+        store: StoreId,
+        /// What is known of the copy.
+        state: CopyState,
+    },
     /// A row that must go because nothing on any store bears it out (`fsck` and rebuild only).
     Forget(FileId),
 }

@@ -148,16 +148,17 @@ pub(crate) fn revision(row: revisions::Model, copies: Vec<CopyRow>) -> Result<Re
 const STATES: [CopyState; 5] =
     [CopyState::Pending, CopyState::Present, CopyState::Verified, CopyState::Dropping, CopyState::Lost];
 
-/// The number of a lost copy's state.
-pub(crate) const LOST: i64 = 4;
+/// The number of a copy's state.
+pub(crate) fn copy_state(state: CopyState) -> i64 {
+    int(STATES.iter().position(|known| *known == state).expect("every state is listed") as u64)
+}
 
 pub(crate) fn copy_row(file: FileId, revision: u64, copy: &CopyRow) -> copies::Model {
-    let state = STATES.iter().position(|state| *state == copy.state).expect("every state is listed");
     copies::Model {
         file_id: file.0,
         revision: int(revision),
         store_id: copy.store.0,
-        state: int(state as u64),
+        state: copy_state(copy.state),
         verified_at: copy.verified_at.map(Timestamp::as_millis),
     }
 }

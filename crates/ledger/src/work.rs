@@ -184,7 +184,9 @@ pub(crate) struct Work {
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
     dropped_files: BTreeSet<FileId>,
     dropped_copies: BTreeSet<(FileId, u64)>,
-    /// Copies that are written only where nothing is known that tells more ([`CopyRow::is_weak`]).
+    /// Copies that go where the table has them in this state, before anything is written.
+    unwanted_copies: BTreeMap<(FileId, u64, StoreId), CopyState>,
+    /// Copies that are written only where what the table has of them lets them ([`CopyRow::replaces`]).
     weak_copies: BTreeSet<(FileId, u64, StoreId)>,
 }
 
@@ -242,6 +244,7 @@ impl Needs {
                 self.reservations.extend(tombstone.created_by_key.iter().map(|made| made.key));
             }
             Some(Entry::Copies { file, revision, .. }) => self.revision(*file, *revision),
+            Some(Entry::Unwanted { .. }) => {}
             Some(Entry::User(user)) => {
                 self.users.push((user.id, user.name.to_string()));
                 self.sessions_of.insert(user.id);
@@ -299,6 +302,7 @@ impl Work {
             sessions: load_sessions(db, &needs).await?,
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
+            unwanted_copies: BTreeMap::new(),
             weak_copies: BTreeSet::new(),
         })
     }
@@ -664,6 +668,10 @@ impl Work {
             Some(Entry::Attributes { attributes, copies }) => self.take_attributes(attributes, copies)?,
             Some(Entry::Tombstone(tombstone)) => self.take_tombstone(tombstone)?,
             Some(Entry::Copies { file, revision, copies }) => self.take_copies(*file, *revision, copies),
+            Some(Entry::Unwanted { file, revision, store, state }) => {
+                self.drop_unwanted((*file, *revision, *store), *state);
+                Recorded::Taken
+            }
             Some(Entry::User(user)) => self.take_user(user)?,
             Some(Entry::Bucket(bucket)) => self.take_bucket(bucket)?,
             Some(Entry::Forget(file)) => {
@@ -839,13 +847,27 @@ impl Work {
     fn set_copies(&mut self, (file, revision): (FileId, u64), copies: &[CopyRow]) {
         for copy in copies {
             let place = (file, revision, copy.store);
-            match self.copies.get(&place) {
-                Some(known) if !copy.replaces(known) => continue,
-                // What the table has of it was not loaded: the statement that writes it asks.
-                None if copy.is_weak() => drop(self.weak_copies.insert(place)),
-                _ => drop(self.weak_copies.remove(&place)),
+            let known = self.copies.get(&place);
+            // What the table has of it was not loaded: the statement that writes it asks.
+            let asks = known.is_none() || self.weak_copies.contains(&place);
+            if known.is_some_and(|known| !copy.replaces(known) && !(asks && copy.is_behind())) {
+                continue;
             }
+            match asks && copy.is_weak() {
+                true => self.weak_copies.insert(place),
+                false => self.weak_copies.remove(&place),
+            };
             self.copies.set(place, copy.clone());
+        }
+    }
+
+    fn drop_unwanted(&mut self, place: (FileId, u64, StoreId), state: CopyState) {
+        match self.copies.get(&place) {
+            Some(known) if known.state != state => {}
+            _ => {
+                self.copies.rows.remove(&place);
+                self.unwanted_copies.insert(place, state);
+            }
         }
     }
 
@@ -900,6 +922,11 @@ impl Work {
                 .add(copies::Column::Revision.eq(revision.cast_signed()));
             writes.any |= copies::Entity::delete_many().filter(of).exec(writes.db).await?.rows_affected > 0;
         }
+        for ((file, revision, store), state) in &self.unwanted_copies {
+            let one = copies::Entity::delete_by_id((file.0, revision.cast_signed(), store.0));
+            let gone = one.filter(copies::Column::State.eq(convert::copy_state(*state))).exec(writes.db).await?;
+            writes.any |= gone.rows_affected > 0;
+        }
         let given = keys(self.given.removed(), |id| id.0.into());
         writes.remove::<given::Entity>(given::Column::FileId, given).await?;
         let claims = keys(self.claims.removed(), |id| id.cast_signed().into());
@@ -917,12 +944,13 @@ impl Work {
         let heads: Vec<_> = self.heads.written().filter_map(|(_, head)| taken(head.rank, &head.attributes)).collect();
         let revisions = self.revisions.written().filter_map(|(_, revision)| taken(revision.rank, &revision.attributes));
         let revisions = revisions.map(|(rank, attributes)| convert::revision_row(rank, &attributes)).collect();
-        let (mut copies, mut seen, mut pending) = (vec![], vec![], vec![]);
+        let (mut copies, mut seen, mut behind, mut pending) = (vec![], vec![], vec![], vec![]);
         for (place, copy) in self.copies.written() {
             let rows = match copy.state {
-                CopyState::Pending if self.weak_copies.contains(place) => &mut pending,
-                _ if self.weak_copies.contains(place) => &mut seen,
-                _ => &mut copies,
+                _ if !self.weak_copies.contains(place) => &mut copies,
+                CopyState::Pending => &mut pending,
+                _ if copy.is_behind() => &mut behind,
+                _ => &mut seen,
             };
             rows.push(convert::copy_row(place.0, place.1, copy));
         }
@@ -930,7 +958,10 @@ impl Work {
         writes.put(heads.iter().flat_map(|(_, attributes)| convert::tag_rows(attributes)).collect()).await?;
         writes.put(revisions).await?;
         writes.put(copies).await?;
-        writes.put_where(seen, Expr::cust(format!("copies.state = {}", convert::LOST))).await?;
+        let [present, verified, lost] =
+            [CopyState::Present, CopyState::Verified, CopyState::Lost].map(convert::copy_state);
+        writes.put_where(seen, Expr::cust(format!("copies.state = {lost}"))).await?;
+        writes.put_where(behind, Expr::cust(format!("copies.state IN ({present}, {verified})"))).await?;
         writes.put_new(pending).await?;
         writes.put(self.given.written().map(|(file, given)| given.row(*file)).collect()).await
     }

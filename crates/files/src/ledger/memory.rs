@@ -474,6 +474,12 @@ impl State {
             Some(Entry::Attributes { attributes, copies }) => self.take_attributes(*attributes, copies),
             Some(Entry::Tombstone(tombstone)) => self.take_tombstone(*tombstone),
             Some(Entry::Copies { file, revision, copies }) => self.take_copies(file, revision, copies),
+            Some(Entry::Unwanted { file, revision, store, state }) => {
+                if let Some(known) = self.revisions.get_mut(&file).and_then(|revisions| revisions.get_mut(&revision)) {
+                    known.copies.retain(|at, copy| (*at, copy.state) != (store, state));
+                }
+                Recorded::Taken
+            }
             Some(Entry::User(user)) => self.take_user(*user)?,
             Some(Entry::Bucket(bucket)) => self.take_bucket(*bucket)?,
             Some(Entry::Forget(file)) => {

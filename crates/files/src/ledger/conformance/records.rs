@@ -216,6 +216,52 @@ pub(super) async fn a_copy_that_was_only_seen_takes_the_place_of_a_lost_one_alon
     Ok(())
 }
 
+pub(super) async fn a_copy_that_is_behind_takes_the_place_of_a_readable_one_alone(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let states = [CopyState::Verified, CopyState::Present, CopyState::Lost, CopyState::Pending, CopyState::Dropping];
+    let known: Vec<_> = (1..).zip(states).map(|(store, state)| copy(store, state)).collect();
+    harness.take(entry(&attributes(1, 1), &known)).await?;
+    let behind = |store| CopyRow { verified_at: Some(super::harness::at(5)), ..copy(store, CopyState::Present) };
+    let news = [1, 2, 3, 4, 5, 6].map(behind);
+    harness.take(entry(&attributes(1, 2), &news)).await?;
+    let wanted = [&news[..2], &known[2..], &news[5..]].concat();
+    ensure_eq!(row(&harness, 1).await?.copies, wanted, "the copies");
+    // A loss may have become known in the same group, or a copy that was pending be another's news.
+    let of = |copy| member(Entry::Copies { file: file(1), revision: 1, copies: vec![copy] });
+    let group = [copy(2, CopyState::Lost), behind(2), copy(6, CopyState::Verified), copy(6, CopyState::Pending)];
+    for result in harness.ledger.record(group.map(of).into()).await {
+        result?;
+    }
+    harness.take(of(behind(6)).entry.expect("a member has one")).await?;
+    let now = row(&harness, 1).await?.copies;
+    ensure_eq!([&now[1], &now[5]], [&copy(2, CopyState::Lost), &behind(6)], "copies set in one group");
+    Ok(())
+}
+
+pub(super) async fn a_copy_that_is_not_wanted_goes_where_it_is_as_it_was(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let known = [copy(1, CopyState::Verified), copy(2, CopyState::Pending), copy(3, CopyState::Lost)];
+    harness.take(entry(&attributes(1, 1), &known)).await?;
+    let unwanted = |number, store, state| Entry::Unwanted {
+        file: file(number),
+        revision: 1,
+        store: super::harness::store(store),
+        state,
+    };
+    for (store, state) in [(1, CopyState::Pending), (2, CopyState::Pending), (3, CopyState::Pending)] {
+        ensure_eq!(harness.take(unwanted(1, store, state)).await?, Recorded::Taken, "store {store}");
+    }
+    ensure_eq!(harness.take(unwanted(2, 1, CopyState::Lost)).await?, Recorded::Taken, "of no file");
+    ensure_eq!(row(&harness, 1).await?.copies, vec![known[0].clone(), known[2].clone()], "the copies");
+    let again = Entry::Copies { file: file(1), revision: 1, copies: vec![copy(2, CopyState::Pending)] };
+    let group = [unwanted(1, 3, CopyState::Lost), again].map(member);
+    for result in harness.ledger.record(group.into()).await {
+        result?;
+    }
+    ensure_eq!(row(&harness, 1).await?.copies, known[..2].to_vec(), "copies after a group");
+    Ok(())
+}
+
 pub(super) async fn a_file_shows_the_copies_of_its_newest_revision(harness: Harness) -> Verdict {
     let harness = harness.started().await?;
     harness.take(entry(&attributes(1, 1), &[copy(1, CopyState::Verified)])).await?;
