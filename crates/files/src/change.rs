@@ -303,9 +303,7 @@ impl Node {
     async fn write_attributes(&self, file: &File) -> Result<Option<usize>> {
         let attributes = &file.attributes;
         let mut uncertain = None::<StoreError>;
-        for copy in &file.copies {
-            let place = self.place(copy.store).filter(|(_, place)| place.mode.changes());
-            let Some((index, place)) = place.filter(|_| copy.state != CopyState::Pending) else { continue };
+        for (index, place) in self.order_of_changing(file) {
             match self.replace_sidecar(place, attributes).await {
                 Ok(()) => return Ok(Some(index)),
                 Err(Refused::Outranked(why)) => return Err(self.outranked(why)),
@@ -317,6 +315,17 @@ impl Node {
             }
         }
         self.put_overlay(attributes, uncertain).await.map(|()| None)
+    }
+
+    /// The places of a file's copies that take changes, in the order of reading; those that can't be read last.
+    fn order_of_changing(&self, file: &File) -> Vec<(usize, &Place)> {
+        let order = self.order_of_reading(&file.attributes.bucket);
+        let copy_on = |place: &Place| file.copies.iter().find(|copy| copy.store == place.id);
+        let copies = order.into_iter().filter_map(|index| Some((index, copy_on(&self.places[index])?)));
+        let mut copies: Vec<_> = copies.filter(|(_, copy)| copy.state != CopyState::Pending).collect();
+        copies.sort_by_key(|(_, copy)| !copy.is_readable());
+        let places = copies.into_iter().map(|(index, _)| (index, &self.places[index]));
+        places.filter(|(_, place)| place.mode.changes()).collect()
     }
 
     /// Puts attributes as an overlay on the first store that takes it. `uncertain` is an attempt before that may still count.

@@ -135,8 +135,8 @@ enum Mend {
     Reindex(FileId),
     /// Attributes are written beside their bytes, over what is broken, never over what is newer.
     Attributes { place: usize, attributes: Box<crate::Attributes> },
-    /// A copy is marked lost, its bad bytes moved out of the way, and made anew from another one.
-    Copy { place: usize, revision: Box<RevisionRow>, bad: bool, from: Option<usize> },
+    /// A copy is made, or marked lost and made anew: bad bytes are moved out of the way, good ones brought from another copy.
+    Copy { place: usize, revision: Box<RevisionRow> },
     /// A tombstone is written again.
     Bury(Box<Tombstone>),
     /// A dead node's claim is settled.

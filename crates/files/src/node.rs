@@ -9,7 +9,7 @@ use crate::{
     name_claim,
     recovery::InHand,
 };
-use larder_storage_core::NodeId;
+use larder_storage_core::{Key, NodeId};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) is_recovering: bool,
     /// Places that did not answer when they were last asked.
     pub(crate) away: BTreeSet<usize>,
+    /// Copies that are read again in the background, by place and key.
+    pub(crate) doubted: BTreeSet<(usize, Key)>,
     fenced: Option<String>,
     stopping: bool,
     mark_due: bool,
@@ -55,19 +57,20 @@ impl Files {
     #[must_use]
     pub fn health(&self) -> Health {
         let state = self.0.state();
-        match (&state.fenced, state.unsettled) {
-            (Some(why), _) => Health::Fenced(why.clone()),
-            (None, 0) if !self.0.unread.is_empty() => Health::Degraded(self.0.provisional().to_string()),
-            (None, 0) if !state.away.is_empty() => {
-                let names: Vec<_> =
-                    state.away.iter().map(|place| format!("`{}`", self.0.places[*place].name)).collect();
-                Health::Degraded(format!("away: the store {}", names.join(", ")))
-            }
-            (None, 0) => match state.leftovers.iter().filter(|leftover| leftover.is_broken).count() {
-                0 => Health::Ready,
-                count => Health::Degraded(format!("{count} uploads that broke off wait for `larder fsck --repair`")),
-            },
-            (None, count) => Health::Degraded(format!("{count} operations must be settled first")),
+        if let Some(why) = &state.fenced {
+            return Health::Fenced(why.clone());
+        }
+        let names: Vec<_> = state.away.iter().map(|place| format!("`{}`", self.0.places[*place].name)).collect();
+        let broken = state.leftovers.iter().filter(|leftover| leftover.is_broken).count();
+        let why = [
+            (!names.is_empty()).then(|| format!("away: the store {}", names.join(", "))),
+            (state.unsettled > 0).then(|| format!("{} operations must be settled first", state.unsettled)),
+            (!self.0.unread.is_empty()).then(|| self.0.provisional().to_string()),
+            (broken > 0).then(|| format!("{broken} uploads that broke off wait for `larder fsck --repair`")),
+        ];
+        match why.into_iter().flatten().collect::<Vec<_>>() {
+            why if why.is_empty() => Health::Ready,
+            why => Health::Degraded(why.join("; ")),
         }
     }
 

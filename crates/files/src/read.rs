@@ -2,7 +2,8 @@
 //!
 //! Up to 1 MiB is read and its SHA-256 checked before the first byte goes out. A larger whole read is checked by CRC-64/NVME as it
 //! passes, and the last block waits for it. A range is checked by its length. An outage is never an absence: a copy counts as lost
-//! only when its store showed its marker again.
+//! only when its store showed its marker again. One that can't be had from a store which shows itself (a bad sector) counts as lost
+//! where another copy may be read.
 //!
 //! Copies are tried in the order of the placement. Where one breaks off in mid-stream, the next goes on at the same place.
 
@@ -10,6 +11,7 @@ use crate::{
     BucketName, Caller, Error, FileId, Files, Result, Sha256,
     files::{Content, File, Node, Place},
     ledger::{CopyRow, CopyState, Entry, RevisionRow},
+    truth::chain,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -123,7 +125,7 @@ fn newest(file: &File) -> RevisionRow {
 impl Node {
     /// Places in the order in which copies are read: those of the placement first, and those last that did not answer when they were
     /// last asked.
-    fn order_of_reading(&self, bucket: &BucketName) -> Vec<usize> {
+    pub(crate) fn order_of_reading(&self, bucket: &BucketName) -> Vec<usize> {
         let placement = self.placement_of(|known| known.name == *bucket);
         let place_in = |place: &usize| placement.iter().position(|wanted| wanted == place).unwrap_or(usize::MAX);
         let state = self.state();
@@ -223,6 +225,7 @@ impl Node {
     async fn judge(self: &Arc<Self>, index: usize, revision: &RevisionRow, error: StoreError) -> Result<Judged> {
         let place = &self.places[index];
         if !is_loss(error.kind()) {
+            self.doubt_soon(index, revision);
             return Ok(Judged::Outage(error));
         }
         if let Err(outage) = place.confirm().await {
@@ -241,12 +244,20 @@ impl Node {
     /// Reads a copy again, and marks it lost where it is bad again.
     pub(crate) async fn doubt(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
         let place = &self.places[index];
-        let verdict = match digest_of(place, revision).await {
-            Ok(sha256) if sha256 == revision.sha256 => return,
-            Ok(_) => "its bytes are damaged".to_owned(),
-            Err(error) if is_loss(error.kind()) && place.confirm().await.is_ok() => error.to_string(),
+        let failed = match place.insist(|| digest_of(place, revision)).await {
+            Ok(Ok(sha256)) if sha256 == revision.sha256 => return,
+            Ok(Ok(_)) => damaged(place, revision, "other bytes".into()),
+            Ok(Err(error)) => error,
+            // The store is away.
             Err(_) => return,
         };
+        match self.counts_on(index, revision).await {
+            Ok(CountsOn::IfReadable) if !is_loss(failed.kind()) => return,
+            Ok(CountsOn::IfReadable | CountsOn::Others) => {}
+            Ok(CountsOn::No) => return,
+            Err(error) => return tracing::warn!(%error, "whether a copy is lost can't be told now"),
+        }
+        let verdict = chain(&failed);
         tracing::error!(file = %revision.file, revision = revision.revision, store = %place.name, verdict, "a copy is lost");
         let copies = vec![CopyRow { store: place.id, state: CopyState::Lost, verified_at: None }];
         let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: copies.clone() };
@@ -255,6 +266,47 @@ impl Node {
             Err(error) => tracing::warn!(%error, "a lost copy could not be marked"),
         }
     }
+
+    /// How a revision depends on its copy on a place by now: it may have been purged, moved or marked meanwhile.
+    async fn counts_on(&self, index: usize, revision: &RevisionRow) -> Result<CountsOn> {
+        let now = self.ledger.revision(revision.file, revision.revision).await?;
+        let Some(now) = now.filter(|now| now.key == revision.key) else { return Ok(CountsOn::No) };
+        let (here, others): (Vec<_>, Vec<_>) =
+            (now.copies.iter().filter(|copy| copy.is_readable())).partition(|copy| copy.store == self.places[index].id);
+        Ok(match (here.is_empty(), others.is_empty()) {
+            (true, _) => CountsOn::No,
+            (false, true) => CountsOn::IfReadable,
+            (false, false) => CountsOn::Others,
+        })
+    }
+
+    /// As [`Node::doubt`], in the background, of a copy that could not be had or broke off: nobody waits for a store that may be away.
+    /// Where no other copy may be read there is nothing to be told.
+    fn doubt_soon(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
+        let about = (index, revision.key.clone());
+        let has_others = revision.copies.iter().filter(|copy| copy.is_readable()).count() > 1;
+        {
+            let mut state = self.state();
+            if !has_others || state.away.contains(&index) || !state.doubted.insert(about.clone()) {
+                return;
+            }
+        }
+        let (node, revision) = (self.clone(), revision.clone());
+        self.environment.spawn.spawn(Box::pin(async move {
+            node.doubt(index, &revision).await;
+            node.state().doubted.remove(&about);
+        }));
+    }
+}
+
+/// How a revision depends on one of its copies.
+enum CountsOn {
+    /// Not at all.
+    No,
+    /// It has no other that may be read: one that can't be had now is better than none.
+    IfReadable,
+    /// It has others.
+    Others,
 }
 
 enum Judged {
@@ -348,6 +400,9 @@ impl Steady {
     /// Turns to the next copy that answers; what broke the last one off, where none does.
     async fn go_on(&mut self, cause: BodyError) -> Result<(), BodyError> {
         let file = self.revision.file;
+        if let Some(broken) = self.used.last() {
+            self.node.doubt_soon(*broken, &self.revision);
+        }
         while let Some(place) = self.others.pop_front().filter(|_| !self.left.is_empty()) {
             let at = &self.node.places[place];
             let range = ByteRange::Between { first: self.left.start, last: self.left.end - 1 };
@@ -361,6 +416,7 @@ impl Steady {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%file, %error, store = %at.name, "a read can't go on from here"),
             }
+            self.node.doubt_soon(place, &self.revision);
         }
         Err(cause)
     }

@@ -37,6 +37,8 @@ pub enum FindingKind {
     SizeMismatch,
     /// Bytes of another hash than their attributes say, or that can't be read.
     HashMismatch,
+    /// A copy that the bucket's placement wants, and that is not made yet.
+    CopyWanted,
     /// A row that says something else than the highest attributes.
     RowDiffers,
     /// A claim or a reserved idempotency key of a dead node, or an upload that broke off and is not at its end.

@@ -4,27 +4,35 @@
 mod support;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::{BoxFuture, ready},
+    stream,
+    stream::BoxStream,
+};
 use larder_files::{
-    Body, BodyError, BucketName, BucketPolicy, ByteRange, FileId, Files, FsckOptions, Health, Patch, RebuildOptions,
-    Settings, StoreId, StoreMode, StoreName,
+    Body, BodyError, BucketName, BucketPolicy, ByteRange, Error, FileId, Files, FindingKind as Kind, FsckOptions,
+    Health, Patch, RebuildOptions, Settings, StoreId, StoreMode, StoreName,
     ledger::{CopyRow, CopyState, Entry, Ledger, PlacedQuery, Record},
 };
 use larder_storage_core::{
-    ErrorKind, GetOptions, Key, Limits, ListOptions, Listed, MemoryOptions, Object, ObjectMeta, PutOptions, Staging,
-    Store, Written,
+    ErrorKind, GetOptions, Key, Limits, ListOptions, Listed, MemoryOptions, NodeId, Object, ObjectMeta, PutOptions,
+    Staging, Steps, Store, Written,
 };
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 use support::{
-    Faults, Larder, content, dump, fsck, local, others_go_on, put, put_content, replace, staging_with, until,
+    Faults, Gate, Larder, content, dump, fsck, kinds, local, others_go_on, put, put_content, replace, staging_with,
+    until,
 };
 
+const VERIFY: FsckOptions = FsckOptions { verify: true, repair: false };
+const REPAIR: FsckOptions = FsckOptions { verify: true, repair: true };
 const EVERY: Duration = Duration::from_secs(30);
 
 fn pair() -> Larder {
@@ -227,8 +235,7 @@ async fn a_rebuild_has_every_copy_verified_again_and_dumps_the_same() {
         verified(&larder, file.id, 2).await;
         is_whole_everywhere(&larder, &files, file.id, bytes).await;
     }
-    let without_epoch = |lines: Vec<String>| lines.into_iter().filter(|line| line.contains("\"revision\"")).count();
-    assert_eq!(without_epoch(dump(&files).await), without_epoch(before));
+    assert_eq!(dump(&files).await, before);
 }
 
 #[tokio::test]
@@ -292,7 +299,11 @@ async fn a_copy_whose_maker_died_before_its_row_is_found_and_counted() {
     // Bytes, and nothing else, as a kill leaves them.
     let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
     store.put(&file.key, "file".into(), PutOptions::create()).await.unwrap();
-    assert_eq!(fsck(&files, FsckOptions::default()).await.1, [], "what is being made is no finding");
+    assert_eq!(
+        kinds(&fsck(&files, FsckOptions::default()).await.1),
+        [Kind::CopyWanted],
+        "nor are its attributes missed"
+    );
     drop(files);
     let files = start(&larder, &["a", "b"]).await;
     verified(&larder, file.id, 2).await;
@@ -355,23 +366,224 @@ impl Store for Breaking {
     }
 }
 
+/// Starts a server over a first store whose bodies break off while the flag is set.
+async fn start_breaking(larder: &Larder, breaks: &Arc<AtomicBool>, settings: Settings) -> Files {
+    let mut parts = larder.parts(larder.ledger.another());
+    parts.stores[0].store = Arc::new(Breaking(parts.stores[0].store.clone(), breaks.clone()));
+    Files::start(parts, settings).await.unwrap().0
+}
+
 #[tokio::test]
 async fn a_read_that_breaks_off_goes_on_from_another_copy_at_the_same_place() {
     let (larder, breaks) = (pair(), Arc::new(AtomicBool::new(false)));
-    let mut parts = larder.parts(larder.ledger.another());
-    parts.stores[0].store = Arc::new(Breaking(parts.stores[0].store.clone(), breaks.clone()));
-    let files = Files::start(parts, on(&["a", "b"])).await.unwrap().0;
+    let files = start(&larder, &["a", "b"]).await;
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
     let id = put_content(&files, "large", bytes.clone()).await.attributes.id;
     verified(&larder, id, 2).await;
+    drop(files);
+    let files = start_breaking(&larder, &breaks, Settings { copies_at_once: 0, ..on(&["a", "b"]) }).await;
     breaks.store(true, Ordering::SeqCst);
-    assert!(content(&files, id).await.unwrap() == bytes, "the whole");
     let file = files.describe(&local(), id).await.unwrap();
     let range = ByteRange::Between { first: 1_000, last: 2_000_999 };
     let part = files.open(&local(), &file, None, Some(range)).await.unwrap();
     let part = part.body.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(part == bytes[1_000..2_001_000], "a part");
-    assert_eq!(states(&larder, id).await, [[CopyState::Verified; 2]], "an outage is no loss");
+    assert!(content(&files, id).await.unwrap() == bytes, "the whole");
+    // It breaks off each time, on a store that shows itself.
+    let lost = [[CopyState::Verified, CopyState::Lost]];
+    until("the copy counts as lost", async || states(&larder, id).await == lost).await;
+    drop(files);
+    breaks.store(false, Ordering::SeqCst);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, id, 2).await;
+    is_whole_everywhere(&larder, &files, id, &bytes).await;
+}
+
+/// A bad sector under one object: its bytes can't be read until it is deleted, while all else on its disk can.
+#[derive(Debug, Default)]
+struct BadSector(Mutex<Option<Key>>);
+
+impl BadSector {
+    fn under(&self, key: Option<&Key>) {
+        *self.0.lock().unwrap() = key.cloned();
+    }
+}
+
+impl Steps for BadSector {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let mut bad = self.0.lock().unwrap();
+        let of = bad.as_ref().map(ToString::to_string).unwrap_or_default();
+        let fails = match name {
+            "get" => key == of,
+            "copy.written" => key == format!(".larder/quarantine/{of}"),
+            _ => false,
+        };
+        if name == "delete.gone" && key == of {
+            *bad = None;
+        }
+        ready(if fails { Err(ErrorKind::Unavailable) } else { Ok(()) }).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_copy_on_a_bad_sector_is_found_lost_by_a_read_and_made_anew_from_another() {
+    let sector = Arc::new(BadSector::default());
+    let larder = Larder::over_all([("a", staging_with(sector.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    verified(&larder, file.id, 2).await;
+    drop(files);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    sector.under(Some(&file.key));
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+    let lost = [[CopyState::Verified, CopyState::Lost]];
+    until("the copy counts as lost", async || states(&larder, file.id).await == lost).await;
+    assert!(lies_on(&larder, 0, &file.key).is_some(), "what can't be read stays until it can be replaced");
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, file.id, 2).await;
+    assert!(sector.0.lock().unwrap().is_none(), "it was deleted");
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
+
+#[tokio::test]
+async fn the_only_copy_that_is_left_is_no_loss_as_long_as_it_is_only_unreadable() {
+    let sector = Arc::new(BadSector::default());
+    let larder = Larder::over_all([("a", staging_with(sector.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    sector.under(Some(&file.key));
+    assert!(matches!(content(&files, file.id).await, Err(Error::StoreUnavailable(_))));
+    others_go_on().await;
+    assert_eq!(states(&larder, file.id).await, [[CopyState::Pending, CopyState::Verified]]);
+    sector.under(None);
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+}
+
+#[tokio::test]
+async fn fsck_tells_of_copies_that_are_wanted_and_makes_them() {
+    let larder = pair();
+    let files = start_idle(&larder, &["a"]).await;
+    let before = put(&files, "from before").await.attributes.id;
+    drop(files);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let noted = put(&files, "noted").await.attributes.id;
+    for options in [FsckOptions::default(), VERIFY] {
+        assert_eq!(kinds(&fsck(&files, options).await.1), [Kind::CopyWanted; 2]);
+    }
+    let (summary, findings) = fsck(&files, REPAIR).await;
+    assert_eq!((summary.repaired, summary.findings), (2, 2), "{findings:#?}");
+    for (id, bytes) in [(before, &b"from before"[..]), (noted, b"noted")] {
+        verified(&larder, id, 2).await;
+        is_whole_everywhere(&larder, &files, id, bytes).await;
+    }
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
+    // Lost, and nothing lies there.
+    let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
+    let file = files.describe(&local(), noted).await.unwrap().attributes;
+    for key in [&file.key, &file.sidecar()] {
+        store.delete(key).await.unwrap();
+    }
+    let lost = CopyRow { store: id_of(&larder, "b").await, state: CopyState::Lost, verified_at: None };
+    let entry = Some(Entry::Copies { file: noted, revision: 1, copies: vec![lost] });
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    assert_eq!(kinds(&fsck(&files, REPAIR).await.1), [Kind::CopyWanted]);
+    is_whole_everywhere(&larder, &files, noted, b"noted").await;
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
+}
+
+#[tokio::test]
+async fn fsck_makes_a_copy_on_a_bad_sector_anew() {
+    let sector = Arc::new(BadSector::default());
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(sector.clone()))]);
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    verified(&larder, file.id, 2).await;
+    drop(files);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    sector.under(Some(&file.key));
+    assert_eq!(kinds(&fsck(&files, VERIFY).await.1), [Kind::HashMismatch]);
+    let (summary, findings) = fsck(&files, REPAIR).await;
+    assert_eq!((summary.repaired, summary.lost), (1, 0), "{findings:#?}");
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_loses_no_copy() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start(&larder, &["a", "b"]).await;
+    let small = put(&files, "small").await.attributes.id;
+    let large = put_content(&files, "large", vec![7; 2_000_000]).await.attributes.id;
+    for id in [small, large] {
+        verified(&larder, id, 2).await;
+    }
+    faults.plan("get", "", ErrorKind::Unavailable);
+    for id in [small, large] {
+        content(&files, id).await.unwrap();
+        others_go_on().await;
+        assert_eq!(states(&larder, id).await, [[CopyState::Verified; 2]]);
+    }
+}
+
+#[tokio::test]
+async fn a_loss_that_is_noted_while_attributes_are_carried_is_not_forgotten() {
+    // The attributes of a change lie on one store when a read finds the copy on the other one damaged.
+    let (larder, gate) = (pair(), Gate::at("record"));
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    verified(&larder, file.id, 2).await;
+    drop(files);
+    let parts = larder.parts(larder.ledger.another().with_steps(gate.clone()));
+    let files = Files::start(parts, Settings { copies_at_once: 0, ..on(&["a", "b"]) }).await.unwrap().0;
+    gate.close();
+    let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+    let change = tokio::spawn({
+        let files = files.clone();
+        async move { files.update(&local(), file.id, patch, None).await.unwrap() }
+    });
+    gate.reached().await;
+    larder.stores[1].1.damage(&file.key, &b"elif"[..]);
+    let lost = CopyRow { store: id_of(&larder, "b").await, state: CopyState::Lost, verified_at: None };
+    let entry = Some(Entry::Copies { file: file.id, revision: 1, copies: vec![lost] });
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    gate.open();
+    change.await.unwrap();
+    assert_eq!(states(&larder, file.id).await, [[CopyState::Verified, CopyState::Lost]]);
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, file.id, 2).await;
+    is_whole_everywhere(&larder, &files, file.id, b"file").await;
+}
+
+#[tokio::test]
+async fn a_loss_that_is_noted_while_another_revision_is_brought_is_not_forgotten() {
+    let gate = Gate::at("finish.bytes");
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(gate.clone()))]);
+    let files = start_idle(&larder, &["a"]).await;
+    let id = put(&files, "old").await.attributes.id;
+    let new = replace(&files, id, "newer").await.attributes;
+    drop(files);
+    // Of the second revision the other store has a copy with older attributes beside it, of the first none.
+    let b = id_of(&larder, "b").await;
+    let store = larder.parts(larder.ledger.another()).stores[1].store.clone();
+    store.put(&new.key, "newer".into(), PutOptions::create()).await.unwrap();
+    store.put(&new.sidecar(), new.to_bytes().into(), PutOptions::create()).await.unwrap();
+    let row = |state, verified_at| CopyRow { store: b, state, verified_at };
+    let note = async |copy| {
+        let entry = Some(Entry::Copies { file: id, revision: 2, copies: vec![copy] });
+        larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    };
+    note(row(CopyState::Present, Some(new.revised_at))).await;
+    gate.close();
+    let files = start(&larder, &["a", "b"]).await;
+    gate.reached().await;
+    larder.stores[1].1.damage(&new.key, &b"rewen"[..]);
+    note(row(CopyState::Lost, None)).await;
+    gate.open();
+    verified(&larder, id, 2).await;
+    is_whole_everywhere(&larder, &files, id, b"newer").await;
 }
 
 #[tokio::test]
@@ -387,7 +599,8 @@ async fn while_a_store_is_away_files_are_read_made_changed_and_purged_and_the_no
     for step in ["get", "head", "stage.begun", "put.written", "finish.bytes", "delete.sent", "leftovers.taken"] {
         faults.plan(step, "", ErrorKind::Unavailable);
     }
-    until("it is seen to be away", async || matches!(files.health(), Health::Degraded(_))).await;
+    let is_away = async || matches!(files.health(), Health::Degraded(why) if why.starts_with("away: the store `a`"));
+    until("it is seen to be away", is_away).await;
     let away = files.stores().await.unwrap().into_iter().find(|store| store.name.as_str() == "a").unwrap();
     assert!(away.away.is_some());
     assert_eq!(content(&files, kept).await.unwrap(), b"kept");

@@ -850,7 +850,7 @@ impl Work {
             let known = self.copies.get(&place);
             // What the table has of it was not loaded: the statement that writes it asks.
             let asks = known.is_none() || self.weak_copies.contains(&place);
-            if known.is_some_and(|known| !copy.replaces(known) && !(asks && copy.is_behind())) {
+            if known.is_some_and(|known| !(copy.replaces(known) || asks && copy.is_behind())) {
                 continue;
             }
             match asks && copy.is_weak() {

@@ -217,7 +217,9 @@ impl Check<'_> {
         let spots: Vec<&Spot> = spots.collect();
         let good = spots.iter().find(|spot| spot.bytes == Bytes::Good).map(|spot| spot.place);
         let mut troubles: Vec<Trouble> =
-            spots.iter().filter_map(|spot| self.check_copy(row, revision, spot, good)).collect();
+            spots.iter().filter_map(|spot| self.check_copy(row, revision, spot, good.is_some())).collect();
+        // A good copy must be counted before others can be made from it.
+        troubles.sort_by_key(|trouble| matches!(trouble.mend, Mend::Copy { .. }));
         // A store that was not read may have the bytes.
         let all_read = self.node.unread.is_empty();
         if good.is_none() && troubles.is_empty() && (all_read || !revision.copies.is_empty()) {
@@ -238,38 +240,41 @@ impl Check<'_> {
         troubles
     }
 
-    fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, good: Option<usize>) -> Option<Trouble> {
+    /// What is wrong with the copy on one place. `survives`: whether good bytes lie on another, or on this one.
+    fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, survives: bool) -> Option<Trouble> {
         let place = &self.node.places[spot.place];
         let known = revision.copies.iter().find(|copy| copy.store == place.id).map(|copy| copy.state);
-        let counts = matches!(known, Some(CopyState::Present | CopyState::Verified));
-        let again = |bad| Mend::Copy { place: spot.place, revision: Box::new(revision.clone()), bad, from: good };
+        let is_missing = match known {
+            Some(CopyState::Lost) => spot.bytes == Bytes::Absent && self.is_wanted(row, spot.place),
+            _ => self.is_to_be_made(row, revision, spot.place),
+        };
+        let again = || Mend::Copy { place: spot.place, revision: Box::new(revision.clone()) };
         let (kind, detail, mend) = match &spot.bytes {
-            Bytes::Good if self.is_to_be_made(row, revision, spot.place) => return None,
+            Bytes::Good | Bytes::Absent if is_missing && survives => {
+                (FindingKind::CopyWanted, format!("a copy on `{}` is yet to be made", place.name), again())
+            }
             Bytes::Good if matches!(known, None | Some(CopyState::Lost)) => {
                 let copies = vec![self.copy(spot.place, CopyState::Present)];
                 let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
                 let detail = format!("a copy on `{}` that the row does not count", place.name);
                 (FindingKind::RowDiffers, detail, Mend::Record(vec![entry]))
             }
-            Bytes::Absent if counts && good.is_some() => (
-                FindingKind::RowDiffers,
-                format!("the row counts a copy on `{}` that is gone", place.name),
-                again(false),
-            ),
+            Bytes::Absent if matches!(known, Some(CopyState::Present | CopyState::Verified)) && survives => {
+                (FindingKind::RowDiffers, format!("the row counts a copy on `{}` that is gone", place.name), again())
+            }
             Bytes::Good | Bytes::Absent => return None,
             Bytes::OtherSize(size) => {
                 let detail = format!("{size} bytes on `{}`, {} are right", place.name, revision.size);
-                (FindingKind::SizeMismatch, detail, again(true))
+                (FindingKind::SizeMismatch, detail, again())
             }
             Bytes::OtherHash(hash) => {
                 let detail = format!("SHA-256 {hash} on `{}`, {} is right", place.name, revision.sha256);
-                (FindingKind::HashMismatch, detail, again(true))
+                (FindingKind::HashMismatch, detail, again())
             }
-            Bytes::Unreadable(why) => (
-                FindingKind::HashMismatch,
-                format!("the bytes on `{}` can't be read: {why}", place.name),
-                Mend::Nothing,
-            ),
+            Bytes::Unreadable(why) => {
+                let detail = format!("the bytes on `{}` can't be read: {why}", place.name);
+                (FindingKind::HashMismatch, detail, if survives { again() } else { Mend::Nothing })
+            }
         };
         Some(Trouble::new(kind, Some(&revision.key), Some(revision.file), detail, mend))
     }
@@ -281,11 +286,12 @@ impl Check<'_> {
     /// Whether a copy is the reconciler's to make, which may have begun: bytes come first, then attributes, then the row.
     fn is_to_be_made(&self, row: &FileRow, revision: &RevisionRow, place: usize) -> bool {
         let known = revision.copies.iter().find(|copy| copy.store == self.node.places[place].id);
-        match known.map(|copy| copy.state) {
-            Some(CopyState::Pending) => true,
-            None => self.node.wants_copy(&row.attributes.bucket, place),
-            Some(_) => false,
-        }
+        known.is_none_or(|copy| copy.state == CopyState::Pending) && self.is_wanted(row, place)
+    }
+
+    /// Whether the placement wants a copy on a place that takes one.
+    fn is_wanted(&self, row: &FileRow, place: usize) -> bool {
+        self.node.places[place].mode.creates() && self.node.wants_copy(&row.attributes.bucket, place)
     }
 
     /// What is missing there is somebody's business, and not told again by the bytes.

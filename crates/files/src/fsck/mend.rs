@@ -5,10 +5,9 @@ use crate::{
     Attributes, Environment, Error, FileId, Result, Tombstone,
     files::Place,
     ledger::{CopyState, Entry, Purpose, Record, RevisionRow},
-    read::digest_of,
     truth::Reading,
 };
-use larder_storage_core::{Body, ErrorKind, GetOptions, Key, OpId, PutOptions};
+use larder_storage_core::{ErrorKind, Key, OpId, PutOptions};
 
 impl Check<'_> {
     /// Mends, and says what was done.
@@ -21,7 +20,7 @@ impl Check<'_> {
             Mend::Record(entries) => self.record(entries).await,
             Mend::Reindex(id) => self.reindex(id).await,
             Mend::Attributes { place, attributes } => self.write_attributes(place, *attributes).await,
-            Mend::Copy { place, revision, bad, from } => self.renew_copy(place, &revision, bad, from).await,
+            Mend::Copy { place, revision } => self.renew_copy(place, &revision).await,
             Mend::Bury(tombstone) => self.bury(&tombstone).await,
             Mend::Settle(claim) => self.node.settle_claim(&claim).await.map(|()| "settled".into()),
             Mend::TakeUp(intent) => Ok(match self.node.take_up(&intent).await {
@@ -114,29 +113,20 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn renew_copy(&self, place: usize, revision: &RevisionRow, bad: bool, from: Option<usize>) -> Result<String> {
-        self.mark(place, revision, CopyState::Lost).await?;
-        if bad {
-            self.quarantine(place, &revision.key).await?;
+    /// As the reconciler does it, which looks again first: bad bytes go out of the way under the file's claim, good ones are brought.
+    async fn renew_copy(&self, place: usize, revision: &RevisionRow) -> Result<String> {
+        let (node, store) = (self.node, self.node.places[place].id);
+        node.begin_change().await?;
+        let find = async || Ok::<_, Error>(node.ledger.revision(revision.file, revision.revision).await?);
+        let Some(now) = find().await? else { return Ok("it is gone by now".into()) };
+        node.mend_copy(place, &now).await?;
+        let copies = find().await?.map(|now| now.copies).unwrap_or_default();
+        Ok(match copies.iter().find(|copy| copy.store == store).map(|copy| copy.state) {
+            Some(CopyState::Verified) => "made anew from another copy",
+            Some(CopyState::Lost) => "the copy is marked lost",
+            _ => "somebody else is at it",
         }
-        let at = &self.node.places[place];
-        let Some(from) = from.filter(|_| at.mode.creates()) else { return Ok("the copy is marked lost".into()) };
-        let source = self.node.places[from].store.get(&revision.key, GetOptions::default()).await?;
-        let body = Body::once(source.body, Some(revision.size));
-        at.store.put(&revision.key, body, PutOptions::create()).await?;
-        if digest_of(at, revision).await? != revision.sha256 {
-            self.quarantine(place, &revision.key).await?;
-            return Err(Error::internal("the copy that was made anew has another hash"));
-        }
-        self.mark(place, revision, CopyState::Verified).await?;
-        Ok(format!("made anew from `{}`", self.node.places[from].name))
-    }
-
-    async fn mark(&self, place: usize, revision: &RevisionRow, state: CopyState) -> Result<()> {
-        let mut copy = self.copy(place, state);
-        copy.verified_at = (state == CopyState::Verified).then(|| self.node.environment.clock.now());
-        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: vec![copy] };
-        self.record(vec![entry]).await.map(drop)
+        .into())
     }
 
     async fn bury(&self, tombstone: &Tombstone) -> Result<String> {

@@ -17,7 +17,7 @@ use crate::{
     files::Node,
     intents::{Lease, WHOLE},
     ledger::{Claim, CopyRow, CopyState, Entry, FileRow, Purpose, Record, Recorded, Reservation, RevisionRow, Upload},
-    read::{digest_of, is_loss},
+    read::digest_of,
     truth::Reading,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -31,6 +31,8 @@ enum Seen {
     Absent,
     Right,
     Wrong,
+    /// The store can't give them while it shows itself.
+    Unreadable,
 }
 
 /// Bytes on their way to a place.
@@ -38,6 +40,8 @@ enum Brought {
     /// None were needed.
     Nothing,
     Staged(OpId),
+    /// The same; what can't be read and lies where they go is deleted first.
+    StagedOver(OpId),
     /// They lie under their key.
     Put(Arc<Lease>),
 }
@@ -106,14 +110,15 @@ impl Node {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Steps 1 to 6 for one copy.
-    async fn mend_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+    /// Steps 1 to 6 for one copy. Where nothing may be put, what is not right is marked lost.
+    pub(crate) async fn mend_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let brought = match self.look_at_copy(place, revision).await? {
             Seen::Right => Brought::Nothing,
-            seen => {
-                self.give_up_copy(place, revision, seen).await?;
-                self.bring(place, revision).await?
-            }
+            seen => match self.give_up_copy(place, revision, seen).await? {
+                _ if !self.places[place].mode.creates() => return Ok(()),
+                true => self.bring(place, revision).await?,
+                false => self.bring_over(place, revision).await?,
+            },
         };
         let copy = self.copy_verified(place);
         self.lay_down(place, revision, brought, copy).await
@@ -131,30 +136,46 @@ impl Node {
             })
         };
         match at.insist(look).await? {
-            Ok(Seen::Wrong) => Ok(at.insist(look).await?.unwrap_or(Seen::Wrong)),
-            seen => Ok(seen.unwrap_or(Seen::Wrong)),
+            Ok(Seen::Wrong) => Ok(at.insist(look).await?.unwrap_or(Seen::Unreadable)),
+            seen => Ok(seen.unwrap_or(Seen::Unreadable)),
         }
     }
 
-    /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought.
-    async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<()> {
+    /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought. Whether nothing is in
+    /// the way: what can't be read may not let itself be moved either.
+    async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<bool> {
         let at = &self.places[place];
         if revision.copies.iter().any(|copy| copy.store == at.id && copy.is_readable()) {
             tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
             let copies = vec![CopyRow { store: at.id, state: CopyState::Lost, verified_at: None }];
             self.record(Some(Entry::Copies { file: revision.file, revision: revision.revision, copies }), None).await?;
         }
-        if seen != Seen::Wrong {
-            return Ok(());
+        if seen == Seen::Absent || !at.mode.creates() {
+            return Ok(true);
         }
         let claim = self.claim(revision.file, Purpose::Change).await?;
-        let moved = match self.is_moot(revision).await {
+        let moved = match self.is_moot(revision, |_| false).await {
             Ok(false) => at.quarantine(&self.environment, &revision.key).await,
             Ok(true) => Ok(()),
             Err(error) => Err(error),
         };
         self.end_claim(claim, moved.as_ref().err()).await;
-        moved
+        match moved {
+            Err(error) if seen == Seen::Unreadable && at.mode.changes() && at.store.staging().is_some() => {
+                at.confirm().await?;
+                tracing::warn!(file = %revision.file, store = %at.name, %error, "what can't be read can't be moved either");
+                Ok(false)
+            }
+            moved => moved.map(|()| true),
+        }
+    }
+
+    /// Step 2, where bytes that can't be read are in the way: they go once others are there to take their place.
+    async fn bring_over(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<Brought> {
+        Ok(match self.bring(place, revision).await? {
+            Brought::Staged(op) => Brought::StagedOver(op),
+            brought => brought,
+        })
     }
 
     /// Step 2, from the first copy that has them.
@@ -168,15 +189,13 @@ impl Node {
             let object = match at.store.get(&revision.key, GetOptions::default()).await {
                 Ok(object) => object,
                 Err(error) => {
-                    if is_loss(error.kind()) {
-                        self.doubt(source, revision).await;
-                    }
+                    self.doubt(source, revision).await;
                     failed = Error::StoreUnavailable(Some(error.into()));
                     continue;
                 }
             };
             match self.bring_to(place, revision, self.sure(revision, object)).await {
-                Err(Error::Body(cause)) => {
+                Err(Error::Body(cause)) if !self.is_ending() => {
                     self.doubt(source, revision).await;
                     failed = Error::StoreUnavailable(Some(cause));
                 }
@@ -237,7 +256,7 @@ impl Node {
     async fn take_back(self: &Arc<Self>, place: usize, brought: &Brought) {
         match brought {
             Brought::Nothing => {}
-            Brought::Staged(op) => self.discard_staged(place, op).await,
+            Brought::Staged(op) | Brought::StagedOver(op) => self.discard_staged(place, op).await,
             Brought::Put(lease) => self.give_up(lease).await,
         }
     }
@@ -292,14 +311,25 @@ impl Node {
         brought: &Brought,
         copy: CopyRow,
     ) -> Result<Laid> {
-        if self.is_moot(revision).await? {
+        let (at, key) = (&self.places[place], &revision.key);
+        let known = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let is_news = |now: &RevisionRow| match brought {
+            // What was looked at before something else was noted counts no more.
+            Brought::Nothing => known(now) != known(revision),
+            // Another node has made it meanwhile.
+            Brought::StagedOver(_) => known(now).is_some_and(|copy| copy.is_readable()),
+            Brought::Staged(_) | Brought::Put(_) => false,
+        };
+        if self.is_moot(revision, is_news).await? {
             return Ok(Laid::Moot);
         }
         let Some(row) = self.ledger.file(revision.file).await? else { return Ok(Laid::Moot) };
-        let (at, key) = (&self.places[place], &revision.key);
         let attributes = self.attributes_beside(&row, revision).await?;
         match brought {
-            Brought::Staged(op) => {
+            Brought::Staged(op) | Brought::StagedOver(op) => {
+                if matches!(brought, Brought::StagedOver(_)) {
+                    at.store.delete(key).await?;
+                }
                 let staging = at.store.staging().expect("what was staged was staged there");
                 staging.finish(&Pair { op: op.clone(), bytes: key.clone(), attributes: key.clone() }).await?;
             }
@@ -310,10 +340,10 @@ impl Node {
         Ok(Laid::Down(copy))
     }
 
-    /// Whether a revision is gone, or lies under another key by now.
-    async fn is_moot(&self, revision: &RevisionRow) -> Result<bool> {
+    /// Whether a revision is gone, or lies under another key by now, or its row is otherwise `news`.
+    async fn is_moot(&self, revision: &RevisionRow, news: impl Fn(&RevisionRow) -> bool) -> Result<bool> {
         let now = self.ledger.revision(revision.file, revision.revision).await?;
-        Ok(now.is_none_or(|now| now.key != revision.key))
+        Ok(now.is_none_or(|now| now.key != revision.key || news(&now)))
     }
 
     /// What belongs beside a revision's bytes: of an old one they stay as they were when it was the newest.
@@ -378,7 +408,7 @@ impl Node {
         match (&brought, &recorded) {
             (Brought::Put(_), Ok(Recorded::Taken | Recorded::Outranked)) | (Brought::Nothing, _) => {}
             (Brought::Put(lease), _) => self.find_out_later(lease, None),
-            (Brought::Staged(op), _) => self.discard_staged(place, op).await,
+            (Brought::Staged(op) | Brought::StagedOver(op), _) => self.discard_staged(place, op).await,
         }
         if matches!(&recorded, Err(error) if !matches!(error, Error::Fenced(_))) {
             self.settle_claim_later(claim, Duration::ZERO, None);

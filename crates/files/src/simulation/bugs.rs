@@ -65,11 +65,13 @@ pub enum Bug {
     CopyWithoutAttributes,
     /// A copy's newer attributes are not written.
     CopyLeftBehind,
+    /// The ledger forgets what is to be done about copies.
+    NoteForgotten,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -93,6 +95,7 @@ impl Bug {
         Self::CopyNotDurable,
         Self::CopyWithoutAttributes,
         Self::CopyLeftBehind,
+        Self::NoteForgotten,
     ];
 
     /// How many times in 1,000 it bites where it can.

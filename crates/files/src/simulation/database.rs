@@ -4,8 +4,8 @@ use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
     Bucket, FileId, Ledger, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Placed, PlacedQuery,
-        Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Placed,
+        PlacedQuery, Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
     name_claim,
 };
@@ -221,7 +221,10 @@ impl Ledger for Watched {
             return (0..members).map(|_| Ok(Recorded::Taken)).collect();
         }
         let real = |record: Record| Record { settles: record.settles.and_then(|hold| self.real(hold)), ..record };
-        let records = records.into_iter().map(real).collect();
+        let mut records: Vec<Record> = records.into_iter().map(real).collect();
+        if self.bug(Bug::NoteForgotten) {
+            records.iter_mut().for_each(forget_notes);
+        }
         self.group("record", self.inner.record(records), members).await
     }
 
@@ -311,6 +314,13 @@ impl Ledger for Watched {
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.call("buckets", self.inner.buckets()).await
+    }
+}
+
+/// Drops what a change or an upload notes of copies that it did not reach.
+fn forget_notes(record: &mut Record) {
+    if let Some(Entry::Attributes { copies, .. }) = &mut record.entry {
+        copies.retain(|copy| !copy.is_due());
     }
 }
 

@@ -11,7 +11,8 @@
 //! - I9: an outage is never answered as an absence.
 //! - N: no two live files of a bucket of unique names share one, at any instant; nor do two of one owner that were made by requests
 //!   which had to heed who has the name.
-//! - Where placements name several stores: every revision comes to have a verified copy on each, and what is said to be one is.
+//! - Where placements name several stores: every revision comes to have a verified copy on each, and what is said to be one is. A copy
+//!   whose bytes turn into others is never served, and made anew once it is found.
 //!
 //! The same seed and profile replay the same history, step for step. The checker is checked by [`Bug`]s.
 
@@ -79,8 +80,9 @@ const DISK: Shelf = Shelf { name: "disk", staging: true, mode: StoreMode::Edit }
 const SECOND: Shelf = Shelf { name: "second", staging: true, mode: StoreMode::Edit };
 const CLOUD: Shelf = Shelf { name: "cloud", staging: false, mode: StoreMode::Edit };
 
-/// Of stores that don't stage.
-const FAULTS_OF_REQUESTS: &[Fault] = &[
+/// Of several copies, on stores that don't stage too.
+const FAULTS_OF_COPIES_SENT: &[Fault] = &[
+    Fault::Rot,
     Fault::Crash,
     Fault::PowerCut,
     Fault::Outage,
@@ -95,10 +97,22 @@ const FAULTS_OF_REQUESTS: &[Fault] = &[
     Fault::Late,
 ];
 
-/// Of stores that stage: nothing of a request there is late.
-const EVERY_FAULT: &[Fault] = match FAULTS_OF_REQUESTS {
+/// Of several copies, all of them on stores that stage: nothing of a request there is late.
+const FAULTS_OF_COPIES: &[Fault] = match FAULTS_OF_COPIES_SENT {
     [others @ .., Fault::Late] => others,
     _ => panic!("the fault of requests alone comes last"),
+};
+
+/// Of stores that don't stage.
+const FAULTS_OF_REQUESTS: &[Fault] = match FAULTS_OF_COPIES_SENT {
+    [Fault::Rot, others @ ..] => others,
+    _ => panic!("the fault of copies alone comes first"),
+};
+
+/// Of stores that stage.
+const EVERY_FAULT: &[Fault] = match FAULTS_OF_COPIES {
+    [Fault::Rot, others @ ..] => others,
+    _ => panic!("the fault of copies alone comes first"),
 };
 
 impl Profile {
@@ -136,11 +150,11 @@ impl Profile {
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
 
     /// One node that keeps every file on two disks.
-    pub const REPLICAS: Self = Self { name: "replicas", replicas: true, ..Self::MIRROR };
+    pub const REPLICAS: Self = Self { name: "replicas", replicas: true, faults: FAULTS_OF_COPIES, ..Self::MIRROR };
     /// Two nodes that do.
     pub const TWINS: Self = Self { name: "twins", nodes: 2, ..Self::REPLICAS };
     /// Two nodes that keep every file on a disk and on a store that doesn't stage.
-    pub const HYBRID: Self = Self { name: "hybrid", replicas: true, ..Self::MIXED };
+    pub const HYBRID: Self = Self { name: "hybrid", replicas: true, faults: FAULTS_OF_COPIES_SENT, ..Self::MIXED };
     /// The profiles whose files have several copies.
     pub const REPLICATED: [Self; 3] = [Self::REPLICAS, Self::TWINS, Self::HYBRID];
 

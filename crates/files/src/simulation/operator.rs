@@ -11,8 +11,8 @@ use super::{
     world::{Fault, Slot, World},
 };
 use crate::{
-    BucketName, BucketPolicy, Caller, File, FileId, Files, FsckOptions, Mount, Names, Parts, RebuildOptions, Recovered,
-    Secrets, Settings, StartError, StoreName, ledger::RevisionRow,
+    BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Mount, Names, Parts,
+    RebuildOptions, Recovered, Secrets, Settings, StartError, StoreName, ledger::RevisionRow,
 };
 use futures_util::FutureExt;
 use larder_storage_core::{MemoryDisk, MemoryStore, Store};
@@ -27,7 +27,7 @@ const ORPHAN_AFTER: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// By then an upload to a store that doesn't stage is at its end, whatever befell it: its lease of half an hour, and the last look
 /// five minutes later, with the pauses between.
-const SETTLED_AFTER: Duration = Duration::from_secs(45 * 60);
+pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(45 * 60);
 
 /// As `serve` does.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -293,6 +293,7 @@ impl Operator {
     async fn judge(&self) -> Verdict {
         let first = self.started().await?;
         self.inspect_files(&first).await?;
+        self.find_rot(&first).await?;
         self.replicate().await?;
         if self.world.profile.stores.iter().any(|shelf| !shelf.staging) {
             self.world.executor.sleep(SETTLED_AFTER).await;
@@ -428,11 +429,13 @@ impl Operator {
     }
 
     async fn fsck(&self, node: &Started) -> Verdict {
-        let files = node.files.clone();
+        let (files, replicas) = (node.files.clone(), self.world.profile.replicas);
         let fsck = async move {
             let mut findings = Vec::new();
             let options = FsckOptions { verify: true, repair: false };
             files.fsck(options, &mut |finding| findings.push(finding)).await?;
+            // Where no reconciler is at work, what another placement wants is never made.
+            findings.retain(|finding: &Finding| replicas || finding.kind != FindingKind::CopyWanted);
             Ok(findings)
         };
         match self.ask(node, "fsck", fsck).await? {
@@ -441,10 +444,22 @@ impl Operator {
         }
     }
 
+    /// A copy that nobody has read since its bytes turned into others is `fsck`'s to find. From here on all are sound.
+    async fn find_rot(&self, node: &Started) -> Verdict {
+        if std::mem::take(&mut self.world.state().rotten).is_empty() {
+            return Ok(());
+        }
+        self.repair(node).await
+    }
+
     /// What a dead node left under a database that was lost is `fsck`'s to find.
     async fn clean_up(&self, node: &Started) -> Verdict {
         // It moves no bytes that an upload may still want.
         self.world.executor.sleep(ORPHAN_AFTER).await;
+        self.repair(node).await
+    }
+
+    async fn repair(&self, node: &Started) -> Verdict {
         let files = node.files.clone();
         let fsck = async move {
             let options = FsckOptions { verify: true, repair: true };

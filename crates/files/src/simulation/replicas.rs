@@ -3,7 +3,7 @@
 
 use super::{
     database::{held, revisions},
-    operator::Operator,
+    operator::{Operator, SETTLED_AFTER},
     oracle::Verdict,
 };
 use crate::{
@@ -26,7 +26,10 @@ impl Operator {
         if !self.world.profile.replicas {
             return Ok(());
         }
-        let until = self.world.executor.now() + MADE_AFTER;
+        // An upload that broke off keeps others from its key until it is settled.
+        let all_stage = self.world.profile.stores.iter().all(|shelf| shelf.staging);
+        let patience = if all_stage { MADE_AFTER } else { MADE_AFTER + SETTLED_AFTER };
+        let until = self.world.executor.now() + patience;
         loop {
             self.check_copies(false)?;
             let lacking = self.check_copies(true);
@@ -34,7 +37,7 @@ impl Operator {
             let idle = held(&database).is_ok_and(|left| left.claims.is_empty() && left.nodes.is_empty());
             match lacking {
                 Ok(()) if idle => return Ok(()),
-                Err(why) if self.world.executor.now() > until => return Err(format!("{why} after {MADE_AFTER:?}")),
+                Err(why) if self.world.executor.now() > until => return Err(format!("{why} after {patience:?}")),
                 Ok(()) if self.world.executor.now() > until => {
                     return Err("I4: the reconciler never comes to rest".into());
                 }
@@ -50,7 +53,10 @@ impl Operator {
         let identity = database_stores(&database)?;
         let disks: Vec<Objects> = self.world.disks.iter().map(|disk| disk.objects().into_iter().collect()).collect();
         for (row, revision) in &rows {
-            for (shelf, objects) in self.world.profile.stores.iter().zip(&disks) {
+            for (at, (shelf, objects)) in self.world.profile.stores.iter().zip(&disks).enumerate() {
+                if self.world.state().rotten.contains(&(at, revision.key.clone())) {
+                    continue;
+                }
                 let store = identity.iter().find(|known| known.name == shelf.name);
                 let known = revision.copies.iter().find(|copy| store.is_some_and(|store| store.id == copy.store));
                 check_copy(shelf.name, objects, row, revision, known, all)?;

@@ -5,19 +5,19 @@ use super::{
     Profile,
     bugs::Bug,
     client::UNIQUE,
-    database::{Database, live_rows},
+    database::{Database, live_rows, revisions},
     executor::{Executor, Process, Yield, lock},
     oracle::Verdict,
     random::Random,
 };
 use crate::{
-    Attributes, Clock, Entropy, Environment, Files, Spawn, StoreMode, Timestamp,
-    ledger::{Hold, LedgerError, Result as LedgerResult, Upload},
+    Attributes, Clock, Entropy, Environment, Files, Sha256, Spawn, StoreMode, Timestamp,
+    ledger::{CopyState, Hold, LedgerError, Result as LedgerResult, RevisionRow, Upload},
 };
 use futures_util::future::{self, BoxFuture, FutureExt};
-use larder_storage_core::{ErrorKind, MemoryDisk, MemoryOptions, NodeId, Steps};
+use larder_storage_core::{ErrorKind, Key, MemoryDisk, MemoryOptions, NodeId, Steps};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, TryLockError, Weak},
     time::{Duration, SystemTime},
@@ -50,10 +50,12 @@ pub enum Fault {
     DatabaseLost,
     /// An older database is put in the place of the current one.
     DatabaseOlder,
+    /// Bytes of one copy turn into others, where the file has sound ones elsewhere: no disk fails where its twin has.
+    Rot,
 }
 
 /// How often a history draws each fault that its profile allows, against the others.
-const WEIGHTS: [(Fault, u64); 10] = [
+const WEIGHTS: [(Fault, u64); 11] = [
     (Fault::Crash, 12),
     (Fault::PowerCut, 8),
     (Fault::Outage, 4),
@@ -64,6 +66,7 @@ const WEIGHTS: [(Fault, u64); 10] = [
     (Fault::Jump, 3),
     (Fault::DatabaseLost, 2),
     (Fault::DatabaseOlder, 2),
+    (Fault::Rot, 8),
 ];
 
 /// A store, or the ledger.
@@ -106,6 +109,8 @@ pub(super) struct State {
     /// Intents that a wrong ledger answered and holds back, by the number that it answered; and those it opened after all.
     pub(super) withheld: BTreeMap<u64, (NodeId, Upload)>,
     pub(super) opened_late: BTreeMap<u64, Hold>,
+    /// Copies whose bytes have turned into others, by store and key.
+    pub(super) rotten: BTreeSet<(usize, Key)>,
     pub(super) clients: usize,
     pub(super) violation: Option<String>,
     /// Whether the operator has judged.
@@ -404,6 +409,10 @@ impl World {
                 return Some(Fate::Die);
             }
             Fault::Error => return Some(Fate::Fail),
+            Fault::Rot => {
+                drop(state);
+                self.rot();
+            }
             Fault::Stall => return Some(Fate::Wait(stall)),
             Fault::Jump => state.wall_offset_ms += jump,
             Fault::Outage => state.weather.push(Weather { site, process: None, full: false, until }),
@@ -412,6 +421,34 @@ impl World {
             Fault::HangUp | Fault::Late => {}
         }
         None
+    }
+
+    /// Puts other bytes into one copy of a file of which every copy is sound, and durable as its row says.
+    fn rot(&self) {
+        let database = self.state().database.clone();
+        let Ok(rows) = revisions(&database) else { return };
+        let disks: Vec<BTreeMap<_, _>> = self.disks.iter().map(|disk| disk.objects().into_iter().collect()).collect();
+        let is_sound = |revision: &RevisionRow| {
+            revision.copies.iter().filter(|copy| copy.state == CopyState::Verified).count() == disks.len()
+                && disks.iter().all(|disk| disk.get(&revision.key).is_some_and(|at| Sha256::of(at) == revision.sha256))
+        };
+        let unsound: BTreeSet<_> =
+            rows.iter().filter(|(_, revision)| !is_sound(revision)).map(|(_, revision)| revision.file).collect();
+        let sound: Vec<_> = rows.iter().filter(|(_, revision)| !unsound.contains(&revision.file)).collect();
+        if sound.is_empty() {
+            return;
+        }
+        let (at, store) = {
+            let mut state = self.state();
+            (state.random.index(sound.len()), state.random.index(disks.len()))
+        };
+        let key = &sound[at].1.key;
+        let mut bytes = disks[store][key].to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        self.disks[store].damage(key, bytes);
+        self.note(format_args!("ROT {} {key}", self.profile.stores[store].name));
+        self.state().rotten.insert((store, key.clone()));
     }
 
     /// Whether clients may hang up in this history, and this one does.
@@ -489,6 +526,7 @@ impl State {
             turns_of_index: 0,
             withheld: BTreeMap::new(),
             opened_late: BTreeMap::new(),
+            rotten: BTreeSet::new(),
             clients: 0,
             violation: None,
             judged: false,
