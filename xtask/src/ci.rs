@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::{imports, root, shipped, tidy};
+use crate::{imports, postgres, root, shipped, tidy};
 
 /// One thing that must hold.
 struct Step {
@@ -124,6 +124,11 @@ fn docs(shell: &Shell) -> Result<Outcome> {
 }
 
 fn tests(shell: &Shell) -> Result<Outcome> {
+    let server = postgres::Server::start()?;
+    let _told = server.as_ref().map(|server| shell.push_env(postgres::VARIABLE, server.url()));
+    if server.is_none() {
+        eprintln!("PostgreSQL is not installed: tests that need it are skipped");
+    }
     if cmd!(shell, "cargo nextest --version").quiet().ignore_stderr().read().is_err() {
         return passed(cmd!(shell, "cargo test --workspace --all-features").run());
     }

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod imports;
+mod postgres;
 mod shipped;
 mod tidy;
 
@@ -22,6 +23,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("ci", "[STEP…]  everything a change must pass, in order; or only the named steps", ci::run),
     ("codegen", "         writes what is made from the code: docs/openapi.json", codegen::run),
     ("imports", "         the table of who may import whom, against `cargo metadata`", imports::run),
+    ("postgres", "COMMAND…  runs a command while tests have a PostgreSQL server", postgres::run),
     ("tidy", "         the rules about text that no compiler holds", tidy::run),
     ("bench", "[--quick] [--only NAME]… [--markdown]  Larder beside its peers; `bench --help` says more", bench::run),
 ];

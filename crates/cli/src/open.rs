@@ -19,7 +19,7 @@ use larder_files::{
     File, Files, Ledger as _, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName, ledger::Identity,
 };
 
-use larder_ledger::{Open, SqliteLedger};
+use larder_ledger::{Open, SqlLedger};
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use prometheus_client::registry::Registry;
@@ -58,7 +58,7 @@ pub(crate) struct Larder {
     pub(crate) fresh: bool,
     /// What its stores and this process count, where it serves.
     pub(crate) registry: Registry,
-    ledger: SqliteLedger,
+    ledger: SqlLedger,
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
     ended: Vec<BoxFuture<'static, ()>>,
@@ -147,7 +147,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
 }
 
 /// The names of stores that the database was made without.
-pub(crate) async fn unread(ledger: &SqliteLedger) -> Result<Vec<String>> {
+pub(crate) async fn unread(ledger: &SqlLedger) -> Result<Vec<String>> {
     let identity = ledger.identity().await.context("cannot read the database")?;
     Ok(identity.iter().flat_map(Identity::unread).map(|store| store.name.clone()).collect())
 }
@@ -196,7 +196,7 @@ impl Larder {
 }
 
 /// Closes a database. Somebody who still holds it is not waited for: what was answered is durable without this.
-pub(crate) async fn close(ledger: SqliteLedger) {
+pub(crate) async fn close(ledger: SqlLedger) {
     if tokio::time::timeout(DEADLINE, ledger.close()).await.is_err() {
         tracing::debug!("the database was not closed in {DEADLINE:?}");
     }
@@ -275,8 +275,8 @@ fn mount_local(
 ///
 /// # Errors
 /// One of a newer Larder, a damaged one, a file system that SQLite can't trust.
-pub(crate) async fn open_ledger(path: &Path, create: bool) -> Result<SqliteLedger> {
-    let opened = SqliteLedger::open(path, Open { create }).await;
+pub(crate) async fn open_ledger(path: &Path, create: bool) -> Result<SqlLedger> {
+    let opened = SqlLedger::open(path, Open { create }).await;
     opened.with_context(|| format!("cannot open the database {}", path.display()))
 }
 
@@ -421,7 +421,7 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
 }
 
 /// What a node is made of.
-pub(crate) fn parts(stores: Vec<Mount>, ledger: &SqliteLedger, secrets: Secrets) -> Parts {
+pub(crate) fn parts(stores: Vec<Mount>, ledger: &SqlLedger, secrets: Secrets) -> Parts {
     Parts { stores, ledger: Arc::new(ledger.clone()), environment: environment::real(), secrets }
 }
 

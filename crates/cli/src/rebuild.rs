@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 use larder_files::{Ledger, RebuildOptions, Rebuilt, StoreName};
-use larder_ledger::{OpenError, SqliteLedger};
+use larder_ledger::{OpenError, SqlLedger};
 use larder_storage_core::crash_point;
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
 }
 
 /// The database that is to be replaced, if it can be opened at all: that it can't may be why it is.
-async fn older(context: &Context) -> Result<Option<SqliteLedger>> {
+async fn older(context: &Context) -> Result<Option<SqlLedger>> {
     match open::open_ledger(&context.dir.database(), false).await {
         Ok(ledger) => Ok(Some(ledger)),
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::Locked)) => Err(error),

@@ -8,7 +8,7 @@ use larder_files::{
     Attributes, BucketId, FileId, Ledger, StoreId, UserId,
     ledger::{CopyRow, CopyState, Entry, FileQuery, Identity, Position, Record, Sort},
 };
-use larder_ledger::{Open, SqliteLedger};
+use larder_ledger::{Open, SqlLedger};
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ async fn main() {
     let folder = arguments.next().map_or_else(std::env::temp_dir, Into::into);
     let files: u128 = arguments.next().map_or(1_000_000, |files| files.parse().expect("a number of files"));
     let folder = tempfile::tempdir_in(folder).expect("a folder");
-    let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
+    let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
     let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
     ledger.initialise(&identity).await.expect("an identity");
     let begun = Instant::now();

@@ -7,7 +7,7 @@ use larder_files::{
     Attributes, FileId, Ledger, NodeId, StoreId, Timestamp,
     ledger::{CopyRow, CopyState, Entry, Identity, Purpose, Record},
 };
-use larder_ledger::{Open, SqliteLedger};
+use larder_ledger::{Open, SqlLedger};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -67,7 +67,7 @@ async fn from_callers<F: Future<Output = ()> + Send + 'static>(
 async fn main() {
     let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
     let folder = tempfile::tempdir_in(folder).expect("a folder");
-    let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
+    let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
     let ledger = Arc::new(ledger);
     let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
     ledger.initialise(&identity).await.expect("an identity");

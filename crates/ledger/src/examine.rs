@@ -1,6 +1,7 @@
 //! Looking at a database without changing it: for who wants to know whether a start could trust it.
 
 use crate::{
+    fault::{CORRUPT, INTERRUPTED, sqlite_code},
     open::{self, Durability, Open, OpenError, Place},
     schema::Migrator,
 };
@@ -16,7 +17,7 @@ use std::{
 pub struct Examined {
     /// The settings that decide whether a commit is durable, as a connection reads them back. `journal_mode` is the file's own.
     pub durability: Durability,
-    /// Whether the schema is this version's: an older one is brought up by the next [`crate::SqliteLedger::open`].
+    /// Whether the schema is this version's: an older one is brought up by the next [`crate::SqlLedger::open`].
     pub is_current: bool,
     /// What SQLite's own check has found, at most ten lines; `None` where the time was not enough.
     pub damage: Option<Vec<String>>,
@@ -29,7 +30,7 @@ impl Examined {
     /// Looks at the database at `path`, beside whoever works on it, checking its pages and indexes for at most `within`.
     ///
     /// # Errors
-    /// [`OpenError`], as [`crate::SqliteLedger::open`] would say it. Nothing is changed, permissions included.
+    /// [`OpenError`], as [`crate::SqlLedger::open`] would say it. Nothing is changed, permissions included.
     pub async fn of(path: &Path, within: Duration) -> Result<Self, OpenError> {
         let place = open::look(path, Open::default())?;
         let reader = open::examiner(&place);
@@ -61,26 +62,24 @@ async fn quick_check(reader: &SqlitePool, within: Duration) -> Result<Option<Vec
             let lines = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
             Ok(Some(lines.into_iter().filter(|line| line != "ok").collect()))
         }
-        Err(error) => match open::code(&error) {
-            Some(open::INTERRUPTED) => Ok(None),
+        Err(error) => match sqlite_code(&error) {
+            Some(INTERRUPTED) => Ok(None),
             Some(CORRUPT) => Ok(Some(vec![error.to_string()])),
             _ => Err(error),
         },
     }
 }
 
-const CORRUPT: i32 = 11;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SqliteLedger;
+    use crate::SqlLedger;
     use std::{fs, os::unix::fs::PermissionsExt};
 
     async fn made() -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("larder.db");
-        SqliteLedger::open(&path, Open { create: true }).await.unwrap().close().await;
+        SqlLedger::open(&path, Open { create: true }).await.unwrap().close().await;
         (folder, path)
     }
 

@@ -1,9 +1,14 @@
 //! Opening: what is refused, and the settings without which SQLite is not durable.
 
-use crate::{convert, entity::meta, schema::Migrator};
+use crate::{
+    convert,
+    entity::meta,
+    fault::{BUSY, CANNOT_OPEN, FULL, IO, LOCKED, PERMISSION, READ_ONLY, sqlite_code, sqlx_error},
+    schema::Migrator,
+};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, RuntimeErr, SqliteTransactionMode, SqlxSqliteConnector,
-    Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, SqliteTransactionMode, SqlxSqliteConnector, Statement,
+    TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
 use sqlx::{
@@ -52,6 +57,37 @@ pub enum OpenError {
     /// The file system's locks and syncs can't be trusted with a database.
     #[error("the database lies on {0}, where SQLite is not safe: put the data directory's `db` on a local disk")]
     NetworkFileSystem(&'static str),
+    /// What is said of a server of PostgreSQL is wrong, or it is none that rows may be trusted to.
+    #[error("PostgreSQL: {0}")]
+    BadServer(String),
+    /// The server can't be reached, or refused.
+    #[error("cannot use PostgreSQL at {server}: is it running, and are user, password and rights as they should be?")]
+    NoServer {
+        /// Where.
+        server: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such schema.
+    #[error("there is no schema `{schema}` at {server}: make it again from the stores with `larder rebuild`")]
+    MissingSchema {
+        /// Its name.
+        schema: String,
+        /// Where.
+        server: String,
+    },
+    /// What the schema holds is none of Larder's.
+    #[error(
+        "the schema `{schema}` is damaged or none of Larder's: name another, or make it again with `larder rebuild`"
+    )]
+    ForeignSchema {
+        /// Its name.
+        schema: String,
+        /// What was found.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It is no database of Larder, or a damaged one.
     #[error("the database `{}` is damaged or none of Larder's: make it again from the stores with `larder rebuild`", path.display())]
     Damaged {
@@ -302,9 +338,13 @@ pub(crate) fn check_known(found: &[String], known: &[String]) -> Result<(), Open
 }
 
 /// Names of the migrations that a database has seen, oldest first. A database with tables, but without these, is not ours.
-pub(crate) async fn applied(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+pub(crate) async fn applied(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
     let ask = |sql: &str| db.query_all_raw(Statement::from_string(db.get_database_backend(), sql));
-    let tables = ask("SELECT name FROM sqlite_master WHERE type = 'table'").await?;
+    let tables = match db.get_database_backend() {
+        DbBackend::Postgres => "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()",
+        _ => "SELECT name FROM sqlite_master WHERE type = 'table'",
+    };
+    let tables = ask(tables).await?;
     let tables = tables.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()?;
     if tables.is_empty() {
         return Ok(vec![]);
@@ -314,21 +354,6 @@ pub(crate) async fn applied(db: &DatabaseConnection) -> Result<Vec<String>, DbEr
     }
     let rows = ask("SELECT version FROM seaql_migrations ORDER BY version").await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
-}
-
-/// SQLite's primary result code of an error, where it has one.
-pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
-}
-
-pub(crate) fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(error))
-        | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
-        _ => None,
-    }
 }
 
 pub(crate) fn refused(place: &Place, error: DbErr) -> OpenError {
@@ -350,7 +375,7 @@ pub(crate) fn refused_by(
     {
         return OpenError::NotDurable(why.to_owned());
     }
-    match code(cause) {
+    match sqlite_code(cause) {
         Some(BUSY | LOCKED) => OpenError::Locked,
         Some(READ_ONLY) => OpenError::NotDurable("it can't be written".into()),
         Some(PERMISSION | IO | CANNOT_OPEN | FULL) => OpenError::Io { path, source },
@@ -358,15 +383,6 @@ pub(crate) fn refused_by(
         None => OpenError::Io { path, source },
     }
 }
-
-pub(crate) const PERMISSION: i32 = 3;
-pub(crate) const BUSY: i32 = 5;
-pub(crate) const INTERRUPTED: i32 = 9;
-pub(crate) const LOCKED: i32 = 6;
-pub(crate) const READ_ONLY: i32 = 8;
-pub(crate) const IO: i32 = 10;
-pub(crate) const FULL: i32 = 13;
-pub(crate) const CANNOT_OPEN: i32 = 14;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,14 @@
 //! [`Scans`]: the connections for lists, which may have to look at many rows, apart from those for single rows: however many lists
-//! there are, a download finds its row at once. A list that nobody waits for any more is stopped, and so is one that takes too long.
+//! there are, a download finds its row at once. A list that takes too long is stopped; over SQLite, which has no process of its own, one
+//! that nobody waits for any more is stopped at once.
 
 use crate::{
+    fault::Fault,
+    home::Home,
     open::{self, Place},
-    writer::ledger_error,
 };
 use larder_files::ledger::{LedgerError, Result};
-use sea_orm::{DatabaseConnection, DbErr, SqlxSqliteConnector};
+use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::SqlitePool;
 use std::{
     sync::{
@@ -31,14 +33,21 @@ const SCAN_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Scans {
     idle: Arc<Mutex<Vec<Scanner>>>,
     turns: Arc<Semaphore>,
-    all: Arc<[SqlitePool]>,
+    all: Arc<[DatabaseConnection]>,
 }
 
 /// One connection.
 #[derive(Debug)]
 struct Scanner {
-    pool: SqlitePool,
     orm: DatabaseConnection,
+    /// What stops it, where nobody else does.
+    brake: Option<Brake>,
+}
+
+/// Stops what a connection to SQLite does.
+#[derive(Debug)]
+struct Brake {
+    pool: SqlitePool,
     allowed: Arc<Allowed>,
 }
 
@@ -62,10 +71,10 @@ impl Allowed {
 }
 
 impl Scans {
-    /// Connections to the database at `place`; opened when first needed.
-    pub(crate) fn new(place: &Place) -> Self {
-        let scanners: Vec<Scanner> = (0..SCANS).map(|_| Scanner::new(place)).collect();
-        let all = scanners.iter().map(|scanner| scanner.pool.clone()).collect();
+    /// Connections to where the rows lie; opened when first needed.
+    pub(crate) fn new(home: &Home) -> Self {
+        let scanners: Vec<Scanner> = (0..SCANS).map(|_| Scanner::new(home)).collect();
+        let all = scanners.iter().map(|scanner| scanner.orm.clone()).collect();
         Self { idle: Arc::new(Mutex::new(scanners)), turns: Arc::new(Semaphore::new(SCANS)), all }
     }
 
@@ -78,33 +87,55 @@ impl Scans {
         let _turn = turn.map_err(|closed| LedgerError::Unavailable(closed.into()))?;
         let scanner = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("one for each turn");
         let running = Running { scanner: Some(scanner), scans: self };
-        let Scanner { pool, orm, allowed } = running.scanner.as_ref().expect("it is given back when this is dropped");
-        // A statement of a caller who went away may still be ending on it; it must not be allowed to go on.
-        drop(pool.acquire().await.map_err(|error| LedgerError::Unavailable(error.into()))?);
-        allowed.begin(Instant::now() + SCAN_MAX);
-        work(orm).await.map_err(|error| {
-            if open::sqlx_error(&error).and_then(open::code) == Some(open::INTERRUPTED) {
-                return LedgerError::Busy;
-            }
-            ledger_error(error)
+        let Scanner { orm, brake } = running.scanner.as_ref().expect("it is given back when this is dropped");
+        if let Some(brake) = brake {
+            brake.release().await?;
+        }
+        work(orm).await.map_err(|error| match Fault::of(&error) {
+            Fault::Interrupted => LedgerError::Busy,
+            fault => fault.told(error),
         })
     }
 
     /// Closes all connections.
     pub(crate) async fn close(&self) {
         self.turns.close();
-        for pool in self.all.iter() {
-            pool.close().await;
+        for db in self.all.iter() {
+            if let Err(error) = db.close_by_ref().await {
+                tracing::debug!(%error, "a connection for lists was not closed");
+            }
         }
     }
 }
 
 impl Scanner {
+    fn new(home: &Home) -> Self {
+        match home {
+            Home::File(place) => {
+                let brake = Brake::new(place);
+                Self { orm: SqlxSqliteConnector::from_sqlx_sqlite_pool(brake.pool.clone()), brake: Some(brake) }
+            }
+            Home::Server(server) => {
+                let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(server.scanner(SCAN_MAX));
+                Self { orm, brake: None }
+            }
+        }
+    }
+}
+
+impl Brake {
     fn new(place: &Place) -> Self {
         let allowed = Arc::new(Allowed::default());
         let asked = allowed.clone();
-        let pool = open::scanner(place, move || asked.goes_on());
-        Self { orm: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone()), pool, allowed }
+        Self { pool: open::scanner(place, move || asked.goes_on()), allowed }
+    }
+
+    /// Lets the next statement run, for as long as a list may.
+    async fn release(&self) -> Result<()> {
+        // A statement of a caller who went away may still be ending on it; it must not be allowed to go on.
+        drop(self.pool.acquire().await.map_err(|error| LedgerError::Unavailable(error.into()))?);
+        self.allowed.begin(Instant::now() + SCAN_MAX);
+        Ok(())
     }
 }
 
@@ -117,7 +148,9 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let Some(scanner) = self.scanner.take() else { return };
-        scanner.allowed.going.store(false, Ordering::Relaxed);
+        if let Some(brake) = &scanner.brake {
+            brake.allowed.going.store(false, Ordering::Relaxed);
+        }
         self.scans.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scanner);
     }
 }
@@ -125,7 +158,7 @@ impl Drop for Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Open, SqliteLedger};
+    use crate::{Open, SqlLedger};
     use sea_orm::{ConnectionTrait, Statement};
     use std::future::poll_fn;
     use std::task::Poll;
@@ -134,9 +167,9 @@ mod tests {
     const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
     const SHORT: &str = "SELECT 1";
 
-    async fn scans() -> (tempfile::TempDir, Scans, SqliteLedger) {
+    async fn scans() -> (tempfile::TempDir, Scans, SqlLedger) {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
         (folder, ledger.scans().clone(), ledger)
     }
 
@@ -151,7 +184,7 @@ mod tests {
         for _ in 0..2 * SCANS {
             let mut asked = Box::pin(ask(&scans, ENDLESS));
             // So far that SQLite works on it.
-            let pool = scans.all.last().unwrap().clone();
+            let pool = scans.all.last().unwrap().get_sqlite_connection_pool().clone();
             while pool.num_idle() > 0 || pool.size() == 0 {
                 poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending())).await;
                 tokio::task::yield_now().await;
@@ -166,11 +199,12 @@ mod tests {
     async fn a_list_that_takes_too_long_is_stopped() {
         let (_folder, scans, _ledger) = scans().await;
         for scanner in scans.idle.lock().unwrap().iter() {
-            scanner.allowed.going.store(true, Ordering::Relaxed);
+            scanner.brake.as_ref().unwrap().allowed.going.store(true, Ordering::Relaxed);
         }
         let statement = Statement::from_string(sea_orm::DbBackend::Sqlite, ENDLESS);
         let idle = scans.idle.clone();
-        let allowed: Vec<_> = idle.lock().unwrap().iter().map(|scanner| scanner.allowed.clone()).collect();
+        let allowed = |scanner: &Scanner| scanner.brake.as_ref().unwrap().allowed.clone();
+        let allowed: Vec<_> = idle.lock().unwrap().iter().map(allowed).collect();
         let answer = scans
             .run(async |db| {
                 // As if its time had passed.

@@ -1,6 +1,7 @@
 //! The schema, as migrations that are never changed once released. A migration is written out: it must go on making what it
 //! made then, whatever the entities become.
 
+use sea_orm::DbBackend;
 use sea_orm_migration::{
     prelude::*,
     schema::{big_integer, big_integer_null, binary, binary_null, boolean, string, string_null, text, uuid, uuid_null},
@@ -44,7 +45,7 @@ impl MigrationName for First {
 #[async_trait::async_trait]
 impl MigrationTrait for First {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in tables() {
+        for table in tables(manager) {
             manager.create_table(table).await?;
         }
         for (table, columns) in INDEXES {
@@ -67,7 +68,7 @@ impl MigrationName for Intents {
 #[async_trait::async_trait]
 impl MigrationTrait for Intents {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(table("intents", &mut intents(), &["id"])).await?;
+        manager.create_table(table(manager, "intents", &mut intents(), &["id"])).await?;
         let mut counter = big("intents");
         counter.default(0);
         let mut meta = Table::alter();
@@ -109,12 +110,16 @@ impl MigrationTrait for Lists {
         for mut column in [big("size"), string("content_type")] {
             let none = if column.get_column_name() == "size" { Expr::val(0) } else { Expr::val("") };
             column.default(none);
+            let column = by_bytes(manager, column);
             let mut files = Table::alter();
             manager.alter_table(files.table("files").add_column(column).to_owned()).await?;
         }
+        // No schema of PostgreSQL is as old as this.
         let filled = "update files set size = json_extract(attributes, '$.size'), \
                       content_type = json_extract(attributes, '$.content_type')";
-        manager.get_connection().execute_unprepared(filled).await?;
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            manager.get_connection().execute_unprepared(filled).await?;
+        }
         manager.drop_index(Index::drop().name("files_name").table("files").to_owned()).await?;
         for columns in ORDERS {
             manager.create_index(index("files", columns)).await?;
@@ -136,7 +141,7 @@ impl MigrationName for Sessions {
 #[async_trait::async_trait]
 impl MigrationTrait for Sessions {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(table("sessions", &mut sessions(), &["id"])).await?;
+        manager.create_table(table(manager, "sessions", &mut sessions(), &["id"])).await?;
         for column in ["user_id", "until"] {
             manager.create_index(index("sessions", &[column])).await?;
         }
@@ -159,6 +164,10 @@ impl MigrationTrait for Plans {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for columns in NARROW_ORDERS {
             manager.create_index(index("files", columns)).await?;
+        }
+        if manager.get_database_backend() != DbBackend::Sqlite {
+            // PostgreSQL counts for itself, and knows which values are common.
+            return Ok(());
         }
         let db = manager.get_connection();
         // Names are folded letter by letter from now on; before, a Σ at the end of a word became another letter.
@@ -262,7 +271,8 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("reservations", &["node"]),
 ];
 
-fn tables() -> Vec<TableCreateStatement> {
+fn tables(manager: &SchemaManager<'_>) -> Vec<TableCreateStatement> {
+    let table = |name, columns: &mut [ColumnDef], key| table(manager, name, columns, key);
     vec![
         table(
             "meta",
@@ -282,11 +292,16 @@ fn tables() -> Vec<TableCreateStatement> {
     ]
 }
 
-fn table(name: &'static str, columns: &mut [ColumnDef], key: &[&'static str]) -> TableCreateStatement {
+fn table(
+    manager: &SchemaManager<'_>,
+    name: &'static str,
+    columns: &mut [ColumnDef],
+    key: &[&'static str],
+) -> TableCreateStatement {
     let mut table = Table::create();
     table.table(name);
     for column in columns {
-        table.col(column);
+        table.col(by_bytes(manager, column.clone()));
     }
     let mut primary = Index::create();
     for column in key {
@@ -294,6 +309,15 @@ fn table(name: &'static str, columns: &mut [ColumnDef], key: &[&'static str]) ->
     }
     table.primary_key(&mut primary);
     table
+}
+
+/// Texts are compared byte by byte, whatever the language of the database: so they are over SQLite, and so names are listed.
+fn by_bytes(manager: &SchemaManager<'_>, mut column: ColumnDef) -> ColumnDef {
+    let is_text = matches!(column.get_column_type(), Some(ColumnType::Text | ColumnType::String(_)));
+    if is_text && manager.get_database_backend() == DbBackend::Postgres {
+        column.extra("COLLATE \"C\"");
+    }
+    column
 }
 
 fn big(name: &'static str) -> ColumnDef {

@@ -1,17 +1,17 @@
 //! The one writer of a process. Whatever waits is done in one transaction, so that many callers share one sync of the disk:
 //!
 //! 1. take the first call and whatever else waits, up to [`MEMBERS_MAX`];
-//! 2. `BEGIN IMMEDIATE`, load what the group touches, decide each call in order, write what changed;
+//! 2. begin a transaction that is the only one to write ([`Home::begin`]), load what the group touches, decide each call in order, write what changed;
 //! 3. where that fails, roll back, and do each call alone, so that the one at fault fails alone;
 //! 4. `COMMIT`, then answer. A failed commit is indeterminate for every member and its connection is thrown away.
 
 use crate::{
-    open::{self, BUSY, CANNOT_OPEN, FULL, IMMEDIATE, LOCKED, Place},
+    fault::Fault,
+    home::Home,
     work::{Answer, Call, Needs, Work},
 };
 use larder_files::ledger::LedgerError;
-use sea_orm::{DatabaseTransaction, DbErr, SqlxSqliteConnector, TransactionTrait};
-use sqlx::SqlitePool;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -61,12 +61,12 @@ impl Writer {
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(crate) fn start(place: Place, pool: SqlitePool, epoch: Option<u64>) -> std::io::Result<Self> {
+    pub(crate) fn start(home: Home, db: DatabaseConnection, epoch: Option<u64>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let epoch = Epoch(Arc::new(Mutex::new(epoch)));
         let (end, ended) = watch::channel(());
         let closing = Arc::new(Notify::new());
-        let task = Task { place, pool: Some(pool), epoch: epoch.clone(), waiting, closing: closing.clone(), _end: end };
+        let task = Task { home, db: Some(db), epoch: epoch.clone(), waiting, closing: closing.clone(), _end: end };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("larder-ledger".into()).spawn(move || runtime.block_on(task.run()))?;
         Ok(Self { jobs, epoch, closing, ended })
@@ -96,8 +96,8 @@ impl Writer {
 }
 
 struct Task {
-    place: Place,
-    pool: Option<SqlitePool>,
+    home: Home,
+    db: Option<DatabaseConnection>,
     epoch: Epoch,
     waiting: mpsc::Receiver<Job>,
     closing: Arc<Notify>,
@@ -110,8 +110,14 @@ impl Task {
             let group = self.group(first);
             self.serve(group).await;
         }
-        if let Some(pool) = self.pool.take() {
-            pool.close().await;
+        self.disconnect().await;
+    }
+
+    async fn disconnect(&mut self) {
+        if let Some(db) = self.db.take()
+            && let Err(error) = db.close().await
+        {
+            tracing::debug!(%error, "the ledger's connection was not closed");
         }
     }
 
@@ -149,35 +155,33 @@ impl Task {
     }
 
     async fn transact(&mut self, group: &[Job]) -> Result<Vec<Answer>, Failed> {
-        if self.place.replaced() {
+        if self.home.is_replaced() {
             return Err(Failed::of_all(LedgerError::Fenced("its file was replaced".into())));
         }
-        let pool = self.connected().await?;
-        let result = commit(&pool, group, self.epoch.own()).await;
+        let db = self.connected().await?;
+        let result = commit(&self.home, &db, group, self.epoch.own()).await;
         match result {
             Ok((answers, own)) => {
                 self.epoch.set(own);
                 Ok(answers)
             }
             Err(failed) => {
-                if failed.discard
-                    && let Some(pool) = self.pool.take()
-                {
+                if failed.discard {
                     tracing::error!(error = %failed.error, "the ledger's connection is thrown away");
-                    pool.close().await;
+                    self.disconnect().await;
                 }
                 Err(failed)
             }
         }
     }
 
-    async fn connected(&mut self) -> Result<SqlitePool, Failed> {
-        if let Some(pool) = &self.pool {
-            return Ok(pool.clone());
+    async fn connected(&mut self) -> Result<DatabaseConnection, Failed> {
+        if let Some(db) = &self.db {
+            return Ok(db.clone());
         }
         let failed = |error: sqlx::Error| Failed::of_all(LedgerError::Unavailable(error.into()));
-        let pool = open::writer(&self.place).await.map_err(failed)?;
-        Ok(self.pool.insert(pool).clone())
+        let db = self.home.writer().await.map_err(failed)?;
+        Ok(self.db.insert(db).clone())
     }
 }
 
@@ -208,34 +212,22 @@ impl Failed {
 
     /// Before the commit: nothing happened, the transaction is rolled back.
     fn before_commit(error: DbErr) -> Self {
-        let code = open::sqlx_error(&error).and_then(open::code);
-        let (discard, may_be_one_members) = match code {
-            Some(BUSY | LOCKED | FULL) => (false, false),
-            // A constraint, or what one call's rows hold: 19 is SQLITE_CONSTRAINT, 18 TOOBIG, 20 MISMATCH.
-            Some(18..=20) => (false, true),
-            Some(_) => (true, false),
-            None => (open::sqlx_error(&error).is_some(), true),
-        };
-        Self { error: ledger_error(error), discard, may_be_one_members }
-    }
-}
-
-/// What an error means whose transaction was rolled back.
-pub(crate) fn ledger_error(error: DbErr) -> LedgerError {
-    match open::sqlx_error(&error).and_then(open::code) {
-        Some(FULL) => LedgerError::Full(error.into()),
-        Some(BUSY | LOCKED | CANNOT_OPEN | open::IO | open::READ_ONLY | open::PERMISSION) => {
-            LedgerError::Unavailable(error.into())
+        let fault = Fault::of(&error);
+        Self {
+            discard: matches!(fault, Fault::Away | Fault::Broken | Fault::Interrupted),
+            may_be_one_members: fault == Fault::Row,
+            error: fault.told(error),
         }
-        Some(_) => LedgerError::Internal(error.into()),
-        None if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => LedgerError::Unavailable(error.into()),
-        None => LedgerError::Internal(error.into()),
     }
 }
 
-async fn commit(pool: &SqlitePool, group: &[Job], own: Option<u64>) -> Result<(Vec<Answer>, Option<u64>), Failed> {
-    let db = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
-    let transaction = db.begin_with_options(IMMEDIATE).await.map_err(Failed::before_commit)?;
+async fn commit(
+    home: &Home,
+    db: &DatabaseConnection,
+    group: &[Job],
+    own: Option<u64>,
+) -> Result<(Vec<Answer>, Option<u64>), Failed> {
+    let transaction = home.begin(db).await.map_err(Failed::before_commit)?;
     let mut own = own;
     match decide(&transaction, group, &mut own).await {
         Ok((answers, true)) => {

@@ -1,7 +1,7 @@
 //! The contract of a ledger, held against SQLite.
 
 use larder_files::ledger::{Ledger, conformance::Harness};
-use larder_ledger::{Open, SqliteLedger};
+use larder_ledger::{Open, SqlLedger};
 use std::sync::Arc;
 
 larder_files::ledger_conformance!(sqlite, || async {
@@ -9,7 +9,7 @@ larder_files::ledger_conformance!(sqlite, || async {
     let path = folder.path().join("larder.db");
     let open = move || {
         let path = path.clone();
-        async move { Arc::new(SqliteLedger::open(&path, Open { create: true }).await.unwrap()) as Arc<dyn Ledger> }
+        async move { Arc::new(SqlLedger::open(&path, Open { create: true }).await.unwrap()) as Arc<dyn Ledger> }
     };
     Harness::new(open).await.guard(folder)
 });

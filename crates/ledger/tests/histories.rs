@@ -5,7 +5,7 @@ use larder_files::{
     Ledger,
     simulation::{Database, Fault, Profile, simulate_on},
 };
-use larder_ledger::{Open, SqliteLedger};
+use larder_ledger::{Open, SqlLedger};
 use std::{
     future::Future,
     path::PathBuf,
@@ -26,7 +26,7 @@ struct Sqlite {
 
 impl Database for Sqlite {
     fn open(&self) -> Arc<dyn Ledger> {
-        let opened = self.runtime.block_on(SqliteLedger::open(&self.path, Open { create: true }));
+        let opened = self.runtime.block_on(SqlLedger::open(&self.path, Open { create: true }));
         Arc::new(opened.unwrap())
     }
 

@@ -7,7 +7,7 @@ use larder_files::{
     Attributes, FileId, Ledger, NodeId, Position, Sort, Timestamp,
     ledger::{Entry, FileQuery, Identity, LedgerError, Purpose, Record},
 };
-use larder_ledger::{Open, OpenError, SqliteLedger};
+use larder_ledger::{Open, OpenError, SqlLedger};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     fs,
@@ -38,19 +38,19 @@ fn attributes(number: u128, version: u64) -> Attributes {
     .unwrap()
 }
 
-async fn put(ledger: &SqliteLedger, number: u128, version: u64) -> Result<(), LedgerError> {
+async fn put(ledger: &SqlLedger, number: u128, version: u64) -> Result<(), LedgerError> {
     let entry = Some(Entry::Attributes { attributes: Box::new(attributes(number, version)), copies: vec![] });
     ledger.record(vec![Record { entry, ..Record::default() }]).await.pop().unwrap().map(|_| ())
 }
 
-async fn claim(ledger: &SqliteLedger, number: u128) -> Result<u64, LedgerError> {
+async fn claim(ledger: &SqlLedger, number: u128) -> Result<u64, LedgerError> {
     let (file, node) = (FileId(Uuid::from_u128(number)), NodeId::new("n").unwrap());
     ledger.claim(file, Purpose::Change, &node, Timestamp::from_millis(0)).await.map(|claim| claim.version)
 }
 
 /// A ledger with one file, closed again.
 async fn made(path: &Path) {
-    let ledger = SqliteLedger::open(path, CREATE).await.unwrap();
+    let ledger = SqlLedger::open(path, CREATE).await.unwrap();
     ledger.initialise(&identity()).await.unwrap();
     put(&ledger, 1, 1).await.unwrap();
     ledger.close().await;
@@ -67,7 +67,7 @@ async fn raw(path: &Path, sql: &'static str) {
 async fn a_missing_database_is_not_made_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
-    let refused = SqliteLedger::open(&path, Open::default()).await.unwrap_err();
+    let refused = SqlLedger::open(&path, Open::default()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Missing(_)) && refused.to_string().contains("larder rebuild"), "{refused}");
     assert!(!path.exists());
 }
@@ -76,8 +76,8 @@ async fn a_missing_database_is_not_made_unasked() {
 async fn a_database_is_durable_and_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
-    let ledger = SqliteLedger::open(&path, CREATE).await.unwrap();
-    let durability = ledger.durability().await.unwrap();
+    let ledger = SqlLedger::open(&path, CREATE).await.unwrap();
+    let durability = ledger.durability().await.unwrap().unwrap();
     assert_eq!((durability.journal_mode.as_str(), durability.synchronous), ("wal", 2));
     ledger.initialise(&identity()).await.unwrap();
     for name in ["larder.db", "larder.db-wal"] {
@@ -89,7 +89,7 @@ async fn a_database_is_durable_and_its_owners_alone() {
 async fn a_closed_ledger_leaves_one_file_and_takes_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
-    let ledger = SqliteLedger::open(&path, CREATE).await.unwrap();
+    let ledger = SqlLedger::open(&path, CREATE).await.unwrap();
     ledger.initialise(&identity()).await.unwrap();
     let clone = ledger.clone();
     ledger.close().await;
@@ -105,7 +105,7 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
     made(&path).await;
     raw(&path, "INSERT INTO seaql_migrations VALUES ('m9999_later', 0)").await;
     let before = fs::read(&path).unwrap();
-    let refused = SqliteLedger::open(&path, CREATE).await.unwrap_err();
+    let refused = SqlLedger::open(&path, CREATE).await.unwrap_err();
     assert!(matches!(&refused, OpenError::Newer { found, .. } if found == "m9999_later"), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
@@ -134,7 +134,7 @@ async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
     made_by_the_first_version(&path).await;
-    let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+    let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
     assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
     assert_eq!(ledger.file(FileId(Uuid::from_u128(1))).await.unwrap().unwrap().attributes, attributes(1, 1));
     let (size, content_type) = (attributes(1, 1).size, Some(attributes(1, 1).content_type));
@@ -155,13 +155,13 @@ async fn what_is_no_ledger_is_damaged() {
     let path = folder.path().join("larder.db");
     let text = b"some other file, and not a short one at that".to_vec();
     fs::write(&path, &text).unwrap();
-    let refused = SqliteLedger::open(&path, CREATE).await.unwrap_err();
+    let refused = SqlLedger::open(&path, CREATE).await.unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), text);
     fs::remove_file(&path).unwrap();
     fs::write(&path, b"").unwrap();
     raw(&path, "CREATE TABLE other (id)").await;
-    let refused = SqliteLedger::open(&path, CREATE).await.unwrap_err();
+    let refused = SqlLedger::open(&path, CREATE).await.unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
 }
 
@@ -174,7 +174,7 @@ async fn a_damaged_database_is_refused() {
     let overwritten = [&whole[..100], &vec![0xff; whole.len() - 100]].concat();
     for damaged in [overwritten, whole[..50].to_vec(), whole[..4096].to_vec()] {
         fs::write(&path, damaged).unwrap();
-        let refused = SqliteLedger::open(&path, CREATE).await.unwrap_err();
+        let refused = SqlLedger::open(&path, CREATE).await.unwrap_err();
         assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
         assert!(refused.to_string().contains("larder rebuild"));
     }
@@ -185,7 +185,7 @@ async fn a_ledger_whose_file_was_replaced_is_fenced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
     made(&path).await;
-    let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+    let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
     let other = folder.path().join("new.db");
     made(&other).await;
     fs::rename(&other, &path).unwrap();
@@ -197,7 +197,7 @@ async fn calls_that_wait_together_share_a_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
     made(&path).await;
-    let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+    let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
     let all = (2..130).map(|number| put(&ledger, number, 1));
     let results = join_all(all).await;
     assert!(results.iter().all(Result::is_ok));
@@ -213,7 +213,7 @@ async fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let (path, first) = told.split_once('|').unwrap();
     let first: u128 = first.parse().unwrap();
-    let ledger = SqliteLedger::open(Path::new(path), Open::default()).await.unwrap();
+    let ledger = SqlLedger::open(Path::new(path), Open::default()).await.unwrap();
     for number in first..first + 2_000 {
         put(&ledger, number, 1).await.unwrap();
         acknowledge(number, 1);
@@ -259,7 +259,7 @@ async fn what_was_acknowledged_outlives_a_killed_process() {
         child.kill().unwrap();
         seen.extend(lines.filter_map(|line| acknowledged(&line)));
         child.wait().unwrap();
-        let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+        let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
         for (number, version) in seen {
             let id = FileId(Uuid::from_u128(number));
             assert!(ledger.file(id).await.unwrap().is_some(), "seed {seed}: file {number} is lost");
@@ -281,7 +281,7 @@ async fn two_processes_write_beside_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
     made(&path).await;
-    let ledger = SqliteLedger::open(&path, Open::default()).await.unwrap();
+    let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
     let mut child = spawn_child(&path, 10_000);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut theirs = 0;
@@ -303,8 +303,7 @@ async fn what_was_absent_is_found_once_another_handle_has_put_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("larder.db");
     made(&path).await;
-    let (here, there) =
-        (SqliteLedger::open(&path, CREATE).await.unwrap(), SqliteLedger::open(&path, CREATE).await.unwrap());
+    let (here, there) = (SqlLedger::open(&path, CREATE).await.unwrap(), SqlLedger::open(&path, CREATE).await.unwrap());
     let file = FileId(Uuid::from_u128(7));
     // Asked twice: the second time the absence is remembered.
     assert!(here.file(file).await.unwrap().is_none());

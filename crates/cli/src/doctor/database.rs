@@ -11,7 +11,7 @@ use crate::{
 use anyhow::Result;
 use futures_util::future::join_all;
 use larder_files::{Ledger, Secrets, Timestamp, ledger::FileQuery};
-use larder_ledger::{Examined, SqliteLedger};
+use larder_ledger::{Examined, SqlLedger};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -137,7 +137,7 @@ async fn look_as_a_start(context: &Context) -> Lines {
 }
 
 /// Whether a start would be accepted. The stores are opened as by any command, and what that makes goes again.
-async fn rehearse(context: &Context, ledger: &SqliteLedger, secrets: Secrets) -> Result<()> {
+async fn rehearse(context: &Context, ledger: &SqlLedger, secrets: Secrets) -> Result<()> {
     let Context { dir, config, .. } = context;
     let mut made = Made::default();
     let left_out = open::unread(ledger).await?;
@@ -150,7 +150,7 @@ async fn rehearse(context: &Context, ledger: &SqliteLedger, secrets: Secrets) ->
     accepted.map_err(|error| open::explain(error, dir, config))
 }
 
-async fn unread(ledger: &SqliteLedger) -> Said {
+async fn unread(ledger: &SqlLedger) -> Said {
     match open::unread(ledger).await {
         Ok(unread) if unread.is_empty() => Said::ok("none: the database knows of everything"),
         Ok(unread) => {
@@ -162,7 +162,7 @@ async fn unread(ledger: &SqliteLedger) -> Said {
     }
 }
 
-async fn newest(ledger: &SqliteLedger) -> Said {
+async fn newest(ledger: &SqlLedger) -> Said {
     let newest = ledger.files(&FileQuery { descending: true, limit: 1, ..FileQuery::default() }).await;
     match newest {
         Ok(files) => judge_clock(now(), files.first().map(|file| file.attributes.created_at)),

@@ -1,14 +1,17 @@
-//! [`SqliteLedger`]: the contract over one file.
+//! [`SqlLedger`]: the contract over one file of SQLite, or one schema of PostgreSQL.
 
 use crate::{
     cache::RowCache,
     convert,
     entity::{buckets, claims, files, intents, meta, reservations, revisions, sessions, tags, tombstones, users},
-    open::{self, Durability, Open, OpenError, Place},
+    fault::ledger_error,
+    home::Home,
+    open::{self, Durability, Open, OpenError},
     scans::Scans,
     schema::COPY_IS_DUE,
+    server::Server,
     work::{Answer, Call},
-    writer::{Writer, ledger_error},
+    writer::Writer,
 };
 use async_trait::async_trait;
 use larder_files::{
@@ -20,36 +23,40 @@ use larder_files::{
     },
 };
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, SqlxSqliteConnector,
-    sea_query::{Expr, ExprTrait, SimpleExpr},
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, FromQueryResult, Order,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, SqlxPostgresConnector, SqlxSqliteConnector,
+    Statement,
+    sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr},
 };
-use sqlx::{Row, SqlitePool};
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::LazyLock};
+use uuid::Uuid;
 
 /// Connections that read single rows. SQLite's readers don't wait for the writer; more of them than cores only take memory.
 const READERS: u32 = 4;
+/// The same of a server, whose answers take a way over the network.
+const READERS_OF_SERVER: u32 = 8;
 /// So few files of one name are looked up like one by its id: they wait for no list.
 const LOOKED_UP_MAX: usize = 2;
 
-/// A ledger in a SQLite file, shared by the processes of one machine. Cloning is cheap.
+/// A ledger in a SQLite file, shared by the processes of one machine, or in a schema of PostgreSQL, shared by as many nodes as there are.
+/// Cloning is cheap.
 ///
 /// Changes are durable when they are answered. Those of one process go through one writer, which does whatever waits in one
 /// transaction; those of several wait for each other, at most ten seconds.
 ///
 /// It must be opened, used and closed on a tokio runtime with IO and time.
 #[derive(Clone, Debug)]
-pub struct SqliteLedger {
-    place: Place,
+pub struct SqlLedger {
+    home: Home,
     writer: Writer,
-    readers: SqlitePool,
-    scans: Scans,
     orm: DatabaseConnection,
-    cache: RowCache,
+    scans: Scans,
+    /// Only a file tells at once that nobody has written to it.
+    cache: Option<RowCache>,
 }
 
-impl SqliteLedger {
-    /// Opens the database at `path`, making or migrating it where that is needed. Its folder must exist.
+impl SqlLedger {
+    /// Opens the SQLite database at `path`, making or migrating it where that is needed. Its folder must exist.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do; nothing was changed then.
@@ -67,42 +74,76 @@ impl SqliteLedger {
                 return Err(refused);
             }
         };
-        let readers = open::readers(&place, READERS);
-        let scans = Scans::new(&place);
-        let orm = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone());
-        let writer = Writer::start(place.clone(), pool, epoch)
-            .map_err(|error| OpenError::Io { path: place.path.clone(), source: error.into() })?;
-        let cache = RowCache::open(&place.path);
-        Ok(Self { place, writer, readers, scans, orm, cache })
+        let readers = SqlxSqliteConnector::from_sqlx_sqlite_pool(open::readers(&place, READERS));
+        let cache = Some(RowCache::open(&place.path));
+        let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool);
+        let io = |path: &Path, error: std::io::Error| OpenError::Io { path: path.into(), source: error.into() };
+        Self::over(Home::File(place), (writer, readers), cache, epoch).map_err(|error| io(path, error))
     }
 
-    /// The settings that decide whether a commit is durable, read back from a connection.
+    /// Opens a schema of PostgreSQL, making or migrating it where that is needed.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do; nothing was changed then.
+    pub async fn connect(server: &Server, open: Open) -> Result<Self, OpenError> {
+        drop(server.look().await?);
+        let pool = server.writer().await.map_err(|error| server.refused_by(error))?;
+        let epoch = match server.migrate(&pool, open).await {
+            Ok(epoch) => epoch,
+            Err(refused) => {
+                pool.close().await;
+                return Err(refused);
+            }
+        };
+        let readers = SqlxPostgresConnector::from_sqlx_postgres_pool(server.readers(READERS_OF_SERVER));
+        let writer = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        let no_thread =
+            |error: std::io::Error| OpenError::NoServer { server: server.to_string(), source: error.into() };
+        Self::over(Home::Server(Box::new(server.clone())), (writer, readers), None, epoch).map_err(no_thread)
+    }
+
+    fn over(
+        home: Home,
+        (writer, orm): (DatabaseConnection, DatabaseConnection),
+        cache: Option<RowCache>,
+        epoch: Option<u64>,
+    ) -> std::io::Result<Self> {
+        let scans = Scans::new(&home);
+        let writer = Writer::start(home.clone(), writer, epoch)?;
+        Ok(Self { home, writer, orm, scans, cache })
+    }
+
+    /// The settings that decide whether a commit is durable, read back from a connection to SQLite; `None` over a server, which was
+    /// asked by each connection as it was made.
     ///
     /// # Errors
     /// `Unavailable` where the database can't be reached.
-    pub async fn durability(&self) -> Result<Durability> {
+    pub async fn durability(&self) -> Result<Option<Durability>> {
+        let Home::File(_) = self.home else { return Ok(None) };
         let unavailable = |error: sqlx::Error| LedgerError::Unavailable(error.into());
-        let mut connection = self.readers.acquire().await.map_err(unavailable)?;
-        Durability::of(&mut connection).await.map_err(unavailable)
+        let mut connection = self.orm.get_sqlite_connection_pool().acquire().await.map_err(unavailable)?;
+        Durability::of(&mut connection).await.map(Some).map_err(unavailable)
     }
 
-    /// Finishes what waits, writes the log back into the file and closes it, for every clone of this handle: their calls are
-    /// `Unavailable` from then on.
+    /// Finishes what waits, writes SQLite's log back into its file and closes every connection, for every clone of this handle: their
+    /// calls are `Unavailable` from then on.
     pub async fn close(self) {
-        self.readers.close().await;
+        if let Err(error) = self.orm.close_by_ref().await {
+            tracing::debug!(%error, "the ledger's readers were not closed");
+        }
         self.scans.close().await;
         self.writer.close().await;
-    }
-
-    /// Where the file lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.place.path
     }
 
     #[cfg(test)]
     pub(crate) fn scans(&self) -> &Scans {
         &self.scans
+    }
+
+    /// Rows of a statement that is written out here, for either database.
+    async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>> {
+        let statement = Statement::from_sql_and_values(self.orm.get_database_backend(), sql, values);
+        self.orm.query_all_raw(statement).await.map_err(ledger_error)
     }
 
     async fn intent(&self, call: Call) -> Result<Intent> {
@@ -128,45 +169,69 @@ fn out_of_kind(answer: &Answer) -> LedgerError {
     }
 }
 
+/// The statements that are written out, in the words of one database.
+struct Words {
+    file: String,
+    placed: String,
+    placed_due: String,
+}
+
+impl Words {
+    fn of(backend: DbBackend) -> &'static Self {
+        static SQLITE: LazyLock<Words> = LazyLock::new(|| Words::new(DbBackend::Sqlite));
+        static POSTGRES: LazyLock<Words> = LazyLock::new(|| Words::new(DbBackend::Postgres));
+        if backend == DbBackend::Postgres { &POSTGRES } else { &SQLITE }
+    }
+
+    fn new(backend: DbBackend) -> Self {
+        let copies = copies_text(backend, "revisions");
+        // CROSS: the rows that are due come first, whatever SQLite thinks of the tables' sizes.
+        let join = if backend == DbBackend::Sqlite { "CROSS JOIN" } else { "JOIN" };
+        Self {
+            file: format!("SELECT attributes, {} FROM files WHERE id = $1", copies_text(backend, "files")),
+            placed: format!(
+                "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM revisions \
+                 JOIN files ON files.id = revisions.file_id WHERE (revisions.file_id, revisions.revision) > ($1, $2) \
+                 ORDER BY revisions.file_id, revisions.revision LIMIT $3"
+            ),
+            placed_due: format!(
+                "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM \
+                 (SELECT DISTINCT file_id, revision FROM copies WHERE ({COPY_IS_DUE}) AND (file_id, revision) > ($1, $2) \
+                  ORDER BY file_id, revision LIMIT $3) due \
+                 {join} revisions ON revisions.file_id = due.file_id AND revisions.revision = due.revision \
+                 {join} files ON files.id = due.file_id ORDER BY due.file_id, due.revision"
+            ),
+        }
+    }
+
+    /// A page of revisions with where they lie. Those with a copy that is due come by an index that has no others.
+    fn placed(&self, due: bool) -> &str {
+        if due { &self.placed_due } else { &self.placed }
+    }
+}
+
 /// The copies of a row's revision as one text ([`convert::copies_of`]).
-fn copies_text(table: &str) -> String {
+fn copies_text(backend: DbBackend, table: &str) -> String {
     let file = if table == "files" { "id" } else { "file_id" };
+    let gathered = match backend {
+        DbBackend::Postgres => {
+            "string_agg(c.store_id::text || ':' || c.state || ':' || coalesce(c.verified_at::text, ''), ' ')"
+        }
+        _ => "group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ')",
+    };
     format!(
-        "(SELECT group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ') FROM copies c \
+        "(SELECT {gathered} FROM copies c \
          WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
     )
 }
 
-/// A page of revisions with where they lie. Those with a copy that is due come by an index that has no others.
-fn placed_sql(due: bool) -> &'static str {
-    static SQL: std::sync::LazyLock<[String; 2]> = std::sync::LazyLock::new(|| {
-        let copies = copies_text("revisions");
-        let rest = "ORDER BY revisions.file_id, revisions.revision LIMIT ?3";
-        let all = format!(
-            "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM revisions \
-             JOIN files ON files.id = revisions.file_id WHERE (revisions.file_id, revisions.revision) > (?1, ?2) {rest}"
-        );
-        // CROSS: the rows that are due come first, whatever SQLite thinks of the tables' sizes.
-        let due = format!(
-            "SELECT revisions.file_id, revisions.revision, files.bucket_id, {copies} FROM \
-             (SELECT DISTINCT file_id, revision FROM copies WHERE ({COPY_IS_DUE}) AND (file_id, revision) > (?1, ?2) \
-              ORDER BY file_id, revision LIMIT ?3) due \
-             CROSS JOIN revisions ON revisions.file_id = due.file_id AND revisions.revision = due.revision \
-             CROSS JOIN files ON files.id = due.file_id ORDER BY due.file_id, due.revision"
-        );
-        [all, due]
-    });
-    &SQL[usize::from(due)]
-}
-
-fn placed_row(row: &sqlx::sqlite::SqliteRow) -> Result<Placed, DbErr> {
-    let failed = |error: sqlx::Error| DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into()));
-    let id = |at: usize| row.try_get::<uuid::Uuid, _>(at).map_err(failed);
+fn placed_row(row: &QueryResult) -> Result<Placed, DbErr> {
+    let copies: Option<String> = row.try_get_by_index(3)?;
     Ok(Placed {
-        file: FileId(id(0)?),
-        revision: row.try_get::<i64, _>(1).map_err(failed)?.cast_unsigned(),
-        bucket: BucketId(id(2)?),
-        copies: convert::copies_of(row.try_get(3).map_err(failed)?)?,
+        file: FileId(row.try_get_by_index(0)?),
+        revision: row.try_get_by_index::<i64>(1)?.cast_unsigned(),
+        bucket: BucketId(row.try_get_by_index(2)?),
+        copies: convert::copies_of(copies.as_deref())?,
     })
 }
 
@@ -192,13 +257,13 @@ fn above(prefix: &str) -> Option<String> {
 }
 
 /// The files of a page with their copies.
-fn select(query: &FileQuery) -> Select<files::Entity> {
+fn select(backend: DbBackend, query: &FileQuery) -> Select<files::Entity> {
     let order = if query.descending { Order::Desc } else { Order::Asc };
     let rows = files::Entity::find()
         .select_only()
         .column(files::Column::Attributes)
-        .expr_as(Expr::cust(copies_text("files")), "copies")
-        .filter(condition(query))
+        .expr_as(Expr::cust(copies_text(backend, "files")), "copies")
+        .filter(condition(backend, query))
         .limit(query.limit as u64);
     let rows = match query.sort {
         Sort::Created => rows,
@@ -208,18 +273,24 @@ fn select(query: &FileQuery) -> Select<files::Entity> {
     rows.order_by(files::Column::Id, order)
 }
 
-fn condition(query: &FileQuery) -> Condition {
+fn condition(backend: DbBackend, query: &FileQuery) -> Condition {
     use files::Column;
     let of_tag = |tag: &String| {
         // Of one owner's files each is asked for its tag: to gather all that bear it would read those of others.
         if query.owner.is_some() {
-            let borne = "EXISTS (SELECT 1 FROM tags t WHERE t.tag = ? AND t.file_id = files.id)";
-            return Expr::cust_with_values(borne, [tag]);
+            let one = Expr::col((tags::Entity, tags::Column::FileId)).equals((files::Entity, Column::Id));
+            let this = Expr::col((tags::Entity, tags::Column::Tag)).eq(tag);
+            let borne = Query::select().expr(Expr::cust("1")).from(tags::Entity).and_where(one).and_where(this).take();
+            return Expr::exists(borne);
         }
         let files = tags::Entity::find().select_only().column(tags::Column::FileId).filter(tags::Column::Tag.eq(tag));
         Column::Id.in_subquery(files.into_query())
     };
-    let holds = |q: &String| Expr::cust_with_values("instr(name_folded, ?) > 0", [folded(q)]);
+    let place = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
+    let holds = |q: &String| {
+        let place = Func::cust(place).arg(Expr::col((files::Entity, Column::NameFolded))).arg(folded(q));
+        Expr::expr(place).gt(0)
+    };
     let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
     Condition::all()
         .add_option(query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)))
@@ -265,7 +336,7 @@ async fn revisions_where(
     limit: Option<usize>,
 ) -> Result<Vec<RevisionRow>> {
     let query = revisions::Entity::find()
-        .expr_as(Expr::cust(copies_text("revisions")), "copies")
+        .expr_as(Expr::cust(copies_text(db.get_database_backend(), "revisions")), "copies")
         .filter(condition)
         .order_by_asc(revisions::Column::Revision)
         .limit(limit.map(|limit| limit as u64));
@@ -275,7 +346,7 @@ async fn revisions_where(
 }
 
 #[async_trait]
-impl Ledger for SqliteLedger {
+impl Ledger for SqlLedger {
     async fn identity(&self) -> Result<Option<Identity>> {
         let row = meta::Entity::find().one(&self.orm).await.map_err(ledger_error)?;
         let identity = row.as_ref().map(convert::identity).transpose().map_err(ledger_error)?;
@@ -403,25 +474,21 @@ impl Ledger for SqliteLedger {
         Ok(row.as_ref().map(convert::session))
     }
 
-    /// By sqlx itself: the one query behind every download, and sea-orm would build its text each time.
+    /// The one query behind every download: its text is not built each time.
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
-        static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-            format!("SELECT attributes, {} FROM files WHERE id = ?1", copies_text("files"))
-        });
-        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
-        if let Some(row) = self.cache.get(id) {
+        if let Some(row) = self.cache.as_ref().and_then(|cache| cache.get(id)) {
             return Ok(row);
         }
-        let before = self.cache.generation();
-        let query = sqlx::query(SQL.as_str()).bind(&id.0.as_bytes()[..]);
-        let row = match query.fetch_optional(&self.readers).await.map_err(failed)? {
-            Some(row) => {
-                let attributes: &str = row.try_get(0).map_err(failed)?;
-                Some(file_row(attributes, row.try_get(1).map_err(failed)?).map_err(ledger_error)?)
-            }
-            None => None,
+        let before = self.cache.as_ref().and_then(RowCache::generation);
+        let rows = self.rows(&Words::of(self.orm.get_database_backend()).file, vec![id.0.into()]).await?;
+        let read = |row: &QueryResult| {
+            let (attributes, copies): (String, Option<String>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            file_row(&attributes, copies.as_deref())
         };
-        self.cache.put(before, id, row.clone());
+        let row = rows.first().map(read).transpose().map_err(ledger_error)?;
+        if let Some(cache) = &self.cache {
+            cache.put(before, id, row.clone());
+        }
         Ok(row)
     }
 
@@ -429,7 +496,7 @@ impl Ledger for SqliteLedger {
         if query.after.as_ref().is_some_and(|after| after.sort() != query.sort) {
             return Ok(vec![]);
         }
-        let rows = select(query).into_tuple();
+        let rows = select(self.orm.get_database_backend(), query).into_tuple();
         let rows: Vec<(String, Option<String>)> = if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
             rows.all(&self.orm).await.map_err(ledger_error)?
         } else {
@@ -456,28 +523,25 @@ impl Ledger for SqliteLedger {
     }
 
     async fn placed(&self, query: &PlacedQuery) -> Result<Vec<Placed>> {
-        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
-        let (file, revision) = query.after.map_or((vec![], 0), |(file, number)| (file.0.as_bytes().to_vec(), number));
-        let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(placed_sql(query.due)).bind(file).bind(revision).bind(limit);
-        let rows = rows.fetch_all(&self.readers).await.map_err(failed)?;
+        let (file, revision) = query.after.unwrap_or((FileId(Uuid::nil()), 0));
+        let number = |of: u64| sea_orm::Value::from(i64::try_from(of).unwrap_or(i64::MAX));
+        let sql = Words::of(self.orm.get_database_backend()).placed(query.due);
+        let rows = self.rows(sql, vec![file.0.into(), number(revision), number(query.limit as u64)]).await?;
         rows.iter().map(placed_row).collect::<Result<_, _>>().map_err(ledger_error)
     }
 
     async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
-        static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        static SQL: LazyLock<String> = LazyLock::new(|| {
             format!(
-                "SELECT store_id, sum(state IN (1, 2)), sum({COPY_IS_DUE}) FROM copies GROUP BY store_id ORDER BY store_id"
+                "SELECT store_id, count(*) FILTER (WHERE state IN (1, 2)), count(*) FILTER (WHERE {COPY_IS_DUE}) \
+                 FROM copies GROUP BY store_id ORDER BY store_id"
             )
         });
-        let failed = |error: sqlx::Error| ledger_error(DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into())));
-        let rows = sqlx::query(SQL.as_str()).fetch_all(&self.readers).await.map_err(failed)?;
-        let count = |row: &sqlx::sqlite::SqliteRow| {
-            let number = |at: usize| row.try_get::<i64, _>(at).map(i64::cast_unsigned);
-            Ok(CopyCount { store: StoreId(row.try_get(0)?), readable: number(1)?, due: number(2)? })
+        let count = |row: &QueryResult| {
+            let number = |at: usize| row.try_get_by_index::<i64>(at).map(i64::cast_unsigned);
+            Ok(CopyCount { store: StoreId(row.try_get_by_index(0)?), readable: number(1)?, due: number(2)? })
         };
-        rows.iter().map(count).collect::<Result<_, _>>().map_err(failed)
+        self.rows(&SQL, vec![]).await?.iter().map(count).collect::<Result<_, _>>().map_err(ledger_error)
     }
 
     async fn tombstone(&self, id: FileId, revision: Option<u64>) -> Result<Option<Tombstone>> {
@@ -523,13 +587,11 @@ impl Ledger for SqliteLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use larder_files::UserId;
-    use sea_orm::{ConnectionTrait, DbBackend, Statement};
-    use uuid::Uuid;
+    use sqlx::Row;
 
     /// How SQLite goes about a statement.
-    async fn plan(ledger: &SqliteLedger, query: &FileQuery) -> String {
-        let statement = select(query).build(DbBackend::Sqlite);
+    async fn plan(ledger: &SqlLedger, query: &FileQuery) -> String {
+        let statement = select(DbBackend::Sqlite, query).build(DbBackend::Sqlite);
         let explained = format!("EXPLAIN QUERY PLAN {}", statement.sql);
         let values = statement.values.unwrap();
         let rows = ledger.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
@@ -541,7 +603,7 @@ mod tests {
     #[tokio::test]
     async fn no_list_of_one_owner_reads_the_rows_of_others() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
         let id = FileId(Uuid::nil());
         let own =
             FileQuery { owner: Some(UserId(Uuid::nil())), deleted: Some(false), limit: 9, ..FileQuery::default() };
@@ -581,7 +643,7 @@ mod tests {
     #[tokio::test]
     async fn each_list_goes_straight_to_its_page_by_an_index() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
         let live = FileQuery { deleted: Some(false), limit: 100, ..FileQuery::default() };
         let filters = [
             live.clone(),
@@ -621,11 +683,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_due_comes_by_an_index_that_has_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
         for (due, index) in [(true, "SEARCH copies USING INDEX copies_due"), (false, "SEARCH revisions USING")] {
-            let sql = format!("EXPLAIN QUERY PLAN {}", placed_sql(due));
+            let sql = format!("EXPLAIN QUERY PLAN {}", Words::of(DbBackend::Sqlite).placed(due));
             let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(vec![0_u8; 16]).bind(1_i64).bind(10_i64);
-            let rows = query.fetch_all(&ledger.readers).await.unwrap();
+            let rows = query.fetch_all(ledger.orm.get_sqlite_connection_pool()).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
             assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
             // Of what is due a page is sorted, never all.

@@ -1,0 +1,191 @@
+//! The contract of a ledger, held against PostgreSQL, and what a server adds to it. `LARDER_TEST_POSTGRES` is the URL of a database in
+//! which schemas may be made; `cargo xtask postgres COMMAND` runs a command beside one.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may unwrap, and says what it skips")]
+
+use larder_files::{
+    Ledger,
+    ledger::{
+        Identity, LedgerError,
+        conformance::{Harness, LAWS, prove},
+    },
+    simulation::{Database, Fault, Profile, simulate_on},
+};
+use larder_ledger::{Open, OpenError, Server, SqlLedger};
+use sqlx::{Connection, PgConnection};
+use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+const CREATE: Open = Open { create: true };
+
+fn url() -> Option<String> {
+    let url = std::env::var("LARDER_TEST_POSTGRES").ok();
+    if url.is_none() {
+        println!("skipped: LARDER_TEST_POSTGRES is not set");
+    }
+    url
+}
+
+/// A schema that no other test has; `None`, and a word, where there is no server.
+fn schema() -> Option<Server> {
+    Some(Server::new(&url()?, &format!("t{}", Uuid::now_v7().simple())).unwrap())
+}
+
+fn identity() -> Identity {
+    Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] }
+}
+
+/// Another client's connection to the same database.
+async fn raw(sql: String) {
+    let mut connection = PgConnection::connect(&url().unwrap()).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+}
+
+#[test]
+fn a_ledger_over_postgresql_keeps_every_law() {
+    for law in LAWS {
+        let Some(server) = schema() else { return };
+        println!("{}", law.name);
+        prove(law.name, || async move {
+            let open = move || {
+                let server = server.clone();
+                async move { Arc::new(SqlLedger::connect(&server, CREATE).await.unwrap()) as Arc<dyn Ledger> }
+            };
+            Harness::new(open).await
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_schema_is_made_only_where_that_is_wanted_and_by_one_of_many_at_once() {
+    let Some(server) = schema() else { return };
+    let missing = SqlLedger::connect(&server, Open::default()).await.unwrap_err();
+    assert!(matches!(&missing, OpenError::MissingSchema { schema, .. } if schema == server.schema()), "{missing}");
+    assert!(missing.to_string().contains("larder rebuild"), "{missing}");
+    let opened = futures_util::future::join_all((0..8).map(|_| SqlLedger::connect(&server, CREATE))).await;
+    for ledger in &opened {
+        assert_eq!(ledger.as_ref().unwrap().identity().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_and_one_of_somebody_else_are_refused_and_left_alone() {
+    let (Some(newer), Some(foreign)) = (schema(), schema()) else { return };
+    SqlLedger::connect(&newer, CREATE).await.unwrap().close().await;
+    raw(format!("INSERT INTO {}.seaql_migrations VALUES ('m9999_later', 0)", newer.schema())).await;
+    let refused = SqlLedger::connect(&newer, CREATE).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Newer { found, .. } if found == "m9999_later"), "{refused}");
+    raw(format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders (id int)", foreign.schema())).await;
+    let refused = SqlLedger::connect(&foreign, CREATE).await.unwrap_err();
+    assert!(matches!(refused, OpenError::ForeignSchema { .. }), "{refused}");
+    raw(format!("SELECT id FROM {}.orders", foreign.schema())).await;
+}
+
+#[tokio::test]
+async fn a_database_whose_texts_are_bytes_and_a_server_that_is_not_there_are_refused() {
+    let Some(url) = url() else { return };
+    let name = format!("ascii{}", Uuid::now_v7().simple());
+    raw(format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")).await;
+    let server = Server::new(&url.replace("/postgres?", &format!("/{name}?")), "larder").unwrap();
+    let refused = SqlLedger::connect(&server, CREATE).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::BadServer(why) if why.contains("SQL_ASCII")), "{refused:?}");
+    let nowhere = Server::new("postgres://larder@localhost/postgres?host=/nowhere", "larder").unwrap();
+    let refused = SqlLedger::connect(&nowhere, CREATE).await.unwrap_err();
+    assert!(matches!(refused, OpenError::NoServer { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ended_is_made_anew() {
+    let Some(server) = schema() else { return };
+    let ledger = SqlLedger::connect(&server, CREATE).await.unwrap();
+    ledger.initialise(&identity()).await.unwrap();
+    // Every connection of this schema, known by what it searches: they tell their last statement.
+    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'larder' AND pid IN \
+                 (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid())";
+    let mut marks = vec![ledger.raise_mark().await.unwrap()];
+    raw(ended.into()).await;
+    while marks.len() < 3 {
+        match ledger.raise_mark().await {
+            Ok(mark) => marks.push(mark),
+            Err(LedgerError::Unavailable(_)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(marks, [1, 2, 3]);
+    assert_eq!(ledger.identity().await.unwrap().unwrap().mark, 3);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_put_in_anothers_place_fences_who_works_on_that() {
+    let Some(server) = schema() else { return };
+    let older = SqlLedger::connect(&server, CREATE).await.unwrap();
+    older.initialise(&identity()).await.unwrap();
+    let new = server.beside("new");
+    new.drop_schema().await.unwrap();
+    let newer = SqlLedger::connect(&new, CREATE).await.unwrap();
+    newer.initialise(&Identity { epoch: 2, ..identity() }).await.unwrap();
+    newer.close().await;
+    server.replace_by(&new).await.unwrap();
+    assert!(matches!(older.raise_mark().await, Err(LedgerError::Fenced(_))));
+    assert_eq!(older.identity().await.unwrap().unwrap().epoch, 2);
+    assert!(!new.is_there().await.unwrap());
+    let examined = server.examine().await.unwrap();
+    assert!(examined.is_there && examined.is_current, "{examined:?}");
+}
+
+/// A schema of its own; its calls run on a runtime of real time, one at a time.
+struct Postgres {
+    runtime: Arc<Runtime>,
+    server: Server,
+}
+
+impl Database for Postgres {
+    fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(self.runtime.block_on(SqlLedger::connect(&self.server, CREATE)).unwrap())
+    }
+
+    fn back_up(&self) -> Option<Arc<dyn Database>> {
+        None
+    }
+
+    fn complete(&self, call: Pin<Box<dyn Future<Output = ()> + Send + '_>>) {
+        self.runtime.block_on(call);
+    }
+}
+
+const HISTORIES: u64 = 8;
+
+fn histories(profile: Profile) {
+    if url().is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = Arc::new(runtime);
+    // Everything but an older database, which takes a backup.
+    let faults: Vec<Fault> = profile.faults.iter().copied().filter(|fault| *fault != Fault::DatabaseOlder).collect();
+    let faults: &'static [Fault] = faults.leak();
+    for seed in 0..HISTORIES {
+        println!("seed {seed}");
+        let of = runtime.clone();
+        let fresh = move || -> Arc<dyn Database> {
+            Arc::new(Postgres { runtime: of.clone(), server: schema().expect("there is a server") })
+        };
+        let _entered = runtime.handle().enter();
+        simulate_on(Arc::new(fresh), seed, Profile { faults, wishes: 5, ..profile }).unwrap();
+    }
+}
+
+#[test]
+fn two_nodes_keep_their_promises_over_postgresql() {
+    histories(Profile::PAIR);
+}
+
+#[test]
+fn names_that_are_unique_stay_so_over_postgresql() {
+    histories(Profile::NAMES);
+}
+
+#[test]
+fn several_stores_keep_their_promises_over_postgresql() {
+    histories(Profile::REPLICAS);
+}
