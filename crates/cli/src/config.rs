@@ -29,6 +29,8 @@ const KEYS: &[&str] = &[
     "metrics_listen",
     "metrics_token",
     "placement",
+    "database.url",
+    "database.schema",
     "limits.uploads_per_user",
     "limits.body_idle_seconds",
     "limits.body_rate_min",
@@ -72,6 +74,9 @@ pub(crate) struct Config {
     /// first store by name.
     #[serde(default, deserialize_with = "one_or_more")]
     pub(crate) placement: Vec<StoreName>,
+    /// Where the rows lie, if not in a file of the data directory.
+    #[serde(default)]
+    database: DatabaseConfig,
     /// What the server puts up with.
     #[serde(default)]
     pub(crate) limits: Limits,
@@ -119,6 +124,17 @@ pub(crate) struct Setting {
     /// Null where there is none, and no default.
     pub(crate) value: Json,
     pub(crate) origin: Origin,
+}
+
+/// Where the rows lie.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct DatabaseConfig {
+    /// A PostgreSQL database, such as `postgres://larder:password@host/files`, shared by as many servers as there are.
+    /// `LARDER_DATABASE__URL`, default none: SQLite in the data directory.
+    #[serde(serialize_with = "hidden")]
+    url: Option<SecretString>,
+    /// The schema of that database, which is Larder's alone. `LARDER_DATABASE__SCHEMA`, default `larder`.
+    schema: Option<String>,
 }
 
 /// What the server puts up with.
@@ -243,6 +259,9 @@ impl Config {
             config.placement.extend(self.stores.keys().next().cloned());
         }
         config.limits = self.limits.in_effect();
+        if config.database.url.is_some() {
+            config.database.schema.get_or_insert_with(|| "larder".into());
+        }
         let of_bucket = |(name, policy): (BucketName, BucketPolicy)| {
             let placement =
                 if policy.placement.is_empty() { config.placement.clone() } else { policy.placement.clone() };
@@ -275,6 +294,12 @@ impl Config {
             return Err(refuse(what, "make one: `openssl rand -hex 32`"));
         }
         self.limits.check()?;
+        if self.database.url.is_none() && self.database.schema.is_some() {
+            return Err(refuse(
+                "`database.schema` is set, and no server: SQLite has no schemas",
+                "set `database.url` too",
+            ));
+        }
         let placements = self.buckets.iter().map(|(name, bucket)| (format!("buckets.{name}.placement"), bucket));
         let named = placements.map(|(key, bucket)| (key, &bucket.placement));
         for (key, stores) in named.chain([("placement".to_owned(), &self.placement)]) {
@@ -288,6 +313,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The URL and the schema of the server on which the rows lie, if they do.
+    pub(crate) fn server(&self) -> Option<(&str, &str)> {
+        let schema = self.database.schema.as_deref().unwrap_or("larder");
+        self.database.url.as_ref().map(|url| (url.expose_secret(), schema))
     }
 
     /// What opens `/metrics` to who is no admin.
@@ -405,6 +436,9 @@ fn hidden<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, 
 /// Whether a key's value is never shown.
 pub(crate) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
+    if key == "database.url" {
+        return true;
+    }
     ["secret", "password", "token", "access_key"].iter().any(|word| last.contains(word))
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod config;
 mod data_dir;
+mod database;
 mod doctor;
 mod dump;
 mod effective;

@@ -5,6 +5,7 @@ use crate::{
     Context,
     config::{Config, StoreConfig, StoreKind},
     data_dir::{DataDir, Hold, Lock, Made},
+    database::Database,
     environment, meter,
     output::{Exit, Output, refuse},
     secrets,
@@ -19,7 +20,7 @@ use larder_files::{
     File, Files, Ledger as _, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName, ledger::Identity,
 };
 
-use larder_ledger::{Open, SqlLedger};
+use larder_ledger::SqlLedger;
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use prometheus_client::registry::Registry;
@@ -62,7 +63,7 @@ pub(crate) struct Larder {
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
     ended: Vec<BoxFuture<'static, ()>>,
-    _serve: Option<Lock>,
+    serve: Option<Lock>,
 }
 
 /// Opens a larder, has `work` done, and ends the node.
@@ -94,13 +95,17 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let Context { dir, config, .. } = context;
     let made = &mut Made::default();
     // Looked at before anything is made, and again under the lock.
-    let missing = check_missing(dir, config, access)?;
+    let database = Database::configured(dir, config)?;
+    let missing = check_missing(context, &database, access).await?;
     dir.make(made)?;
     let hold = if missing { Hold::Alone } else { Hold::Shared };
     let lock = dir.lock(hold, made)?.ok_or_else(|| held(dir, missing))?;
-    let serve = if access == Access::Serve { Some(dir.serve_lock(made)?.ok_or_else(|| served(dir))?) } else { None };
+    let serve = if access == Access::Serve { dir.serve_lock(made)? } else { None };
+    if access == Access::Serve && serve.is_none() && !database.is_shared() {
+        return Err(served(dir));
+    }
     dir.settle().with_context(|| format!("cannot settle a broken-off rebuild in {}", dir.path().display()))?;
-    let fresh = check_missing(dir, config, access)?;
+    let fresh = check_missing(context, &database, access).await?;
     if fresh && !missing {
         // It was there a moment ago: whoever took it away is at work.
         return Err(held(dir, true));
@@ -111,9 +116,9 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         None => return Err(no_secrets(dir)),
     };
     if fresh {
-        made.database(&dir.db()).map_err(|error| dir.not_writable(&dir.db(), &error))?;
+        database.prepare(made)?;
     }
-    let ledger = open_ledger(&dir.database(), fresh).await?;
+    let ledger = database.open(fresh).await?;
     let mounted = match unread(&ledger).await {
         Ok(unread) => mount(dir, config, Hold::Shared, made, &unread),
         Err(error) => Err(error),
@@ -143,7 +148,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, registry, ledger, _lock: lock, _stores: locks, ended, _serve: serve })
+    Ok(Larder { files, recovered, fresh, registry, ledger, _lock: lock, _stores: locks, ended, serve })
 }
 
 /// The names of stores that the database was made without.
@@ -181,6 +186,11 @@ impl Larder {
         if !self.files.unread_stores().is_empty() {
             output.message(provisional(self.files.unread_stores()));
         }
+    }
+
+    /// Whether it is the server that others are told of, of those that share the data directory.
+    pub(crate) fn is_first(&self) -> bool {
+        self.serve.is_some()
     }
 
     /// Ends the node.
@@ -271,15 +281,6 @@ fn mount_local(
     Ok(())
 }
 
-/// Opens the database file; with `create` an empty one where there is none.
-///
-/// # Errors
-/// One of a newer Larder, a damaged one, a file system that SQLite can't trust.
-pub(crate) async fn open_ledger(path: &Path, create: bool) -> Result<SqlLedger> {
-    let opened = SqlLedger::open(path, Open { create }).await;
-    opened.with_context(|| format!("cannot open the database {}", path.display()))
-}
-
 /// The record of a file as the API answers it.
 pub(crate) fn record(files: &Files, file: &File) -> Record {
     Record::new(file, files, Role::Admin)
@@ -302,8 +303,12 @@ fn recovered(recovered: &Recovered) -> Option<String> {
 }
 
 /// Whether there is no database, and there may be none.
-pub(crate) fn check_missing(dir: &DataDir, config: &Config, access: Access) -> Result<bool> {
-    if dir.database().exists() || dir.is_swapping() {
+///
+/// # Errors
+/// There is none, and there must be one; a server that can't be asked.
+pub(crate) async fn check_missing(context: &Context, database: &Database, access: Access) -> Result<bool> {
+    let Context { dir, config, .. } = context;
+    if database.is_there().await? {
         return Ok(false);
     }
     let there = dir.path().display();
@@ -372,9 +377,15 @@ fn served(dir: &DataDir) -> anyhow::Error {
 }
 
 /// Whether stores hold an installation whose database is missing.
-pub(crate) fn lacks_database(context: &Context) -> bool {
-    let Context { dir, config, .. } = context;
-    dir.secrets().exists() && check_missing(dir, config, Access::Serve).is_err()
+///
+/// # Errors
+/// A server that can't be asked.
+pub(crate) async fn lacks_database(context: &Context) -> Result<bool> {
+    let database = Database::configured(&context.dir, &context.config)?;
+    if database.is_there().await? {
+        return Ok(false);
+    }
+    Ok(context.dir.secrets().exists() && check_missing(context, &database, Access::Serve).await.is_err())
 }
 
 /// The refusal of a larder whose secrets are gone.
@@ -404,7 +415,10 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
             &error,
             format_args!("that is [stores.{first}] or [stores.{second}] in larder.toml; {}", place(first)),
         ),
-        StartError::OlderDatabase { .. } => refuse(&error, format_args!("the database is in {}", dir.db().display())),
+        StartError::OlderDatabase { .. } => match Database::configured(dir, config) {
+            Ok(database) => refuse(&error, format_args!("the database is {database}")),
+            Err(unfit) => unfit,
+        },
         StartError::WrongSecrets => refuse(
             format_args!(
                 "{} is another installation's: it does not open what lies on the stores",

@@ -209,8 +209,10 @@ impl Own {
         let Context { dir, config, output, .. } = context;
         let mut paths = vec![dir.path().to_owned(), dir.db()];
         paths.extend(open::roots(dir, config));
-        let database = fs::read_dir(dir.db())?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-        paths.extend(database);
+        if dir.db().exists() {
+            let database = fs::read_dir(dir.db())?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+            paths.extend(database);
+        }
         // The log of a database comes and goes with those who use it.
         let there = paths.iter().filter_map(|path| fs::metadata(path).ok());
         Ok(Arc::new(Self { places: there.map(|about| place(&about)).collect(), output: output.clone() }))

@@ -3,15 +3,16 @@
 use crate::{
     Context,
     data_dir::{DataDir, Hold, Made},
+    database::{self, Database},
     fsck::Report,
     open::{self, Mounted},
     output::{Exit, refuse},
     secrets,
 };
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use larder_files::{Ledger, RebuildOptions, Rebuilt, StoreName};
-use larder_ledger::{OpenError, SqlLedger};
+use larder_ledger::SqlLedger;
 use larder_storage_core::crash_point;
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         let mend = "name another with --data (or LARDER_DATA)";
         return Err(refuse(format_args!("there is no larder in {}", dir.path().display()), mend));
     }
+    let database = Database::configured(dir, config)?;
     let mut made = Made::default();
     let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(dir))?;
     dir.settle()?;
@@ -64,9 +66,9 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
     let Mounted { stores, locks: _alone_on_stores, .. } = open::mount(dir, config, Hold::Alone, &mut made, &left_out)?;
-    let older = if dir.database().exists() && !dry_run { older(context).await? } else { None };
-    made.database(&dir.db_new()).map_err(|error| dir.not_writable(&dir.db_new(), &error))?;
-    let ledger = open::open_ledger(&dir.db_new().join("larder.db"), true).await?;
+    let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
+    let new = database.new_one(&mut made).await?;
+    let ledger = new.open(true).await?;
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
     let parts = open::parts(stores, &ledger, secrets);
@@ -83,12 +85,15 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     if let Some(older) = older {
         open::close(older).await;
     }
+    if dry_run || rebuilt.is_err() {
+        new.discard().await;
+    }
     let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
     if !dry_run {
         crash_point!("rebuild.written");
         // It is whole: where it can't be put in place, the next start does that.
         made.keep();
-        dir.swap().with_context(|| format!("cannot put the new database into {}", dir.db().display()))?;
+        database.replace_by(&new).await?;
     }
     report.end()?;
     output.message(words(&rebuilt, dry_run));
@@ -108,10 +113,10 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
 }
 
 /// The database that is to be replaced, if it can be opened at all: that it can't may be why it is.
-async fn older(context: &Context) -> Result<Option<SqlLedger>> {
-    match open::open_ledger(&context.dir.database(), false).await {
+async fn older(context: &Context, database: &Database) -> Result<Option<SqlLedger>> {
+    match database.open(false).await {
         Ok(ledger) => Ok(Some(ledger)),
-        Err(error) if matches!(error.downcast_ref(), Some(OpenError::Locked)) => Err(error),
+        Err(error) if database::is_held(&error) => Err(error),
         Err(error) => {
             let why = crate::output::chain(error.as_ref());
             context.output.message(format_args!("the old database is left out of it: {why}"));

@@ -64,7 +64,7 @@ impl Serve {
         let listener = bind(&config.listen, "listen")?;
         let metrics = config.metrics_listen.as_ref().map(|place| bind(place, "metrics_listen")).transpose()?;
         raise_open_files();
-        if self.rebuild && open::lacks_database(&context) {
+        if self.rebuild && open::lacks_database(&context).await? {
             rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
         }
         let mut larder = open::open(&context, Access::Serve).await?;
@@ -75,7 +75,9 @@ impl Serve {
                 .message(format_args!("metrics at http://{}/metrics, for whoever reaches it", listener.local_addr()?));
             server = server.with_metrics_on(listener)?;
         }
-        if let Err(error) = context.dir.say_where(server.addr()) {
+        if larder.is_first()
+            && let Err(error) = context.dir.say_where(server.addr())
+        {
             tracing::warn!(%error, "`larder setup-link` can't be told where this server listens");
         }
         greet(&larder, &context.dir, server.addr(), output);

@@ -387,11 +387,25 @@ fn whatever_was_acknowledged_survives_every_kill_and_comes_to_both_of_two_stores
     let mut bits = [0; 8];
     getrandom::fill(&mut bits).unwrap();
     let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 12) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
+    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 30) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
     println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 3);
     let mut random = Random(seed);
     for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
         one_installation(&Larder::mirrored(), first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+    }
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_every_kill_over_postgresql() {
+    let mut bits = [0; 8];
+    getrandom::fill(&mut bits).unwrap();
+    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
+    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 30) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
+    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 3);
+    let mut random = Random(seed);
+    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
+        let Some(larder) = Larder::over_postgresql() else { return };
+        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
     }
 }
 

@@ -79,7 +79,8 @@ pub enum OpenError {
     },
     /// What the schema holds is none of Larder's.
     #[error(
-        "the schema `{schema}` is damaged or none of Larder's: name another, or make it again with `larder rebuild`"
+        "the schema `{schema}` is damaged or none of Larder's: name another; or drop it, if nothing in it is needed, and \
+         make it again with `larder rebuild`"
     )]
     ForeignSchema {
         /// Its name.

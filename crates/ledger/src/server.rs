@@ -96,7 +96,14 @@ impl Server {
         let is_there = self.exists(db).await.map_err(failed)?;
         let (found, known) = (applied(db).await.map_err(failed)?, Migrator::known());
         check_known(&found, &known)?;
-        Ok(ExaminedServer { version, is_there, is_current: found.len() == known.len() })
+        let is_initialised = !found.is_empty() && self.is_initialised(db).await.map_err(failed)?;
+        Ok(ExaminedServer { version, is_there, is_current: found.len() == known.len(), is_initialised })
+    }
+
+    async fn is_initialised(&self, db: &DatabaseConnection) -> Result<bool, DbErr> {
+        // By what every version has: an older schema lacks columns.
+        let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, "SELECT 1 FROM meta")).await?;
+        Ok(row.is_some())
     }
 
     /// Drops the schema and all that is in it, if it is there.
@@ -243,6 +250,8 @@ pub struct ExaminedServer {
     pub is_there: bool,
     /// Whether it is this version's: an older one is brought up by the next [`crate::SqlLedger::connect`].
     pub is_current: bool,
+    /// Whether it is an installation's: a start that failed may have left an empty one.
+    pub is_initialised: bool,
 }
 
 impl fmt::Display for Server {

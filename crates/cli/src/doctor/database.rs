@@ -4,6 +4,7 @@ use super::{Check, Said};
 use crate::{
     Context,
     data_dir::{Hold, Made},
+    database::Database,
     open::{self, Access, Mounted},
     output::chain,
     secrets,
@@ -11,19 +12,19 @@ use crate::{
 use anyhow::Result;
 use futures_util::future::join_all;
 use larder_files::{Ledger, Secrets, Timestamp, ledger::FileQuery};
-use larder_ledger::{Examined, SqlLedger};
+use larder_ledger::{Examined, Server, SqlLedger};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 type Lines = Vec<(&'static str, Said)>;
 
 const CHECKS: &[Check<Examined>] = &[
     Check { name: "durability", look: durability },
-    Check { name: "schema", look: schema },
+    Check { name: "schema", look: |examined| schema(examined.is_current) },
     Check { name: "integrity", look: integrity },
 ];
 
@@ -32,9 +33,41 @@ const CHECK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything about the database, as far as one thing lets the next be looked at.
 pub(super) async fn look(context: &Context) -> Lines {
+    match Database::configured(&context.dir, &context.config) {
+        Ok(database @ Database::File(..)) => look_at_file(context, &database).await,
+        Ok(Database::Server(server)) => look_at_server(context, server).await,
+        Err(error) => vec![("there", Said::refused(&error))],
+    }
+}
+
+async fn look_at_server(context: &Context, server: Box<Server>) -> Lines {
+    let began = Instant::now();
+    let examined = match server.examine().await {
+        Ok(examined) => examined,
+        Err(error) => return vec![("there", Said::problem(chain(&error), "what it says; then `larder doctor` again"))],
+    };
+    let (took, version) = (began.elapsed().as_millis(), &examined.version);
+    let reached = Said::ok(format_args!("{server}: PostgreSQL {version}, looked at in {took} ms"));
+    // A connection that reads this back otherwise is refused.
+    let durable = Said::ok(format_args!("fsync and synchronous_commit are on"));
+    let mut lines = vec![("server", reached), ("durability", durable)];
+    let is_current = examined.is_current;
+    let database = Database::Server(server);
+    if !examined.is_initialised {
+        lines.push(("there", missing(context, &database).await));
+        return lines;
+    }
+    lines.push(("schema", schema(is_current)));
+    if is_current {
+        lines.extend(look_as_a_start(context, &database).await);
+    }
+    lines
+}
+
+async fn look_at_file(context: &Context, database: &Database) -> Lines {
     let dir = &context.dir;
     if !dir.database().exists() {
-        return vec![("there", missing(context))];
+        return vec![("there", missing(context, database).await)];
     }
     let mut made = Made::default();
     // Held like any command's: a rebuild must not put another in its place meanwhile.
@@ -61,16 +94,16 @@ pub(super) async fn look(context: &Context) -> Lines {
     lines.extend(CHECKS.iter().map(|check| (check.name, (check.look)(&examined))));
     // Opening it as a start does would change these.
     if is_private && examined.is_current && examined.durability.journal_mode == "wal" {
-        lines.extend(look_as_a_start(context).await);
+        lines.extend(look_as_a_start(context, database).await);
     }
     lines
 }
 
-fn missing(context: &Context) -> Said {
+async fn missing(context: &Context, database: &Database) -> Said {
     if context.dir.is_swapping() {
         return Said::warning("a rebuild was killed in its last step", "any command finishes it: `larder ls`");
     }
-    match open::check_missing(&context.dir, &context.config, Access::Serve) {
+    match open::check_missing(context, database, Access::Serve).await {
         Ok(_) => Said::ok("not there yet; the first start makes it"),
         Err(error) => Said::refused(&error),
     }
@@ -100,8 +133,8 @@ fn durability(examined: &Examined) -> Said {
     }
 }
 
-fn schema(examined: &Examined) -> Said {
-    if examined.is_current {
+fn schema(is_current: bool) -> Said {
+    if is_current {
         return Said::ok("this version's");
     }
     Said::warning("an older version's", "the next start brings it up; the older Larder can't open it from then on")
@@ -119,8 +152,8 @@ fn integrity(examined: &Examined) -> Said {
 }
 
 /// What only an open ledger tells.
-async fn look_as_a_start(context: &Context) -> Lines {
-    let ledger = match open::open_ledger(&context.dir.database(), false).await {
+async fn look_as_a_start(context: &Context, database: &Database) -> Lines {
+    let ledger = match database.open(false).await {
         Ok(ledger) => ledger,
         Err(error) => return vec![("opens", Said::refused(&error))],
     };

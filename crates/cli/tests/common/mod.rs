@@ -24,6 +24,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// A place for one larder.
 pub(crate) struct Larder {
     temporary: TempDir,
+    /// Where its rows lie, if not in a file.
+    schema: Option<larder_ledger::Server>,
 }
 
 /// What a command said and how it ended.
@@ -36,7 +38,42 @@ pub(crate) struct Said {
 
 impl Larder {
     pub(crate) fn new() -> Self {
-        Self { temporary: tempfile::tempdir().unwrap() }
+        Self { temporary: tempfile::tempdir().unwrap(), schema: None }
+    }
+
+    /// With its rows in a schema of PostgreSQL that no other has; `None`, and a word, where there is no server.
+    pub(crate) fn over_postgresql() -> Option<Self> {
+        let Ok(url) = std::env::var("LARDER_TEST_POSTGRES") else {
+            println!("skipped: LARDER_TEST_POSTGRES is not set");
+            return None;
+        };
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).unwrap();
+        let schema = format!("t{:016x}", u64::from_le_bytes(random));
+        let larder = Self { schema: Some(larder_ledger::Server::new(&url, &schema).unwrap()), ..Self::new() };
+        larder.file("data/larder.toml", format!("[database]\nurl = \"{url}\"\nschema = \"{schema}\"\n"));
+        Some(larder)
+    }
+
+    /// Another node of the same installation, with a data directory of its own: the same rows, the same store, the same secrets.
+    pub(crate) fn twin(&self) -> Self {
+        let twin = Self { schema: self.schema.clone(), ..Self::new() };
+        let toml = fs::read_to_string(self.data().join("larder.toml")).unwrap();
+        let store = self.data().join("objects");
+        twin.file("data/larder.toml", format!("{toml}[stores.local]\npath = \"{}\"\n", store.display()));
+        fs::copy(self.data().join("secrets.toml"), twin.data().join("secrets.toml")).unwrap();
+        twin
+    }
+
+    /// Deletes the database.
+    pub(crate) fn lose_database(&self) {
+        match &self.schema {
+            None => fs::remove_dir_all(self.data().join("db")).unwrap(),
+            Some(server) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(server.drop_schema()).unwrap();
+            }
+        }
     }
 
     /// With a second directory: every file is to lie on both.
@@ -173,7 +210,7 @@ impl Larder {
     /// Deletes the database and has it rebuilt: what is dumped before and after must be equal.
     pub(crate) fn assert_rebuilds_equal(&self) {
         let before = self.ok(&["dump"]);
-        fs::remove_dir_all(self.data().join("db")).unwrap();
+        self.lose_database();
         self.ok(&["rebuild"]);
         assert_eq!(before, self.ok(&["dump"]), "the dump after a rebuild is not the one before");
     }
