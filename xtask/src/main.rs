@@ -7,6 +7,7 @@ mod ci;
 mod codegen;
 mod imports;
 mod postgres;
+mod release;
 mod shipped;
 mod tidy;
 
@@ -24,6 +25,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("codegen", "         writes what is made from the code: docs/openapi.json", codegen::run),
     ("imports", "         the table of who may import whom, against `cargo metadata`", imports::run),
     ("postgres", "COMMAND…  runs a command while tests have a PostgreSQL server", postgres::run),
+    ("release", "[--rehearse]  the archive that is shipped, with its checksum and bill of materials", release::run),
     ("tidy", "         the rules about text that no compiler holds", tidy::run),
     ("bench", "[--quick] [--only NAME]… [--markdown]  Larder beside its peers; `bench --help` says more", bench::run),
 ];

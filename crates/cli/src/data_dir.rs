@@ -141,6 +141,7 @@ impl DataDir {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 refuse(what, "make room on that disk, or take another: `--data DIR` (or LARDER_DATA)")
             }
+            ErrorKind::PermissionDenied => refuse(what, theirs(path)),
             _ => refuse(what, "give a directory of this user's: `--data DIR` (or LARDER_DATA)"),
         }
     }
@@ -328,6 +329,22 @@ pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&half, path)
 }
 
+/// Whose a path is, and what to do for it to be this user's: of one that is not there, the nearest above.
+fn theirs(path: &Path) -> String {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let there = path.ancestors().find_map(|path| fs::metadata(path).ok().map(|about| (path, about)));
+    let Some((there, about)) = there else { return "give a directory of this user's: `--data DIR`".into() };
+    let (owner, there) = (about.uid(), there.display());
+    if owner == user {
+        return format!("{there} is this user's, and read-only: `chmod u+rwx {there}`");
+    }
+    format!(
+        "{there} is user {owner}'s, and this is user {user}: `chown -R {user}:{group} {there}`, or run as user {owner} \
+         (in a container: `--user {owner}:{}`), or give another directory: `--data DIR` (or LARDER_DATA)",
+        about.gid()
+    )
+}
+
 /// The directory above; `.` for a name alone.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -388,6 +405,18 @@ mod tests {
             let (_temporary, dir) = with(&folders);
             dir.settle().unwrap();
             assert_eq!(found(&dir), (database.map(str::to_owned), false, false), "{folders:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_whose_a_directory_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        let deep = temporary.path().join("not/there");
+        assert!(theirs(&deep).contains("chmod u+rwx"), "{}", theirs(&deep));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(temporary.path(), Some(12_345), Some(54_321)).unwrap();
+            let told = theirs(&deep);
+            assert!(told.contains("chown -R 0:0") && told.contains("--user 12345:54321"), "{told}");
         }
     }
 

@@ -4,6 +4,7 @@ mod change;
 mod config;
 mod data_dir;
 mod database;
+mod demo;
 mod doctor;
 mod dump;
 mod effective;
@@ -104,6 +105,8 @@ enum Command {
     Config(effective::Effective),
     /// Check everything that Larder relies on: directories, disks, database, clock, limits
     Doctor(doctor::Doctor),
+    /// Show everything once, on files and a server of its own
+    Demo(demo::Demo),
     /// Print the completions of a shell
     Completions(manual::Completions),
     /// Write the manual: one page for each command
@@ -153,6 +156,7 @@ fn run(cli: Cli, output: Output, umask: u32, named: Named) -> anyhow::Result<Exi
     match cli.command {
         Command::Completions(command) => return command.run(&output, Cli::command()),
         Command::Man(command) => return command.run(&output, Cli::command(), umask),
+        Command::Demo(command) => return command.run(&output),
         _ => {}
     }
     output::start_log(&cli.globals, matches!(&cli.command, Command::Serve(_)), cli.command.log_form());
@@ -188,7 +192,9 @@ impl Command {
             Self::SetupLink(command) => command.run(context).await,
             Self::Config(command) => command.run(&context),
             Self::Doctor(command) => command.run(context).await,
-            Self::Completions(_) | Self::Man(_) => unreachable!("they need no larder and have run by now"),
+            Self::Completions(_) | Self::Man(_) | Self::Demo(_) => {
+                unreachable!("they need no larder and have run by now")
+            }
         }
     }
 }
