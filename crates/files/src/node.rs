@@ -1,7 +1,7 @@
 //! What all operations share: tasks that outlive their caller, claims with a wait, the mark, and how the node is.
 
 use crate::{
-    Error, File, FileId, Files, Health, Recovered, Result, StoreId, StoreName,
+    Error, File, FileId, Files, Health, Recovered, Result, StoreId, StoreName, Timestamp,
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) away: BTreeSet<usize>,
     /// Copies that are read again in the background, by place and key.
     pub(crate) doubted: BTreeSet<(usize, Key)>,
+    /// When the last claim was asked for: no two are at one time.
+    claimed_at: Option<Timestamp>,
     fenced: Option<String>,
     stopping: bool,
     mark_due: bool,
@@ -323,8 +325,13 @@ impl Node {
         let deadline = clock.elapsed() + self.settings.claim_wait;
         let mut pause = CLAIM_POLL_MIN;
         loop {
-            match self.ledger.claim(file, purpose, &self.node, clock.now()).await {
+            let at = self.time_of_claim();
+            match self.ledger.claim(file, purpose, &self.node, at).await {
                 Err(LedgerError::Busy) => {}
+                Err(unsure @ LedgerError::Indeterminate(_)) => {
+                    self.close_unanswered(file, at);
+                    return Err(unsure.into());
+                }
                 answer => return answer.map_err(Error::from),
             }
             if let Some(held) = self.ledger.claim_of(file).await?
@@ -340,6 +347,28 @@ impl Node {
             clock.sleep(pause).await;
             pause = (pause * 2).min(CLAIM_POLL_MAX);
         }
+    }
+
+    /// The time, or a little later: it tells this node's claims apart.
+    fn time_of_claim(&self) -> Timestamp {
+        let now = self.environment.clock.now();
+        let mut state = self.state();
+        let next = state.claimed_at.map_or(now, |last| now.max(last.plus(Duration::from_millis(1))));
+        *state.claimed_at.insert(next)
+    }
+
+    /// Settles a claim that may have been opened although its answer never came: nobody else would, as long as this node lives.
+    fn close_unanswered(self: &Arc<Self>, file: FileId, at: Timestamp) {
+        let node = self.clone();
+        self.settle_until_done(move || {
+            let node = node.clone();
+            async move {
+                match node.ledger.claim_of(file).await? {
+                    Some(open) if open.node == node.node && open.opened_at == at => node.settle_claim(&open).await,
+                    _ => Ok(()),
+                }
+            }
+        });
     }
 
     /// This node's name where it settles what another has left: a key that it holds so is told from one that it holds for a request.

@@ -254,7 +254,12 @@ impl Node {
                 Err(error) => return Err(error.into()),
             }
         }
-        let copies = self.copy_not_known(place, &published).await?;
+        let mut copies = self.copy_not_known(place, &published).await?;
+        // A change may have reached this store, and neither its row nor another store.
+        let is_behind = |row: &FileRow| row.attributes.key == published.key && row.attributes.rank() < published.rank();
+        if let Some(row) = self.ledger.file(published.id).await?.filter(is_behind) {
+            copies.extend(self.left_behind(&row.copies, |reached| reached == place));
+        }
         let copies = self.with_wanted(&published.bucket, copies);
         let size = published.size;
         let entry = Some(Entry::Attributes { attributes: Box::new(published), copies });

@@ -36,7 +36,7 @@ fn one_of(profiles: &[Profile], seed: u64) -> Profile {
 const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
 
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 12] = [
+const FOUND: [(u64, Profile, &str); 14] = [
     (1781, Profile::DISK, "a leftover that the ledger refused once was forgotten, and its claim settled without it"),
     (1285, Profile::DISK, UNSYNCED),
     (326, Profile::PAIR, UNSYNCED),
@@ -64,6 +64,12 @@ const FOUND: [(u64, Profile, &str); 12] = [
     ),
     (86791, Profile::MIRROR, "bytes that a dead process had withdrawn without a sync came back after a power cut"),
     (67318, Profile::CLOUD, "a mark that arrived late lowered a newer one, and an older database went unseen"),
+    (309, Profile::REPLICAS, "a claim whose answer was lost stayed open for as long as its node lived"),
+    (
+        114,
+        Profile::REPLICAS,
+        "of two who found a copy damaged the slower one moved away what the other had made anew, and the row said verified",
+    ),
     (1175, Profile::MIXED, "the sealed record of a bucket that had lost its name arrived late, and stayed for ever"),
 ];
 
@@ -191,4 +197,5 @@ bugs! {
     a_copy_that_is_recorded_before_it_is_durable_is_seen: CopyNotDurable, REPLICAS, 300;
     a_copy_without_attributes_is_seen: CopyWithoutAttributes, REPLICAS, 100;
     a_copy_that_a_change_left_behind_is_seen: CopyLeftBehind, REPLICAS, 100;
+    a_note_of_a_copy_that_is_forgotten_is_seen: NoteForgotten, REPLICAS, 100;
 }

@@ -40,6 +40,18 @@ async fn an_update_whose_answer_was_lost_is_not_known_though_every_other_way_was
 }
 
 #[tokio::test]
+async fn a_claim_whose_answer_was_lost_keeps_nobody_from_the_file() {
+    let (larder, faults) = (Larder::new(), Arc::new(Faults::default()));
+    let files = larder.start_with(faults.clone()).await;
+    let id = put(&files, "file").await.attributes.id;
+    faults.plan("claim.done", "", ErrorKind::Indeterminate);
+    is_indeterminate(rename(&files, id, "first").await);
+    faults.heal();
+    until("the claim is settled", async || larder.ledger.claims().await.unwrap().is_empty()).await;
+    assert_eq!(rename(&files, id, "second").await.unwrap().attributes.name, "second");
+}
+
+#[tokio::test]
 async fn an_update_that_every_store_refused_did_not_happen() {
     let (larder, [first, second]) = two_disks();
     let files = larder.start().await.0;

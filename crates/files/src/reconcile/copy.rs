@@ -13,7 +13,7 @@
 
 use super::{Need, Stuck};
 use crate::{
-    Attributes, Error, FileId, Result, Sha256, Timestamp,
+    Attributes, Error, FileId, Result, Sha256, StoreId, Timestamp,
     files::Node,
     intents::{Lease, WHOLE},
     ledger::{Claim, CopyRow, CopyState, Entry, FileRow, Purpose, Record, Recorded, Reservation, RevisionRow, Upload},
@@ -33,6 +33,15 @@ enum Seen {
     Wrong,
     /// The store can't give them while it shows itself.
     Unreadable,
+}
+
+/// What is in the way of bytes that are brought.
+enum Way {
+    Clear,
+    /// What can't be read may not let itself be moved either.
+    Blocked,
+    /// Something else is known of the copy by now.
+    Moot,
 }
 
 /// Bytes on their way to a place.
@@ -115,9 +124,10 @@ impl Node {
         let brought = match self.look_at_copy(place, revision).await? {
             Seen::Right => Brought::Nothing,
             seen => match self.give_up_copy(place, revision, seen).await? {
+                Way::Moot => return Ok(()),
                 _ if !self.places[place].mode.creates() => return Ok(()),
-                true => self.bring(place, revision).await?,
-                false => self.bring_over(place, revision).await?,
+                Way::Clear => self.bring(place, revision).await?,
+                Way::Blocked => self.bring_over(place, revision).await?,
             },
         };
         let copy = self.copy_verified(place);
@@ -141,32 +151,45 @@ impl Node {
         }
     }
 
-    /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought. Whether nothing is in
-    /// the way: what can't be read may not let itself be moved either.
-    async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<bool> {
+    /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought. Under the file's claim:
+    /// another may have looked at the same time, and have made it anew by now.
+    async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<Way> {
+        let counts = copy_on(revision, self.places[place].id).is_some_and(CopyRow::is_readable);
+        if seen == Seen::Absent && !counts {
+            return Ok(Way::Clear);
+        }
+        let claim = self.claim(revision.file, Purpose::Change).await?;
+        let given_up = self.give_up_claimed(place, revision, seen, counts).await;
+        self.end_claim(claim, given_up.as_ref().err()).await;
+        given_up
+    }
+
+    async fn give_up_claimed(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        seen: Seen,
+        counts: bool,
+    ) -> Result<Way> {
         let at = &self.places[place];
-        if revision.copies.iter().any(|copy| copy.store == at.id && copy.is_readable()) {
+        if self.is_moot(revision, |now| copy_on(now, at.id) != copy_on(revision, at.id)).await? {
+            return Ok(Way::Moot);
+        }
+        if counts {
             tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
             let copies = vec![CopyRow { store: at.id, state: CopyState::Lost, verified_at: None }];
             self.record(Some(Entry::Copies { file: revision.file, revision: revision.revision, copies }), None).await?;
         }
         if seen == Seen::Absent || !at.mode.creates() {
-            return Ok(true);
+            return Ok(Way::Clear);
         }
-        let claim = self.claim(revision.file, Purpose::Change).await?;
-        let moved = match self.is_moot(revision, |_| false).await {
-            Ok(false) => at.quarantine(&self.environment, &revision.key).await,
-            Ok(true) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.end_claim(claim, moved.as_ref().err()).await;
-        match moved {
+        match at.quarantine(&self.environment, &revision.key).await {
             Err(error) if seen == Seen::Unreadable && at.mode.changes() && at.store.staging().is_some() => {
                 at.confirm().await?;
                 tracing::warn!(file = %revision.file, store = %at.name, %error, "what can't be read can't be moved either");
-                Ok(false)
+                Ok(Way::Blocked)
             }
-            moved => moved.map(|()| true),
+            moved => moved.map(|()| Way::Clear),
         }
     }
 
@@ -264,7 +287,7 @@ impl Node {
     /// Only attributes are to be brought.
     async fn carry(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let at = &self.places[place];
-        let known = revision.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let known = copy_on(revision, at.id).cloned();
         if at.size_of(&revision.key).await? != Some(revision.size) {
             return self.mend_copy(place, revision).await;
         }
@@ -312,12 +335,11 @@ impl Node {
         copy: CopyRow,
     ) -> Result<Laid> {
         let (at, key) = (&self.places[place], &revision.key);
-        let known = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
         let is_news = |now: &RevisionRow| match brought {
             // What was looked at before something else was noted counts no more.
-            Brought::Nothing => known(now) != known(revision),
+            Brought::Nothing => copy_on(now, at.id) != copy_on(revision, at.id),
             // Another node has made it meanwhile.
-            Brought::StagedOver(_) => known(now).is_some_and(|copy| copy.is_readable()),
+            Brought::StagedOver(_) => copy_on(now, at.id).is_some_and(CopyRow::is_readable),
             Brought::Staged(_) | Brought::Put(_) => false,
         };
         if self.is_moot(revision, is_news).await? {
@@ -423,4 +445,9 @@ impl Node {
             _ => self.release(&claim).await,
         }
     }
+}
+
+/// What is known of a revision's copy on a store.
+fn copy_on(revision: &RevisionRow, store: StoreId) -> Option<&CopyRow> {
+    revision.copies.iter().find(|copy| copy.store == store)
 }

@@ -63,6 +63,7 @@ impl Operator {
         self.mend().await?;
         self.read_all_stores().await?;
         self.mend().await?;
+        self.replicate_by_notes().await?;
         self.settle().await?;
         self.judge().await
     }
@@ -293,8 +294,8 @@ impl Operator {
     async fn judge(&self) -> Verdict {
         let first = self.started().await?;
         self.inspect_files(&first).await?;
-        self.find_rot(&first).await?;
         self.replicate().await?;
+        self.find_rot(&first).await?;
         if self.world.profile.stores.iter().any(|shelf| !shelf.staging) {
             self.world.executor.sleep(SETTLED_AFTER).await;
         }
@@ -449,7 +450,8 @@ impl Operator {
         if std::mem::take(&mut self.world.state().rotten).is_empty() {
             return Ok(());
         }
-        self.repair(node).await
+        self.repair(node).await?;
+        self.replicate().await
     }
 
     /// What a dead node left under a database that was lost is `fsck`'s to find.

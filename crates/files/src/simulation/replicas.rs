@@ -2,7 +2,7 @@
 //! healed, every revision comes to have one on every store of its placement, with its attributes beside it.
 
 use super::{
-    database::{held, revisions},
+    database::{Left, held, revisions},
     operator::{Operator, SETTLED_AFTER},
     oracle::Verdict,
 };
@@ -23,6 +23,16 @@ type Objects = BTreeMap<Key, bytes::Bytes>;
 impl Operator {
     /// Waits until the reconciler has nothing more to do, then looks whether all is as it should be.
     pub(super) async fn replicate(&self) -> Verdict {
+        self.replicate_as(|left| left.claims.is_empty() && left.nodes.is_empty()).await
+    }
+
+    /// The same on nodes that have long looked at every file: what is noted is all that they go by. A key that one reserved without
+    /// ever hearing of it stays until it dies.
+    pub(super) async fn replicate_by_notes(&self) -> Verdict {
+        self.replicate_as(|left| left.claims.is_empty()).await
+    }
+
+    async fn replicate_as(&self, is_at_rest: impl Fn(&Left) -> bool) -> Verdict {
         if !self.world.profile.replicas {
             return Ok(());
         }
@@ -34,7 +44,7 @@ impl Operator {
             self.check_copies(false)?;
             let lacking = self.check_copies(true);
             let database = self.world.state().database.clone();
-            let idle = held(&database).is_ok_and(|left| left.claims.is_empty() && left.nodes.is_empty());
+            let idle = held(&database).is_ok_and(|left| is_at_rest(&left));
             match lacking {
                 Ok(()) if idle => return Ok(()),
                 Err(why) if self.world.executor.now() > until => return Err(format!("{why} after {patience:?}")),
