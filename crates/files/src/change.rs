@@ -43,11 +43,12 @@ impl Files {
     /// bucket of unique names; `TooLarge` and `UnsupportedType` of the new bucket.
     pub async fn update(&self, caller: &Caller, id: FileId, patch: Patch, if_version: Option<u64>) -> Result<File> {
         let target = self.target(caller, id, &patch).await?;
+        let heir = target.owner.as_ref().map(|(id, _)| *id);
         let apply = move |attributes: &mut Attributes| {
             let changes = apply(&patch, attributes)?;
             Ok(target.apply(attributes)? || changes)
         };
-        self.change(caller, id, if_version, Box::new(apply)).await
+        self.change(caller, id, if_version, heir, Box::new(apply)).await
     }
 
     /// Puts a file into the trash; one that lies there already stays as it is.
@@ -61,7 +62,7 @@ impl Files {
             attributes.deleted_at.get_or_insert(now);
             Ok(live)
         };
-        self.change(caller, id, if_version, Box::new(apply)).await
+        self.change(caller, id, if_version, None, Box::new(apply)).await
     }
 
     /// Takes a file out of the trash; one that is not there stays as it is.
@@ -70,7 +71,7 @@ impl Files {
     /// As [`Files::update`].
     pub async fn restore(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<File> {
         let apply = |attributes: &mut Attributes| Ok(attributes.deleted_at.take().is_some());
-        self.change(caller, id, if_version, Box::new(apply)).await
+        self.change(caller, id, if_version, None, Box::new(apply)).await
     }
 
     /// Makes a file, in the trash or not, another's.
@@ -84,10 +85,18 @@ impl Files {
             (attributes.owner_id, attributes.owner) = (owner_id, owner.clone());
             Ok(changes)
         };
-        self.change(caller, id, None, Box::new(apply)).await
+        self.change(caller, id, None, None, Box::new(apply)).await
     }
 
-    async fn change(&self, caller: &Caller, id: FileId, if_version: Option<u64>, apply: Apply) -> Result<File> {
+    /// `heir` is who is named as the new owner.
+    async fn change(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        if_version: Option<u64>,
+        heir: Option<UserId>,
+        apply: Apply,
+    ) -> Result<File> {
         self.0.begin_change().await?;
         self.describe(caller, id).await?;
         let (files, caller) = (self.clone(), caller.clone());
@@ -95,7 +104,13 @@ impl Files {
             let mut wait = Wait::new(&files.0);
             loop {
                 let claim = files.0.claim(id, Purpose::Change).await?;
-                let in_the_way = match files.change_claimed(&caller, &claim, if_version, &apply).await {
+                // Who waited for the claim may find the new owner deleted, and their files gone with them.
+                let present = files.check_present(heir).await;
+                let next = match present {
+                    Ok(()) => files.change_claimed(&caller, &claim, if_version, &apply).await,
+                    Err(error) => Err(error),
+                };
+                let in_the_way = match next {
                     Ok(Next::Changed(file, name)) => return files.0.write_change(file, claim, name).await,
                     Ok(Next::Unchanged(file)) => {
                         files.0.release(&claim).await;
@@ -112,6 +127,16 @@ impl Files {
             }
         })
         .await
+    }
+
+    async fn check_present(&self, heir: Option<UserId>) -> Result<()> {
+        let Some(id) = heir else { return Ok(()) };
+        match self.user(id).await? {
+            Some(user) if user.gone_at.is_some() => {
+                Err(Error::invalid("owner", format!("there is no user `{}`", user.name)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The file as it will be, and its name where no other may have that.
@@ -221,14 +246,7 @@ impl Target {
             (attributes.owner_id, attributes.owner) = (*id, name.to_string());
         }
         if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.id != attributes.bucket_id) {
-            let max = bucket.policy.max_bytes;
-            if attributes.size > max {
-                return Err(Error::TooLarge { max });
-            }
-            if !bucket.policy.takes(&attributes.content_type) {
-                let (bucket, found) = (bucket.name.to_string(), attributes.content_type.clone());
-                return Err(Error::UnsupportedType { bucket, found, declared: None });
-            }
+            bucket.admit(attributes.size, &attributes.content_type, None)?;
             (attributes.bucket_id, attributes.bucket) = (bucket.id, bucket.name.clone());
         }
         Ok(before != (attributes.owner_id, attributes.bucket_id))

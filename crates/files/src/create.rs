@@ -26,7 +26,7 @@ use crate::{
 };
 use futures_util::{StreamExt, TryStreamExt};
 use larder_storage_core::{
-    Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, NodeId, OpId, Pair, Part, PutOptions, Staged,
+    Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged,
 };
 use serde_json::json;
 use std::{
@@ -58,11 +58,13 @@ pub(crate) struct Discard {
     armed: bool,
 }
 
-/// An idempotency key that is this node's, given up when it is dropped before it became a file's.
+/// An idempotency key that is one operation's of this node, given up when it is dropped before it became a file's. No other operation
+/// of this node asks for it meanwhile: who gives it up, and is not told that it is free, tries again, and must not take a repeat's.
 pub(crate) struct HeldKey {
     node: Arc<Node>,
     key: Sha256,
-    armed: bool,
+    /// Whether it may be in the ledger, and this operation's to give up.
+    reserved: bool,
 }
 
 impl std::fmt::Debug for Discard {
@@ -77,7 +79,7 @@ impl Drop for Discard {
             return;
         }
         let (node, place, op) = (self.node.clone(), self.place, self.op.clone());
-        let (lease, reservation) = (self.lease.take(), self.reservation.take().map(HeldKey::keep));
+        let (lease, reservation) = (self.lease.take(), self.reservation.take());
         self.node.environment.spawn.spawn(Box::pin(async move {
             node.discard(place, &op, lease.as_deref(), reservation).await;
         }));
@@ -85,10 +87,17 @@ impl Drop for Discard {
 }
 
 impl HeldKey {
-    /// From here on somebody else gives it up.
-    fn keep(mut self) -> Sha256 {
-        self.armed = false;
-        self.key
+    /// It is a file's, or its intent's to give up.
+    pub(crate) fn pass_on(mut self) {
+        self.reserved = false;
+    }
+
+    /// Gives it up; where that does not come through, until it does.
+    async fn give_up(mut self) {
+        match self.node.ledger.unreserve(self.key, &self.node.node).await {
+            Ok(()) => self.reserved = false,
+            Err(error) => tracing::warn!(%error, "an idempotency key is to be given up later"),
+        }
     }
 }
 
@@ -100,10 +109,15 @@ impl std::fmt::Debug for HeldKey {
 
 impl Drop for HeldKey {
     fn drop(&mut self) {
-        if self.armed {
-            let (node, key) = (self.node.clone(), self.key);
-            self.node.environment.spawn.spawn(Box::pin(async move { node.unreserve(key).await }));
+        let (node, key) = (self.node.clone(), self.key);
+        if !self.reserved {
+            node.names().remove(&key);
+            return;
         }
+        self.node.environment.spawn.spawn(Box::pin(async move {
+            node.until_done(|| async { Ok(node.ledger.unreserve(key, &node.node).await?) }).await;
+            node.names().remove(&key);
+        }));
     }
 }
 
@@ -133,7 +147,7 @@ pub(crate) struct Revision {
     /// Content that is not staged yet.
     small: Option<bytes::Bytes>,
     closes: Option<crate::ledger::Claim>,
-    reservation: Option<Sha256>,
+    reservation: Option<HeldKey>,
     /// Where the store does not stage, once something was to be put there.
     lease: Option<Arc<Lease>>,
     /// The name that it is to bear, where no other may; kept until it is known what became of it.
@@ -278,6 +292,8 @@ impl Files {
         if if_match.is_some_and(|hashes| !hashes.is_empty() && !hashes.contains(&now.sha256)) {
             return Err(Error::PreconditionFailed { version: now.version });
         }
+        // It may have been moved while its content arrived.
+        self.bucket(now.bucket.as_str())?.admit(received.size, &received.content_type, None)?;
         let at = not_before(self.0.environment.clock.now(), now.updated_at);
         let next = Attributes {
             key: received.key.clone(),
@@ -318,7 +334,7 @@ impl Files {
     }
 
     /// Refuses a file for an owner who went while its content arrived. Who was there a moment ago is not asked about again.
-    async fn check_owner(&self, received: &Received) -> Result<()> {
+    pub(crate) async fn check_owner(&self, received: &Received) -> Result<()> {
         let clock = &self.0.environment.clock;
         if clock.elapsed().saturating_sub(received.owner_seen) < OWNER_FRESH {
             return Ok(());
@@ -377,11 +393,7 @@ impl Files {
             return Err(Error::DigestMismatch { expected, found: received.sha256() });
         }
         received.content_type = content_type::of(&received.head, name).to_owned();
-        if !received.bucket.policy.takes(&received.content_type) {
-            let (bucket, found) = (received.bucket.name.to_string(), received.content_type.clone());
-            return Err(Error::UnsupportedType { bucket, found, declared });
-        }
-        Ok(())
+        received.bucket.admit(received.size, &received.content_type, declared)
     }
 
     /// The answer to a request that was answered before.
@@ -398,6 +410,21 @@ impl Files {
     }
 }
 
+impl Bucket {
+    /// Refuses content that its policy does not take.
+    pub(crate) fn admit(&self, size: u64, content_type: &str, declared: Option<String>) -> Result<()> {
+        let max = self.policy.max_bytes;
+        if size > max {
+            return Err(Error::TooLarge { max });
+        }
+        if !self.policy.takes(content_type) {
+            let (bucket, found) = (self.name.to_string(), content_type.to_owned());
+            return Err(Error::UnsupportedType { bucket, found, declared });
+        }
+        Ok(())
+    }
+}
+
 impl Received {
     pub(crate) fn into_revision(
         mut self,
@@ -407,7 +434,7 @@ impl Received {
     ) -> Revision {
         // From here on the revision's own steps decide what becomes of the staged parts.
         self.guard.armed = false;
-        let (reservation, lease) = (self.guard.reservation.take().map(HeldKey::keep), self.guard.lease.take());
+        let (reservation, lease) = (self.guard.reservation.take(), self.guard.lease.take());
         Revision { place: self.place, attributes, op: self.op, small: self.small, closes, reservation, lease, name }
     }
 }
@@ -533,12 +560,12 @@ impl Node {
                 self.settle_later(revision);
                 Err(Error::Gone)
             }
-            Ok(_) if revision.lease.is_some() => {
-                self.reconcile_soon(&copies);
-                Ok(File { attributes: revision.attributes, copies })
-            }
             Ok(_) => {
                 self.reconcile_soon(&copies);
+                revision.reservation.take().into_iter().for_each(HeldKey::pass_on);
+                if revision.lease.is_some() {
+                    return Ok(File { attributes: revision.attributes, copies });
+                }
                 let node = self.clone();
                 let (place, op) = (revision.place, revision.op);
                 self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
@@ -606,12 +633,12 @@ impl Node {
         match &revision.lease {
             Some(lease) => {
                 // The bytes are answered: what is yet to be sent is small.
-                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.reservation);
+                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.key());
                 self.renew(lease, known(upload)).await?;
                 Ok(lease.clone())
             }
             None => {
-                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.reservation);
+                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.key());
                 let lease = Arc::new(self.lease(known(upload)).await?);
                 Ok(revision.lease.insert(lease).clone())
             }
@@ -630,17 +657,18 @@ impl Node {
     /// Settles an operation of this node whose outcome is unknown, by the rules of recovery.
     fn settle_later(self: &Arc<Self>, mut revision: Revision) {
         if let Some(lease) = revision.lease.take() {
-            return self.find_out_later(&lease, revision.name.take());
+            return self.find_out_later(&lease, revision.name.take(), revision.reservation.take());
         }
-        let (node, revision) = (self.clone(), Arc::new(revision));
+        let (node, key, revision) = (self.clone(), Mutex::new(revision.reservation.take()), Arc::new(revision));
+        let key = Arc::new(key);
         self.settle_until_done(move || {
-            let (node, revision) = (node.clone(), revision.clone());
+            let (node, key, revision) = (node.clone(), key.clone(), revision.clone());
             async move {
                 let closes = revision.closes.as_ref().map(|claim| claim.id);
                 let kept = node.settle_pair(revision.place, &revision.pair(), &revision.attributes, closes).await?;
-                if let (false, Some(reservation)) = (kept, revision.reservation) {
-                    node.unreserve(reservation).await;
-                }
+                let key = key.lock().expect("nothing panics while it holds this lock").take();
+                // Dropped, it is given up.
+                key.filter(|_| kept).into_iter().for_each(HeldKey::pass_on);
                 Ok(())
             }
         });
@@ -652,14 +680,14 @@ impl Node {
     }
 
     /// Forgets what was received and never published, and with it its idempotency key.
-    async fn discard(self: &Arc<Self>, place: usize, op: &OpId, lease: Option<&Lease>, reservation: Option<Sha256>) {
+    async fn discard(self: &Arc<Self>, place: usize, op: &OpId, lease: Option<&Lease>, reservation: Option<HeldKey>) {
         if let Some(lease) = lease {
             // The intent has the key: once it has failed, the key may be a repeat's.
-            return self.give_up(lease).await;
+            return self.give_up(lease, reservation).await;
         }
         self.discard_staged(place, op).await;
         if let Some(reservation) = reservation {
-            self.unreserve(reservation).await;
+            reservation.give_up().await;
         }
     }
 
@@ -677,17 +705,24 @@ impl Node {
         }
         let request = key.request;
         let key = self.keyed(&[caller.0.as_bytes(), key.key.as_bytes()]);
+        if !self.names().insert(key) {
+            return Err(Error::Running);
+        }
+        let mut held = HeldKey { node: self.clone(), key, reserved: true };
         match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
             Reservation::Made => {
-                let held = Some(HeldKey { node: self.clone(), key, armed: true });
                 // What was made under it may lie on a store that was not read.
                 if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
                     return Err(self.provisional());
                 }
-                Ok(Reserved { key, request, says_all: false, done: None, held })
+                Ok(Reserved { key, request, says_all: false, done: None, held: Some(held) })
             }
-            Reservation::Running { .. } => Err(Error::Running),
+            Reservation::Running { .. } => {
+                held.reserved = false;
+                Err(Error::Running)
+            }
             Reservation::Done { request: first, status, made, .. } => {
+                held.reserved = false;
                 Ok(Reserved { key, request, says_all: false, done: Some((first, status, made)), held: None })
             }
         }
@@ -698,19 +733,14 @@ impl Node {
         let life = i64::try_from(KEY_LIFE.as_millis()).expect("a day fits");
         Timestamp::from_millis(self.environment.clock.now().as_millis() - life)
     }
-
-    pub(crate) async fn unreserve(&self, key: Sha256) {
-        self.unreserve_from(key, &self.node).await;
-    }
-
-    pub(crate) async fn unreserve_from(&self, key: Sha256, node: &NodeId) {
-        if let Err(error) = self.ledger.unreserve(key, node).await {
-            tracing::warn!(%error, "an idempotency key stays taken until this node ends");
-        }
-    }
 }
 
 impl Revision {
+    /// The idempotency key that it was asked for with.
+    fn key(&self) -> Option<Sha256> {
+        self.reservation.as_ref().map(|held| held.key)
+    }
+
     fn pair(&self) -> Pair {
         Pair { op: self.op.clone(), bytes: self.attributes.key.clone(), attributes: self.attributes.sidecar() }
     }

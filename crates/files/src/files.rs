@@ -130,10 +130,8 @@ pub(crate) struct Node {
     /// This process, as its claims and staged parts name it.
     pub(crate) node: NodeId,
     pub(crate) buckets: Mutex<BTreeMap<BucketName, Bucket>>,
-    /// The names that tasks of this node have, or ask for.
+    /// The names, turns and idempotency keys that tasks of this node have, or ask for.
     pub(crate) names: Mutex<BTreeSet<Sha256>>,
-    /// Held by the task of this node that has, or asks for, the turn to take admins away.
-    pub(crate) people: Arc<tokio::sync::Mutex<()>>,
     /// Held by the task of this node that settles what dead nodes have staged.
     pub(crate) heir: tokio::sync::Mutex<()>,
     pub(crate) committer: Committer,
@@ -191,6 +189,12 @@ impl Received {
     #[must_use]
     pub fn sha256(&self) -> Sha256 {
         Sha256(self.digests.sha256)
+    }
+
+    /// Whether its idempotency key was one of a request that was answered before.
+    #[must_use]
+    pub fn is_repeat(&self) -> bool {
+        self.idempotency.as_ref().is_some_and(|reserved| reserved.done.is_some())
     }
 }
 

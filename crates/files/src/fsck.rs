@@ -23,12 +23,14 @@ use crate::{
     layout,
     ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
     name_claim,
+    purge::Owed,
     rebuild::{bare_tombstone, buried},
     sealed::{self, Sealed, unseal},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{Key, ListOptions, NodeId, Prefix};
 use std::{
+    cmp::Ordering,
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
@@ -147,6 +149,26 @@ enum Mend {
     Unreserve(NodeId),
     /// One after the other.
     Both(Box<[Mend; 2]>),
+}
+
+/// What the ledger knows, against a record that was found.
+enum Known {
+    /// Nothing, or what this one outranks.
+    Older,
+    /// Something else under the same epoch and version.
+    Other,
+    /// The same, or something newer.
+    Same,
+}
+
+impl Known {
+    fn compare<T: PartialEq>(known: Option<&T>, found: &T, rank: impl Fn(&T) -> (u64, u64)) -> Self {
+        match known.map(|known| (rank(known).cmp(&rank(found)), known == found)) {
+            None | Some((Ordering::Less, _)) => Self::Older,
+            Some((Ordering::Equal, false)) => Self::Other,
+            Some(_) => Self::Same,
+        }
+    }
 }
 
 /// One run: what is reported and what is yet to be looked at again.
@@ -436,7 +458,8 @@ impl Check<'_> {
     /// Idempotency keys of a dead node none of whose claims is open: those are told of first.
     async fn reservations(&self, node: &NodeId) -> Result<Option<Trouble>> {
         let ledger = &self.node.ledger;
-        if self.node.is_alive(node).await?
+        if Owed::parse(node).is_some()
+            || self.node.is_alive(node).await?
             || !ledger.nodes().await?.contains(node)
             || ledger.claims().await?.iter().any(|claim| claim.node == *node)
         {
@@ -497,29 +520,36 @@ impl Check<'_> {
             false => self.opened(key, &bytes).map(|bucket: Bucket| Entry::Bucket(Box::new(bucket))),
         };
         let Some(entry) = entry else { return broken("a sealed record that can't be opened".into()) };
-        let Some(news) = self.sealed_is_news(entry).await? else { return Ok(None) };
-        let (detail, mend) = ("a sealed record that the database does not know", Mend::Record(vec![news]));
-        Ok(Some(Trouble::new(FindingKind::RowDiffers, Some(key), None, detail, mend)))
+        Ok(match self.known_of(&entry).await? {
+            Known::Older => {
+                let (detail, mend) = ("a sealed record that the database does not know", Mend::Record(vec![entry]));
+                Some(Trouble::new(FindingKind::RowDiffers, Some(key), None, detail, mend))
+            }
+            Known::Other => {
+                let detail = "a sealed record that says something else than the database's of the same version";
+                Some(Trouble::new(FindingKind::AttributesConflict, Some(key), None, detail, Mend::Nothing))
+            }
+            Known::Same => None,
+        })
     }
 
     fn opened<T: Sealed>(&self, key: &Key, bytes: &[u8]) -> Option<T> {
         unseal::<T>(&self.node.secrets, key, bytes).filter(|record| record.key() == *key)
     }
 
-    /// A sealed record's entry, where the ledger has none of its rank or above.
-    async fn sealed_is_news(&self, entry: Entry) -> Result<Option<Entry>> {
-        let news = match &entry {
+    /// What the ledger knows of a sealed record's user or bucket.
+    async fn known_of(&self, entry: &Entry) -> Result<Known> {
+        Ok(match entry {
             Entry::User(found) => {
                 let known = self.node.ledger.user(found.id).await?;
-                known.is_none_or(|known| (known.epoch, known.version) < (found.epoch, found.version))
+                Known::compare(known.as_ref(), found, |user| (user.epoch, user.version))
             }
             Entry::Bucket(found) => {
                 let known = self.node.ledger.buckets().await?.into_iter().find(|known| known.id == found.id);
-                known.is_none_or(|known| (known.epoch, known.version) < (found.epoch, found.version))
+                Known::compare(known.as_ref(), found, |bucket| (bucket.epoch, bucket.version))
             }
-            _ => false,
-        };
-        Ok(news.then_some(entry))
+            _ => Known::Same,
+        })
     }
 
     fn copy(&self, place: usize, state: crate::ledger::CopyState) -> CopyRow {

@@ -27,7 +27,7 @@
 
 use crate::{
     Error, Result, Sha256,
-    create::nothing_happened,
+    create::{HeldKey, nothing_happened},
     files::{Node, Place},
     ledger::{Claim, Entry, Hold, Intent, IntentState, LedgerError, Record, Recorded, Upload},
     name_claim::NameClaim,
@@ -123,7 +123,7 @@ impl Node {
                 Ok(intent) => {
                     let held = Held { intent, renewed, moved: renewed, unsure: false };
                     if let Err(Ok(lease)) = answer.send(Ok(Lease(Mutex::new(held)))) {
-                        node.give_up(&lease).await;
+                        node.give_up(&lease, None).await;
                     }
                 }
                 Err(error) => {
@@ -238,17 +238,20 @@ impl Node {
     }
 
     /// Undoes an upload of this node whose attributes were never sent, or refused for certain.
-    pub(crate) async fn give_up(self: &Arc<Self>, lease: &Lease) {
+    pub(crate) async fn give_up(self: &Arc<Self>, lease: &Lease, mut key: Option<HeldKey>) {
         // At once where that can be, so that its idempotency key is free when the caller is answered.
-        let _ = self.ledger.fail_intent(lease.hold()).await;
+        if self.ledger.fail_intent(lease.hold()).await.is_ok() {
+            key.take().into_iter().for_each(HeldKey::pass_on);
+        }
         let open = Self::may_still_happen(lease);
-        self.end_later(lease.hold().intent, Course { undo: true, open }, Counted::No, None);
+        self.end_later(lease.hold().intent, Course { undo: true, open }, Counted::No, (None, key));
     }
 
-    /// Finds out what became of an upload of this node that has no certain answer, and keeps its name until then.
-    pub(crate) fn find_out_later(self: &Arc<Self>, lease: &Lease, name: Option<NameClaim>) {
+    /// Finds out what became of an upload of this node that has no certain answer, and keeps its name and its idempotency key until
+    /// then.
+    pub(crate) fn find_out_later(self: &Arc<Self>, lease: &Lease, name: Option<NameClaim>, key: Option<HeldKey>) {
         let open = Self::may_still_happen(lease);
-        self.end_later(lease.hold().intent, Course { undo: false, open }, Counted::Yes, name);
+        self.end_later(lease.hold().intent, Course { undo: false, open }, Counted::Yes, (name, key));
     }
 
     fn may_still_happen(lease: &Lease) -> Option<Duration> {
@@ -292,7 +295,7 @@ impl Node {
     /// Takes up one; whether it is in living hands now.
     pub(crate) async fn take_up(self: &Arc<Self>, intent: &Intent) -> bool {
         let taken = self.in_hand(intent.id).await;
-        self.end_later(intent.id, Course { undo: false, open: Some(intent.upload.lease) }, Counted::No, None);
+        self.end_later(intent.id, Course { undo: false, open: Some(intent.upload.lease) }, Counted::No, (None, None));
         match taken {
             Ok(_) => true,
             Err(error) => {
@@ -316,13 +319,20 @@ impl Node {
         }
     }
 
-    fn end_later(self: &Arc<Self>, id: u64, course: Course, counted: Counted, name: Option<NameClaim>) {
+    fn end_later(
+        self: &Arc<Self>,
+        id: u64,
+        course: Course,
+        counted: Counted,
+        (name, key): (Option<NameClaim>, Option<HeldKey>),
+    ) {
         let node = self.clone();
         let count = usize::from(counted == Counted::Yes);
         self.state().unsettled += count;
         self.environment.spawn.spawn(Box::pin(async move {
             let decided = node.decide(id, course).await;
             drop(name);
+            key.into_iter().for_each(HeldKey::pass_on);
             node.state().unsettled -= count;
             if let Some((upload, again)) = decided {
                 node.clean_up(id, &upload, again).await;

@@ -222,7 +222,7 @@ impl Node {
         self.places.iter().filter_map(|place| place.store.staging()).any(|staging| staging.node() == *node)
     }
 
-    fn names(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Sha256>> {
+    pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Sha256>> {
         self.names.lock().expect("nothing panics while it holds this lock")
     }
 }

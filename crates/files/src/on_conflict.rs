@@ -75,6 +75,8 @@ impl Files {
                 if terms.if_match.is_some() {
                     return Err(Error::PreconditionFailed { version: 0 });
                 }
+                // Who waited for the name may have been deleted meanwhile, and their files with them.
+                self.check_owner(&received).await?;
                 let file = self.0.publish(received.into_revision(attributes, None, Some(claimed))).await?;
                 return Ok(Created { file, repeated: None, replaced: false });
             };

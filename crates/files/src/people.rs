@@ -85,8 +85,7 @@ impl Files {
     /// Gives a user another role, another password, or both at once.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` where no admin would be left, or another changed the user at the same time; `Busy` where others who
-    /// change roles take too long.
+    /// `NotFound`; `Conflict` where no admin would be left; `Busy` where others who change roles, or this user, take too long.
     pub async fn update_user(&self, id: UserId, role: Option<Role>, password_hash: Option<String>) -> Result<User> {
         self.0.begin_change().await?;
         self.0.check_whole()?;
@@ -148,7 +147,11 @@ impl Node {
                 Some(bucket) if bucket.policy == *policy => continue,
                 // Sealed, it would outrank what a store that was not read knows.
                 Some(bucket) if !self.unread.is_empty() => {
-                    let for_now = Bucket { policy: policy.clone(), ..bucket.clone() };
+                    let mut for_now = Bucket { policy: policy.clone(), ..bucket.clone() };
+                    // Nobody would look for names that are shared, once the sealed policy is the configured one again.
+                    if bucket.policy.names == Names::Unique {
+                        for_now.policy.names = Names::Unique;
+                    }
                     known.insert(name.clone(), for_now);
                     continue;
                 }
@@ -156,7 +159,8 @@ impl Node {
                     if policy.names == Names::Unique && bucket.policy.names != Names::Unique {
                         self.check_unique(bucket).await?;
                     }
-                    self.changed_bucket(bucket, policy)
+                    let version = self.next_version((bucket.epoch, bucket.version)).await?;
+                    Bucket { policy: policy.clone(), epoch: self.epoch, version, ..bucket.clone() }
                 }
                 // A store that was not read may know one of this name.
                 None if !self.unread.is_empty() => {
@@ -187,6 +191,19 @@ impl Node {
         password_hash: Option<String>,
         turn: Option<&Arc<Turn>>,
     ) -> Result<User> {
+        let own = self.take_turn_of(id).await?;
+        let result = self.change_in_turn(id, role, password_hash, turn).await;
+        own.end().await;
+        result
+    }
+
+    async fn change_in_turn(
+        self: &Arc<Self>,
+        id: UserId,
+        role: Option<Role>,
+        password_hash: Option<String>,
+        turn: Option<&Arc<Turn>>,
+    ) -> Result<User> {
         let user = self.ledger.user(id).await?.filter(|user| user.gone_at.is_none()).ok_or(Error::NotFound("user"))?;
         let role = role.unwrap_or(user.role);
         if role == user.role && password_hash.is_none() {
@@ -197,9 +214,21 @@ impl Node {
         }
         let password_hash = password_hash.or(user.password_hash);
         let created_by_key = carried(user.created_by_key.as_ref(), self.environment.clock.now());
-        let (epoch, version) = (self.epoch, user.version + 1);
+        let (epoch, version) = (self.epoch, self.next_version((user.epoch, user.version)).await?);
         let next = User { role, password_hash, epoch, version, created_by_key, ..user };
         self.write_user(next, turn.map(|turn| turn.clone() as Kept)).await
+    }
+
+    /// A version for the next record of a user or bucket whose rank is known: one that no record of this epoch bears, be it known to the
+    /// ledger or not. An attempt that was never answered may lie on a store that is away, and must not meet an answered one as its
+    /// equal. The ledger gives each mark once.
+    async fn next_version(&self, known: (u64, u64)) -> Result<u64> {
+        loop {
+            let version = self.ledger.raise_mark().await?;
+            if (self.epoch, version) > known {
+                return Ok(version);
+            }
+        }
     }
 
     /// Refuses to take the last admin away. It holds for as long as the turn is this task's.
@@ -303,10 +332,6 @@ impl Node {
         let created_at = self.environment.clock.now();
         let id = BucketId::new(&self.environment);
         Bucket { id, name: name.clone(), policy: policy.clone(), created_at, epoch: self.epoch, version: 1 }
-    }
-
-    fn changed_bucket(&self, bucket: &Bucket, policy: &BucketPolicy) -> Bucket {
-        Bucket { policy: policy.clone(), epoch: self.epoch, version: bucket.version + 1, ..bucket.clone() }
     }
 
     /// Takes in sealed records that a crash kept from the ledger. Costs a listing of both folders on each store, and a read of each

@@ -7,7 +7,7 @@
 //!    away this follows when it is back: whoever asked is answered, for nobody can read the file any more.
 
 use crate::{
-    Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, StoreId, Timestamp, Tombstone,
+    Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, Sha256, StoreId, Timestamp, Tombstone,
     create::{carried, nothing_happened, the_less_certain},
     files::{File, Node, Place},
     layout,
@@ -17,7 +17,7 @@ use crate::{
     truth::Reading,
 };
 use futures_util::{TryFutureExt, TryStreamExt};
-use larder_storage_core::{ErrorKind, Key, ListOptions, PutOptions};
+use larder_storage_core::{ErrorKind, Key, ListOptions, NodeId, PutOptions};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Files {
@@ -131,6 +131,42 @@ enum Attempt {
     Again,
 }
 
+/// How many purges are gone on with in one recovery.
+const OWED_AT_ONCE: usize = 256;
+/// Before the file whose purge is to be gone on with.
+const OWED: &str = "purged-";
+
+/// A purge of which a store that was away may still hold something. The ledger keeps it as a reservation whose holder says what it is
+/// of: durable, whichever node goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    file: FileId,
+    revision: Option<u64>,
+}
+
+impl Owed {
+    fn holder(&self) -> NodeId {
+        let revision = self.revision.map(|revision| format!("-{revision}")).unwrap_or_default();
+        NodeId::new(&format!("{OWED}{}{revision}", self.file))
+            .expect("an id has 36 plain characters, a number at most 20")
+    }
+
+    fn key(&self) -> Sha256 {
+        Sha256::of(self.holder().as_str().as_bytes())
+    }
+
+    /// What a holder says; `None` of one that is a node's.
+    pub(crate) fn parse(holder: &NodeId) -> Option<Self> {
+        let (file, revision) = holder.as_str().strip_prefix(OWED)?.split_at_checked(36)?;
+        let revision = match revision.strip_prefix('-') {
+            Some(revision) => Some(revision.parse().ok()?),
+            None if revision.is_empty() => None,
+            None => return None,
+        };
+        Some(Self { file: FileId::parse(file)?, revision })
+    }
+}
+
 impl Node {
     /// Carries a claimed purge out from wherever it stopped.
     pub(crate) async fn carry_out_purge(self: &Arc<Self>, claim: &Claim) -> Result<()> {
@@ -152,9 +188,36 @@ impl Node {
             Some(tombstone) => tombstone,
             None => self.bury(claim, attempt).await?,
         };
-        self.clear(&tombstone).await?;
+        // It is purged: what a store that is away still holds keeps nobody from changing the file's other revisions.
+        if let Err(error) = self.clear(&tombstone).await {
+            tracing::warn!(file = %claim.file, %error, "what was purged is deleted once its store is back");
+            let owed = Owed { file: tombstone.id, revision: tombstone.revision };
+            self.ledger.reserve(owed.key(), &owed.holder(), Timestamp::from_millis(0)).await?;
+            self.recover_later();
+        }
         self.record(None, Some(claim.id)).await?;
         Ok(())
+    }
+
+    /// Step 3 of purges that found a store away, once all are back; so many at a time. Says whether that was all.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` where one is still away.
+    pub(crate) async fn clear_owed(&self) -> Result<bool> {
+        let all: Vec<_> = self.ledger.nodes().await?.iter().filter_map(Owed::parse).collect();
+        if all.is_empty() {
+            return Ok(true);
+        }
+        for place in self.places.iter().filter(|place| place.mode.changes()) {
+            place.confirm().await?;
+        }
+        for owed in all.iter().take(OWED_AT_ONCE) {
+            if let Some(tombstone) = self.ledger.tombstone(owed.file, owed.revision).await? {
+                self.clear(&tombstone).await?;
+            }
+            self.ledger.unreserve_all(&owed.holder()).await?;
+        }
+        Ok(all.len() <= OWED_AT_ONCE)
     }
 
     /// Steps 1 and 2: the tombstone durable, the rows gone.
@@ -291,23 +354,13 @@ impl Node {
         }
     }
 
-    /// Step 3 on every store that permits it.
+    /// Step 3 on every store that permits it, whatever becomes of the others.
     pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
+        let mut result = Ok(());
         for place in self.places.iter().filter(|place| place.mode.changes()) {
-            for key in place.overlays_covered(tombstone.id, tombstone.revision).await? {
-                place.store.delete(&key).await?;
-            }
-            for key in &tombstone.keys {
-                let key = Key::new(key).map_err(Error::internal)?;
-                // The bytes first: attributes that are left alone say whose they are, and so that they were purged.
-                place.store.delete(&key).await?;
-                if !layout::overlays().contains(&key) {
-                    let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
-                    place.store.delete(&sidecar).await?;
-                }
-            }
+            result = result.and(place.clear(tombstone).await);
         }
-        Ok(())
+        result
     }
 }
 
@@ -322,6 +375,22 @@ impl Place {
         listed.try_filter(|key| std::future::ready(buried(key) == Some((id, revision)))).try_collect().await
     }
 
+    async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
+        for key in self.overlays_covered(tombstone.id, tombstone.revision).await? {
+            self.store.delete(&key).await?;
+        }
+        for key in &tombstone.keys {
+            let key = Key::new(key).map_err(Error::internal)?;
+            // The bytes first: attributes that are left alone say whose they are, and so that they were purged.
+            self.store.delete(&key).await?;
+            if !layout::overlays().contains(&key) {
+                let sidecar = key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+                self.store.delete(&sidecar).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The overlays of a file that a purge covers: of one revision only those that describe it.
     async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Result<Vec<Key>> {
         let mut covered = self.overlays_of(id).await?;
@@ -333,5 +402,20 @@ impl Place {
             }
         }
         Ok(covered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_is_read_as_it_was_written() {
+        let file = FileId::parse("01a1febb-4c10-7c50-9a77-29981facd89d").expect("an id");
+        for revision in [None, Some(1), Some(u64::MAX)] {
+            let owed = Owed { file, revision };
+            assert_eq!(Owed::parse(&owed.holder()), Some(owed));
+        }
+        assert_eq!(Owed::parse(&NodeId::from_random([7; 16])), None);
     }
 }

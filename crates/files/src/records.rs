@@ -18,7 +18,7 @@ pub struct User {
     pub created_at: Timestamp,
     /// Counts rebuilds.
     pub epoch: u64,
-    /// Counts changes.
+    /// Rises with each change, with gaps, and is given once in an epoch.
     pub version: u64,
     /// When it was deleted: the name stays taken.
     pub gone_at: Option<Timestamp>,

@@ -9,7 +9,8 @@
 //! 3. **Claims** of the dead. A change: the highest attributes on the stores are made durable and indexed, the claim
 //!    ends; where a store does not stage, only once a lease has passed in which its request could still take effect. One that an
 //!    intent names ends with that. A purge is carried out to its end.
-//! 4. **Reservations** of those that were dead before step 1 are given up, once nothing of steps 1 and 2 may still settle them. What
+//! 4. **Purges** that found a store away are gone on with.
+//! 5. **Reservations** of those that were dead before step 1 are given up, once nothing of steps 1 and 2 may still settle them. What
 //!    one that died meanwhile has left is found by the next look, and its keys are kept until then.
 //!
 //! What can't be settled now, because a store is away, waits: it is counted and logged, and never stops a start.
@@ -21,6 +22,7 @@ use crate::{
     name_claim::ClaimedFor,
     node::State,
     on_conflict::REPLACED,
+    purge::Owed,
     truth::{Found, Reading},
 };
 use larder_storage_core::{self as core, Body, Key, Leftover, NodeId, OpId, Pair, PutOptions};
@@ -62,6 +64,13 @@ impl Node {
         let (uploads, all_in_hand) = self.take_up_intents().await?;
         recovered.waiting += uploads;
         self.settle_claims(&mut recovered).await?;
+        if !self.clear_owed().await.unwrap_or_else(|error| {
+            warn!(%error, "what was purged can't be deleted everywhere now");
+            false
+        }) {
+            recovered.waiting += 1;
+            self.recover_later();
+        }
         if all_in_hand && let Err(error) = self.give_up_reservations(&dead).await {
             warn!(%error, "the idempotency keys of dead nodes must wait");
             recovered.waiting += u64::from(!matches!(error, Error::Busy));
@@ -71,7 +80,7 @@ impl Node {
     }
 
     /// Repeats all of it, in one task however much waits, until nothing does. What is broken waits for the next look.
-    fn recover_later(self: &Arc<Self>) {
+    pub(crate) fn recover_later(self: &Arc<Self>) {
         {
             let mut state = self.state();
             state.waits = true;
@@ -141,7 +150,7 @@ impl Node {
             }
             let kept = self.settle_pair(place, &pair, &staged, None).await?;
             if let (false, Some(made)) = (kept, &staged.created_by_key) {
-                self.unreserve_from(made.key, &self.settler()).await;
+                self.ledger.unreserve(made.key, &self.settler()).await?;
             }
             return Ok(if kept { Settled::Finished } else { Settled::Undone });
         }
@@ -440,7 +449,8 @@ impl Node {
     /// The nodes of which the ledger still knows something, and which are dead.
     async fn dead_nodes(&self) -> Result<Vec<NodeId>> {
         let mut dead = vec![];
-        for node in self.ledger.nodes().await? {
+        let holders = self.ledger.nodes().await?.into_iter();
+        for node in holders.filter(|holder| Owed::parse(holder).is_none()) {
             match self.is_alive(&node).await {
                 Ok(false) => dead.push(node),
                 Ok(true) => {}

@@ -359,7 +359,6 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         node,
         buckets: Mutex::default(),
         names: Mutex::default(),
-        people: Arc::default(),
         heir: tokio::sync::Mutex::default(),
         committer,
         state: Mutex::default(),

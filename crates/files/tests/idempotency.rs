@@ -8,7 +8,7 @@ use larder_files::{
     Created, Error, Files, IdempotencyKey, ListFiles, NewFile, Receive, Received, Settings, Sha256, StoreMode,
     StoreName, UserName, ledger::LedgerError,
 };
-use larder_storage_core::{Body, ErrorKind, MemoryOptions};
+use larder_storage_core::{Body, ErrorKind, MemoryOptions, Store};
 use std::{
     sync::{
         Arc,
@@ -121,6 +121,45 @@ async fn a_key_is_free_again_wherever_its_client_went_away() {
     assert_free(&files, "content that nobody made a file of").await;
 }
 
+#[tokio::test]
+async fn a_key_is_free_again_after_a_ledger_that_failed_to_take_it_or_to_give_it_up() {
+    for options in [MemoryOptions::with_staging(), MemoryOptions::without_staging()] {
+        for (step, kind) in [
+            ("reserve.done", ErrorKind::Indeterminate),
+            ("unreserve", ErrorKind::Unavailable),
+            ("unreserve.done", ErrorKind::Indeterminate),
+        ] {
+            let (larder, faults) = (Larder::over(options.clone()), Arc::<Faults>::default());
+            let files = larder.start_with(faults.clone()).await;
+            put(&files, "marks").await;
+            faults.plan(step, "", kind);
+            let refused = create(&files, named("")).await;
+            assert!(refused.is_err());
+            others_go_on().await;
+            faults.heal();
+            assert_free(&files, step).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_after_a_leftover_whose_settler_failed_to_give_it_up() {
+    let (larder, gate) = (Larder::new(), Gate::at("record"));
+    let dying = larder.start_with(gate.clone()).await;
+    let node = larder.last_node();
+    gate.close();
+    let upload = tokio::spawn(async move { create(&dying, named("file")).await });
+    gate.reached().await;
+    // As where its attributes were never published.
+    let sidecar = larder.keys().into_iter().find(|key| key.ends_with(".attr.json")).unwrap();
+    larder.store().delete(&key(&sidecar)).await.unwrap();
+    larder.disk.kill(&node);
+    upload.abort();
+    // Of the dead node it is taken; then the ledger fails.
+    let files = larder.start_with(Arc::new(FailsAfterOne("unreserve", AtomicU64::new(0)))).await;
+    assert_free(&files, "the leftover's key").await;
+}
+
 /// A ledger whose second and third step of this name fail.
 #[derive(Debug)]
 struct FailsAfterOne(&'static str, AtomicU64);
@@ -155,9 +194,8 @@ async fn a_repeat_that_came_while_a_leftover_waited_keeps_its_key() {
     parts.environment.clock = alarm.clone();
     let (files, recovered) = Files::start(parts, Settings::default()).await.unwrap();
     assert_eq!(recovered.waiting, 1, "{recovered:?}");
-    until("the leftover and what waits for it wait", async || alarm.bell.asleep() == 2).await;
+    until("the leftover waits", async || alarm.bell.asleep() == 1).await;
     let repeat = create(&files, named("file")).await.unwrap();
-    alarm.bell.ring();
     alarm.bell.ring();
     until("the leftover is settled", async || files.health() == larder_files::Health::Ready).await;
 

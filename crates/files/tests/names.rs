@@ -173,6 +173,24 @@ async fn an_admin_moves_a_file_to_what_takes_it_and_its_bytes_stay() {
 }
 
 #[tokio::test]
+async fn content_that_arrives_while_its_file_is_moved_must_be_what_the_new_bucket_takes() {
+    let larder = Larder::new();
+    let files = start(&larder).await;
+    for (content, says) in [("0123456789", "too large"), ("GIF89a", "type")] {
+        let id = kept(&files, ("documents", "a.txt")).await;
+        let received = files.receive_revision(&local(), id, content.to_owned().into()).await.unwrap();
+        move_to(&files, id, "small").await.unwrap();
+        let refused = files.replace(&local(), id, received, None, None).await;
+        match says {
+            "too large" => assert!(matches!(refused, Err(Error::TooLarge { max: 9 })), "{refused:?}"),
+            _ => assert!(matches!(refused, Err(Error::UnsupportedType { .. })), "{content}: {refused:?}"),
+        }
+        assert_eq!(content_as(&files, &local(), id).await.unwrap(), b"content");
+    }
+    assert!(larder.ledger.another().claims_and_nodes().await.is_empty());
+}
+
+#[tokio::test]
 async fn of_many_who_want_a_name_at_once_on_two_nodes_one_gets_it() {
     for options in [staging_with(Arc::new(Slow::default())), MemoryOptions::without_staging()] {
         let staging = options.staging;

@@ -6,9 +6,9 @@ mod support;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{
-    Caller, Error, Files, FilesOf, FsckOptions, IdempotencyKey, Ledger, ListFiles, Role, SessionTerms, Sha256, User,
-    UserName,
-    ledger::{LedgerError, Refreshed},
+    Caller, Error, Files, FilesOf, FindingKind, FsckOptions, IdempotencyKey, Ledger, ListFiles, Role, SessionTerms,
+    Sha256, User, UserName,
+    ledger::{Entry, LedgerError, Record, Refreshed},
 };
 use larder_storage_core::{ErrorKind, MemoryOptions, NodeId, Steps};
 use std::{
@@ -67,7 +67,7 @@ async fn a_role_changes_and_the_last_admin_neither_loses_it_nor_goes() {
     is_conflict(files.delete_user(anna.id, FilesOf::Purge).await, "last admin");
     assert_eq!(files.set_role(boris.id, Role::Admin).await.unwrap().role, Role::Admin);
     let anna = files.update_user(anna.id, Some(Role::User), Some("new".into())).await.unwrap();
-    assert_eq!((anna.role, anna.password_hash.as_deref(), anna.version), (Role::User, Some("new"), 2));
+    assert_eq!((anna.role, anna.password_hash.as_deref()), (Role::User, Some("new")));
     assert_eq!(files.set_role(anna.id, Role::User).await.unwrap(), anna, "nothing to change");
     is_conflict(files.delete_user(boris.id, FilesOf::Refuse).await, "last admin");
     files.delete_user(anna.id, FilesOf::Refuse).await.unwrap();
@@ -106,6 +106,76 @@ async fn of_two_admins_who_delete_or_demote_each_other_at_once_one_stays() {
         anna = if first.is_ok() { boris } else { anna };
     }
     assert!(larder.ledger.nodes().await.unwrap().is_empty(), "the turn was given back");
+}
+
+#[tokio::test]
+async fn a_password_that_was_never_answered_outranks_none_that_was() {
+    for round in 0..20 {
+        let [at_a, at_b] = [Arc::<Faults>::default(), Arc::<Faults>::default()];
+        let mut larder = Larder::over_all([("a", staging_with(at_a.clone())), ("b", staging_with(at_b.clone()))]);
+        let files = larder.start().await.0;
+        let (anna, lost, answered) = (add(&files, "anna", Role::Admin).await, format!("lost {round}"), "answered");
+        at_a.plan("put.answered", ".larder/accounts/", ErrorKind::Indeterminate);
+        at_a.plan("get", "", ErrorKind::Unavailable);
+        at_b.plan("put.written", ".larder/accounts/", ErrorKind::Unavailable);
+        assert!(files.set_password(anna.id, lost).await.is_err());
+        at_a.plan("put.written", "", ErrorKind::Unavailable);
+        at_b.heal();
+        files.set_password(anna.id, answered.into()).await.unwrap();
+        at_a.heal();
+        until("all is settled", async || files.health() == larder_files::Health::Ready).await;
+        let now = files.user(anna.id).await.unwrap().unwrap();
+        assert_eq!(now.password_hash.as_deref(), Some(answered), "round {round}");
+        drop(files);
+        larder.rebuild().await;
+        let files = larder.start().await.0;
+        let now = files.user(anna.id).await.unwrap().unwrap();
+        assert_eq!(now.password_hash.as_deref(), Some(answered), "round {round}, after a rebuild");
+    }
+}
+
+#[tokio::test]
+async fn of_changes_of_one_user_at_once_each_is_made_of_the_one_before() {
+    for deletes in [false, true] {
+        let (larder, gate) = (Larder::new(), Gate::at("raise_mark"));
+        let (here, there) = (larder.start().await.0, larder.start_with(gate.clone()).await);
+        add(&here, "anna", Role::Admin).await;
+        let boris = add(&there, "boris", Role::Admin).await;
+        others_go_on().await;
+        gate.close();
+        let password = tokio::spawn(async move { there.set_password(boris.id, "new".into()).await });
+        gate.reached().await;
+        let files = here.clone();
+        let other = tokio::spawn(async move {
+            match deletes {
+                true => files.delete_user(boris.id, FilesOf::Refuse).await.map(drop),
+                false => files.set_role(boris.id, Role::User).await.map(drop),
+            }
+        });
+        others_go_on().await;
+        gate.open();
+        password.await.unwrap().unwrap();
+        other.await.unwrap().unwrap();
+        let now = here.user(boris.id).await.unwrap().unwrap();
+        match deletes {
+            true => assert!(now.gone_at.is_some()),
+            false => assert_eq!((now.role, now.password_hash.as_deref()), (Role::User, Some("new"))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn fsck_tells_of_two_records_of_one_user_under_one_version() {
+    let larder = Larder::new();
+    let files = larder.start().await.0;
+    let anna = add(&files, "anna", Role::User).await;
+    let mut others = (0..).map(|n| User { password_hash: Some(format!("other {n}")), ..anna.clone() });
+    let other = others.find(|other| other.rank() > anna.rank()).unwrap();
+    let record = Record { entry: Some(Entry::User(Box::new(other))), ..Record::default() };
+    larder.ledger.another().record(vec![record]).await.remove(0).unwrap();
+    let (_, findings) = fsck(&files, FsckOptions::default()).await;
+    let kinds: Vec<_> = findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::AttributesConflict], "{findings:?}");
 }
 
 #[tokio::test]
@@ -451,4 +521,63 @@ async fn an_addition_that_is_not_certain_keeps_its_key_until_it_is() {
     .await;
     assert_eq!(made.unwrap().1, Some(201), "it was the first that added her");
     assert_eq!(files.users().await.unwrap().len(), 1);
+}
+
+/// A user who is deleted with all files while somebody waits for what is held up at `gate`; what that one is then told.
+async fn deleted_meanwhile<T: Send + 'static>(
+    larder: &Larder,
+    gate: &Gate,
+    anna: &User,
+    waiting: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let there = larder.start().await.0;
+    let waiting = tokio::spawn(waiting);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    there.delete_user(anna.id, FilesOf::Purge).await.unwrap();
+    gate.open();
+    waiting.await.unwrap()
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_a_name_is_waited_for_gets_no_file() {
+    let (larder, gate) = (Larder::new(), Gate::at("files"));
+    let files = larder.start_with(gate.clone()).await;
+    let anna = add(&files, "anna", Role::User).await;
+    let create = |if_match| {
+        let (files, owner) = (files.clone(), caller(&anna));
+        async move {
+            let received = files.receive(&owner, into_documents(), "x".into()).await?;
+            let on_conflict = larder_files::OnConflict::Replace;
+            files.create(&owner, received, larder_files::NewFile { on_conflict, if_match, ..named("a") }).await
+        }
+    };
+    gate.close();
+    let holds = tokio::spawn(create(Some(vec![])));
+    gate.reached().await;
+    let refused = deleted_meanwhile(&larder, &gate, &anna, create(None)).await;
+    assert!(holds.await.unwrap().is_err());
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+    assert_eq!(larder.keys().len(), 0);
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_a_file_is_waited_for_is_not_given_it() {
+    let (larder, gate) = (Larder::new(), Gate::at("record"));
+    let files = larder.start_with(gate.clone()).await;
+    let anna = add(&files, "anna", Role::User).await;
+    let id = put(&files, "a").await.attributes.id;
+    let patch = |patch| {
+        let files = files.clone();
+        async move { files.update(&local(), id, patch, None).await }
+    };
+    gate.close();
+    let holds = tokio::spawn(patch(larder_files::Patch { name: Some("b".into()), ..Default::default() }));
+    gate.reached().await;
+    let to_anna = larder_files::Patch { owner: Some(anna.name.clone()), ..Default::default() };
+    let refused = deleted_meanwhile(&larder, &gate, &anna, patch(to_anna)).await;
+    holds.await.unwrap().unwrap();
+    assert!(matches!(refused, Err(Error::Invalid { field: "owner", .. })), "{refused:?}");
+    assert_eq!(owners(&files).await, owned_by([("b", "local")]));
 }

@@ -5,8 +5,9 @@
 mod support;
 
 use larder_files::{
-    Body, Error, File, Files, FsckOptions, Health, IdempotencyKey, NewFile, OnConflict, Patch, RebuildOptions, Receive,
-    Role, Settings, Sha256, StartError, StoreName, UserName, ledger::MemoryLedger,
+    Body, BucketName, BucketPolicy, Error, File, Files, FsckOptions, Health, IdempotencyKey, Names, NewFile,
+    OnConflict, Patch, RebuildOptions, Receive, Role, Settings, Sha256, StartError, StoreName, UserName,
+    ledger::MemoryLedger,
 };
 use larder_storage_core::{ErrorKind, MemoryOptions};
 use std::{sync::Arc, time::Duration};
@@ -366,6 +367,20 @@ async fn the_policy_of_a_bucket_changes_for_this_node_and_nowhere_else_meanwhile
     assert_eq!(larder.count_below(".larder/buckets/"), records);
     larder.rebuild().await;
     assert_eq!(larder.start_on("a").await.bucket("documents").unwrap(), before);
+}
+
+#[tokio::test]
+async fn names_that_are_sealed_as_unique_stay_so_meanwhile() {
+    let (mut larder, _) = two_disks();
+    let with = |names| {
+        let mut settings = Settings::default();
+        settings.buckets.push((BucketName::new("wiki").unwrap(), BucketPolicy { names, ..BucketPolicy::default() }));
+        settings
+    };
+    drop(Files::start(larder.parts(larder.ledger.another()), with(Names::Unique)).await.unwrap());
+    larder.rebuild_with(without_b()).await.unwrap();
+    let (files, _) = Files::start(larder.parts(larder.ledger.another()), with(Names::Free)).await.unwrap();
+    assert_eq!(files.bucket("wiki").unwrap().policy.names, Names::Unique);
 }
 
 #[tokio::test]

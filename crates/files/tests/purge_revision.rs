@@ -5,10 +5,11 @@ mod support;
 
 use futures_util::TryStreamExt;
 use larder_files::{
-    Attributes, Error, FileId, Files, FindingKind as Kind, FsckOptions, Ledger, Patch, Tombstone,
+    Attributes, Error, FileId, Files, FindingKind as Kind, FsckOptions, Ledger, Patch, Settings, Tombstone,
     ledger::{LedgerError, Purpose, RevisionRow},
 };
-use larder_storage_core::{Key, MemoryOptions, NodeId, PutOptions, Store};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, NodeId, PutOptions, Store};
+use std::{sync::Arc, time::Duration};
 use support::*;
 
 const LOOK: FsckOptions = FsckOptions { verify: true, repair: false };
@@ -271,4 +272,41 @@ async fn a_replace_that_comes_between_is_waited_for() {
     purge.await.unwrap().unwrap();
     assert_eq!(replace(&files, id, "fourth").await.attributes.sha256, larder_files::Sha256::of(b"fourth"));
     assert_eq!(numbers(&files, id).await.first(), Some(&1));
+}
+
+/// What a store that can't be reached does not do.
+const AWAY: [&str; 7] = ["get", "head", "list.item", "put.written", "stage.begun", "delete.sent", "leftovers.taken"];
+
+#[tokio::test]
+async fn while_a_store_is_away_a_purge_holds_no_change_up_and_it_is_gone_on_with_once_that_is_back() {
+    for restarts in [false, true] {
+        let faults = Arc::<Faults>::default();
+        let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+        let placement = larder.stores.iter().map(|(name, ..)| name.clone()).collect();
+        let settings = Settings { placement, look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+        let (files, _) = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap();
+        let (node, first) = (larder.last_node(), put(&files, "first").await.attributes);
+        replace(&files, first.id, "second").await;
+        until("both revisions lie on both stores", async || larder.keys().len() == 8).await;
+        until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+
+        AWAY.into_iter().for_each(|step| faults.plan(step, "", ErrorKind::Unavailable));
+        files.purge_revision(&local(), first.id, 1, None).await.unwrap();
+        let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+        files.update(&local(), first.id, patch, None).await.unwrap();
+        let is_left = |key: &Key| key.as_str().starts_with(first.key.as_str());
+        assert!(!larder.stores[1].1.objects().iter().any(|(key, _)| is_left(key)), "the store that is there is clean");
+        assert!(larder.stores[0].1.objects().iter().any(|(key, _)| is_left(key)));
+
+        if restarts {
+            larder.stores.iter().for_each(|(_, disk, _)| disk.kill(&node));
+            drop(files);
+        }
+        faults.heal();
+        if restarts {
+            drop(larder.start().await);
+        }
+        until("nothing is left", async || !larder.objects().iter().any(|(key, _)| is_left(key))).await;
+        until("nothing is owed", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+    }
 }

@@ -81,11 +81,7 @@ impl Files {
         }
         if user.gone_at.is_none() {
             self.0.check_not_last(&user).await?;
-            let gone_at = Some(self.0.environment.clock.now());
-            let (epoch, version) = (self.0.epoch, user.version + 1);
-            let created_by_key = carried(user.created_by_key.as_ref(), self.0.environment.clock.now());
-            let gone = User { gone_at, password_hash: None, epoch, version, created_by_key, ..user.clone() };
-            self.0.write_user(gone, Some(turn.clone() as Kept)).await?;
+            self.mark_gone(&user, turn).await?;
             self.0.environment.clock.sleep(KNOWN_EVERYWHERE).await;
         }
         if *of == FilesOf::Refuse {
@@ -95,6 +91,23 @@ impl Files {
             };
         }
         self.part_with_all(&user, heir.as_ref()).await
+    }
+
+    /// Step 3. Its own turn keeps a new password from making it a record of somebody who is there.
+    async fn mark_gone(&self, user: &User, turn: &Arc<Turn>) -> Result<()> {
+        let own = self.0.take_turn_of(user.id).await?;
+        let now = self.0.environment.clock.now();
+        let (epoch, created_by_key) = (self.0.epoch, carried(user.created_by_key.as_ref(), now));
+        let gone = |version| {
+            let (gone_at, password_hash) = (Some(now), None);
+            User { gone_at, password_hash, epoch, version, created_by_key, ..user.clone() }
+        };
+        let result = match self.0.next_version((user.epoch, user.version)).await {
+            Ok(version) => self.0.write_user(gone(version), Some(turn.clone() as Kept)).await.map(drop),
+            Err(error) => Err(error),
+        };
+        own.end().await;
+        result
     }
 
     /// Who gets the files, if anybody does.

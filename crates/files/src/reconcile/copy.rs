@@ -269,7 +269,7 @@ impl Node {
         match put {
             Ok(_) => Ok(Brought::Put(lease)),
             Err(error) => {
-                self.give_up(&lease).await;
+                self.give_up(&lease, None).await;
                 Err(error)
             }
         }
@@ -280,7 +280,7 @@ impl Node {
         match brought {
             Brought::Nothing => {}
             Brought::Staged(op) | Brought::StagedOver(op) => self.discard_staged(place, op).await,
-            Brought::Put(lease) => self.give_up(lease).await,
+            Brought::Put(lease) => self.give_up(lease, None).await,
         }
     }
 
@@ -429,7 +429,7 @@ impl Node {
         let recorded = self.record_one(Record { entry, closes: Some(claim.id), settles }).await;
         match (&brought, &recorded) {
             (Brought::Put(_), Ok(Recorded::Taken | Recorded::Outranked)) | (Brought::Nothing, _) => {}
-            (Brought::Put(lease), _) => self.find_out_later(lease, None),
+            (Brought::Put(lease), _) => self.find_out_later(lease, None, None),
             (Brought::Staged(op) | Brought::StagedOver(op), _) => self.discard_staged(place, op).await,
         }
         if matches!(&recorded, Err(error) if !matches!(error, Error::Fenced(_))) {
