@@ -184,7 +184,7 @@ bugs! {
     a_write_that_comes_too_late_is_seen: WrittenLate, CLOUD, 300;
     a_forgotten_intent_is_seen: IntentForgotten, CLOUD, 300;
     an_intent_after_the_first_request_is_seen: IntentTooLate, CLOUD, 300;
-    an_upload_that_is_undone_before_its_lease_is_over_is_seen: LeaseIgnored, CLOUD, 1_000;
+    an_upload_that_is_undone_before_its_lease_is_over_is_seen: LeaseIgnored, CLOUD, 4_000;
     a_second_look_that_is_skipped_is_seen: SecondLookSkipped, CLOUD, 1_000;
     a_claim_that_two_hold_is_seen: ClaimShared, DISK, 300;
     a_version_that_is_used_twice_is_seen: VersionReused, DISK, 100;
