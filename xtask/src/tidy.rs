@@ -2,6 +2,7 @@
 //!
 //! Each rule is a name, the files it is about, and a function from a file to the lines that break it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -43,12 +44,14 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     let root = root();
     let mut files = Vec::new();
     walk(&root, &mut files)?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut texts) = (Vec::new(), BTreeMap::new());
     for file in &files {
         let name = file.strip_prefix(&root).expect("a walk stays below its root").to_string_lossy().into_owned();
         let text = fs::read_to_string(file).with_context(|| format!("cannot read `{name}` as text"))?;
         wrong.extend(violations(&name, &text));
+        texts.insert(name, text);
     }
+    wrong.extend(promised_and_absent(&texts));
     if wrong.is_empty() {
         eprintln!("{} files are tidy", files.len());
         return Ok(());
@@ -151,6 +154,53 @@ fn select_without_biased(text: &str) -> Vec<usize> {
     (0..code.len()).filter(|at| begins(&code[*at]) && unbiased(*at)).map(|at| at + 1).collect()
 }
 
+/// The page that names, for each promise, the tests that hold it, as `crate::test`.
+const PROMISES: &str = "docs/security.md";
+
+/// Returns `file:line: why` for each test that the page names and that its crate has not: a renamed test must not make it lie.
+fn promised_and_absent(texts: &BTreeMap<String, String>) -> Vec<String> {
+    let Some(page) = texts.get(PROMISES) else { return vec![format!("{PROMISES}:1: the page is gone")] };
+    let mut named = 0;
+    let mut absent = Vec::new();
+    for (index, line) in page.lines().enumerate() {
+        for (owner, test) in line.split('`').skip(1).step_by(2).filter_map(named_test) {
+            named += 1;
+            if !has_test(texts, owner, test) {
+                absent.push(format!("{PROMISES}:{}: `{owner}` has no test `{test}`", index + 1));
+            }
+        }
+    }
+    if named == 0 {
+        absent.push(format!("{PROMISES}:1: no promise has a test"));
+    }
+    absent
+}
+
+/// `crate::test` as its two names.
+fn named_test(quoted: &str) -> Option<(&str, &str)> {
+    let (owner, test) = quoted.split_once("::")?;
+    let plain = |name: &str, more: char| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == more)
+    };
+    (plain(owner, '-') && plain(test, '_')).then_some((owner, test))
+}
+
+fn has_test(texts: &BTreeMap<String, String>, owner: &str, test: &str) -> bool {
+    let (folder, begins) = (format!("crates/{owner}/"), format!("fn {test}("));
+    texts.iter().filter(|(name, _)| is_rust(name) && name.starts_with(&folder)).any(|(_, text)| {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let is_test =
+            |at: usize| lines[..at].iter().rev().take_while(|line| line.starts_with('#')).any(|it| is_mark(it));
+        (0..lines.len()).any(|at| lines[at].contains(&begins) && is_test(at))
+    })
+}
+
+/// Whether an attribute makes a function a test: `#[test]`, `#[tokio::test(…)]`.
+fn is_mark(attribute: &str) -> bool {
+    let path = attribute.trim_start_matches("#[").split([']', '(']).next().unwrap_or_default();
+    path.rsplit("::").next() == Some("test")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,5 +242,25 @@ mod tests {
     fn a_violation_names_its_file_and_line() {
         let found = violations("a.rs", "fn f() {\n    todo!()\n}");
         assert_eq!(found, ["a.rs:2: what is not written yet does not land"]);
+    }
+
+    #[test]
+    fn a_test_that_the_page_names_is_there_and_is_a_test() {
+        let source = "#[tokio::test]\n#[cfg(unix)]\nasync fn it_holds() {}\n\nfn no_test() {}\n// fn it_is_gone()\n";
+        let absent = |page: &str| {
+            let texts = [(PROMISES, page), ("crates/storage-local/src/a.rs", source)];
+            promised_and_absent(&texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into()).len()
+        };
+        assert_eq!(absent("held by `storage-local::it_holds`, with `LARDER_X` and `Files::open`"), 0);
+        for page in [
+            "held by\n`storage-local::it_is_gone`",
+            "`storage-local::no_test`",
+            "`api::it_holds`",
+            "`storage-local::it_hold`",
+            "nothing is named",
+        ] {
+            assert_eq!(absent(page), 1, "{page}");
+        }
+        assert_eq!(promised_and_absent(&BTreeMap::new()).len(), 1);
     }
 }

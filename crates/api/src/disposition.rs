@@ -70,4 +70,28 @@ mod tests {
             assert_eq!(disposition(content_type, name, attachment).to_str().unwrap(), value);
         }
     }
+
+    #[test]
+    fn what_is_on_the_list_is_shown_and_whatever_may_run_is_an_attachment() {
+        for content_type in INLINE {
+            assert!(disposition(content_type, "a", false).to_str().unwrap().starts_with("inline;"), "{content_type}");
+        }
+        for content_type in [
+            "text/html",
+            "image/svg+xml",
+            "text/xml",
+            "application/xml",
+            "application/xhtml+xml",
+            "text/javascript",
+            "application/pdf",
+            "text/plain",
+            "application/octet-stream",
+            "image/png; charset=utf-8",
+            "IMAGE/PNG",
+            "",
+        ] {
+            let value = disposition(content_type, "a", false);
+            assert!(value.to_str().unwrap().starts_with("attachment;"), "{content_type}");
+        }
+    }
 }

@@ -165,10 +165,13 @@ impl MetricsToken {
     /// Bytes that a token has at least.
     pub const BYTES_MIN: usize = 32;
 
-    /// The token `text`; `None` where it is too short to be a secret, or can't stand in a header.
+    /// The token `text`; `None` where it is too short to be a secret or one character again and again, or can't stand in a header.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let good = text.len() >= Self::BYTES_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let first = text.bytes().next();
+        let good = text.len() >= Self::BYTES_MIN
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && text.bytes().any(|byte| Some(byte) != first);
         good.then(|| Self(text.to_owned()))
     }
 }

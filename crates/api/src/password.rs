@@ -104,6 +104,7 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_password_is_neither_short_nor_endless() {
@@ -135,5 +136,21 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=65536,t=3,p=1$"), "{hash}");
         assert!(verify("correct horse", &hash));
         assert!(!verify("correct hors", &hash) && !verify("correct horse", "no hash") && !verify("", ""));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_exist_costs_as_much_work_as_a_wrong_password() {
+        let (verifier, hash) = (Verifier::with(1), hash("correct horse").unwrap());
+        let mut quickest = [Duration::MAX; 2];
+        for _ in 0..3 {
+            for (quickest, known) in quickest.iter_mut().zip([Some(hash.clone()), None]) {
+                let begun = Instant::now();
+                assert_eq!(verifier.verify("wrong".into(), known).await, Some(false));
+                *quickest = begun.elapsed().min(*quickest);
+            }
+        }
+        // Far from what a look-up would take, however busy the machine is.
+        let [known, unknown] = quickest;
+        assert!(unknown * 4 > known && known * 4 > unknown, "{known:?} and {unknown:?}");
     }
 }

@@ -15,8 +15,12 @@ use actix_web::{
 };
 use larder_files::{Caller, FileId, Role, SessionId};
 use percent_encoding::percent_decode;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use std::future::{Ready, ready};
+use std::{
+    fmt,
+    future::{Ready, ready},
+};
 
 /// What a handler answers.
 pub(crate) type Answer = Result<HttpResponse, Problem>;
@@ -104,6 +108,15 @@ impl Ask {
         Some(values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(","))
     }
 
+    /// Refuses a body in a coding, which nothing here undoes.
+    pub(crate) fn refuse_coding(&self) -> Result<(), Problem> {
+        let coding = self.header(header::CONTENT_ENCODING)?.filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+        coding.map_or(Ok(()), |coding| {
+            let detail = format!("content in the coding `{coding}` is not taken; send it as it is");
+            Err(Problem::new(Code::UnsupportedType, detail))
+        })
+    }
+
     /// The fields of a JSON body, of which only `known` ones may be there.
     pub(crate) async fn fields(&self, known: &[&'static str]) -> Result<Fields, Problem> {
         let essence = self.header(header::CONTENT_TYPE)?.map(essence);
@@ -112,9 +125,10 @@ impl Ask {
             let detail = format!("`application/json` is expected, the request declares {found}");
             return Err(Problem::new(Code::UnsupportedType, detail));
         }
+        self.refuse_coding()?;
         let body = self.body.collect(self.api.limits.json_bytes_max).await?;
-        let value = serde_json::from_slice(&body).map_err(|error| Problem::malformed(format!("no JSON: {error}")))?;
-        let Value::Object(fields) = value else { return Err(Problem::malformed("a JSON object is expected")) };
+        let Members(fields) =
+            serde_json::from_slice(&body).map_err(|error| Problem::malformed(format!("no JSON: {error}")))?;
         match fields.keys().find(|name| !known.contains(&name.as_str())) {
             Some(unknown) => Err(unknown_name(unknown, "field", known)),
             None => Ok(Fields(fields)),
@@ -131,6 +145,35 @@ fn unknown_name(name: &str, what: &str, known: &[&str]) -> Problem {
     let known = if known.is_empty() { "none is known here".into() } else { format!("known are {}", known.join(", ")) };
     let shown: String = name.chars().take(64).collect();
     Problem::invalid(shown, format!("unknown {what}; {known}"))
+}
+
+/// A JSON object whose members are each there once: of two with one name, nobody knows which one is meant.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EachOnce)
+    }
+}
+
+struct EachOnce;
+
+impl<'de> Visitor<'de> for EachOnce {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if map.insert(name, members.next_value()?).is_some() {
+                return Err(de::Error::custom("a member is given twice"));
+            }
+        }
+        Ok(Members(map))
+    }
 }
 
 /// The fields of a JSON object, taken one by one.

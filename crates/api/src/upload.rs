@@ -205,12 +205,7 @@ fn refuse_form(content_type: Option<&str>) -> Result<(), Problem> {
 
 /// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
 fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
-    if let Some(coding) =
-        ask.header(header::CONTENT_ENCODING)?.filter(|coding| !coding.eq_ignore_ascii_case("identity"))
-    {
-        let detail = format!("content in the coding `{coding}` is not taken; send it as it is");
-        return Err(Problem::new(Code::UnsupportedType, detail));
-    }
+    ask.refuse_coding()?;
     let max = ask.api.limits.uploads_per_user;
     ask.api.in_flight.begin(caller.id, max).ok_or_else(|| {
         Problem::new(Code::TooManyRequests, format!("{max} uploads of this user are under way")).retry_after(1)

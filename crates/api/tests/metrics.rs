@@ -71,6 +71,7 @@ fn metrics_are_for_admins_and_for_who_has_the_token() {
 fn a_token_that_is_no_secret_is_none() {
     assert!(MetricsToken::new(&TOKEN[1..]).is_none());
     assert!(MetricsToken::new(&format!("{TOKEN} ")).is_none());
+    assert!(MetricsToken::new(&"x".repeat(64)).is_none(), "a placeholder is no secret");
     assert!(!format!("{:?}", MetricsToken::new(TOKEN).unwrap()).contains(TOKEN));
 }
 

@@ -187,3 +187,22 @@ fn no_answer_to_a_bad_refresh_tells_why() {
     };
     assert!(answers.iter().all(|answer| told(answer) == told(&answers[0])), "{answers:?}");
 }
+
+#[test]
+fn no_answer_to_a_bad_log_in_tells_why() {
+    let larder = Larder::start();
+    let hash = password::hash("long enough").unwrap();
+    larder.block_on(larder.files.add_user(UserName::new("eve").unwrap(), Role::User, Some(hash))).unwrap();
+    // One with a password, one without, one who is not there, the built-in account, and no name at all.
+    let answers = ["eve", "ada", "nobody", "local", "../eve"].map(|name| {
+        let credentials = json!({"username": name, "password": "not the one"});
+        larder.anybody("POST /api/v1/auth/login").header("X-Request-Id", "same").json(&credentials).send()
+    });
+    let told = |answer: &Answer| {
+        let mut headers: Vec<_> = answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+        headers.sort();
+        (answer.status, headers, answer.body.clone())
+    };
+    assert_eq!(answers[0].status, 401);
+    assert!(answers.iter().all(|answer| told(answer) == told(&answers[0])), "{answers:?}");
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, Larder, PASSWORD, Server, sha256};
+use common::{Client, DEADLINE, Larder, PASSWORD, Server, secrets::Told as _, sha256};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -118,7 +118,7 @@ fn what_is_larders_own_is_never_put() {
         assert!(said.status.code() == Some(1) && said.stderr.contains("own"), "{own}: {said:?}");
     }
     let database = fs::File::open(larder.data().join("db/larder.db")).unwrap();
-    let said = larder.command(&["put", "-", "--name", "x"]).stdin(database).output().unwrap();
+    let said = larder.command(&["put", "-", "--name", "x"]).stdin(database).told();
     assert_eq!(said.status.code(), Some(1), "{said:?}");
     assert_eq!(names(&larder).len(), 2);
     assert!(server.stop().success());
@@ -606,7 +606,7 @@ fn the_configuration_is_shown_with_every_origin_and_what_is_shown_is_a_configura
     let file = larder
         .file("my.toml", "[limits]\nuploads_per_user = 9\n[stores.local]\n[buckets.tapes]\ntypes = 'audio/mpeg'\n");
     let mut command = larder.command(&["config", "show", "--json", "--config", &file]);
-    let output = command.env("LARDER_LIMITS__DRAIN_SECONDS", "3").output().unwrap();
+    let output = command.env("LARDER_LIMITS__DRAIN_SECONDS", "3").told();
     let settings = records(&String::from_utf8(output.stdout).unwrap());
     let setting = |key: &str| settings.iter().find(|setting| setting["key"] == key).expect(key);
     for (key, shown) in [
@@ -734,7 +734,7 @@ fn a_set_up_link_without_a_server_leads_to_where_one_would_listen() {
     let link: Value = serde_json::from_str(&said.stdout).unwrap();
     assert!(link["url"].as_str().unwrap().starts_with("http://127.0.0.1:8080/setup#"), "{link}");
     assert!(link["expires_in"] == 1800 && said.stderr.contains("larder serve"), "{said:?}");
-    let free = larder.command(&["setup-link"]).env("LARDER_LISTEN", "127.0.0.1:0").output().unwrap();
+    let free = larder.command(&["setup-link"]).env("LARDER_LISTEN", "127.0.0.1:0").told();
     assert_eq!(free.status.code(), Some(1));
 }
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, Larder, Server, sha256, was_killed};
+use common::{Client, Larder, Server, secrets::Told as _, sha256, was_killed};
 use larder_storage_local::CRASH_POINTS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ fn begin(larder: &Larder, operation: &Operation, id: &str, client: &mut Client, 
         Begin::Command(arguments) => {
             let arguments = arguments(id);
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let output = larder.command(&arguments).env("LARDER_CRASH_POINT", aim).output().unwrap();
+            let output = larder.command(&arguments).env("LARDER_CRASH_POINT", aim).told();
             assert!(output.status.success() || was_killed(output.status), "{aim}: {output:?}");
             return was_killed(output.status);
         }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Larder;
+use common::{Larder, secrets::Told as _};
 use serde_json::Value;
 use std::fs;
 
@@ -18,8 +18,7 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
         .env("TMPDIR", &temporary)
         .env("LARDER_LISTEN", "nowhere")
         .env("LARDER_BUCKETS__DOCUMENTS__MAX_BYTES", "1")
-        .output()
-        .unwrap();
+        .told();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let steps: Vec<Value> = output
         .stdout
@@ -37,7 +36,7 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
 #[test]
 fn the_demo_keeps_its_directory_where_that_is_asked_for() {
     let larder = Larder::new();
-    let output = larder.command(&["demo", "--keep"]).env("TMPDIR", larder.place()).output().unwrap();
+    let output = larder.command(&["demo", "--keep"]).env("TMPDIR", larder.place()).told();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     let kept = said.lines().find_map(|line| line.strip_prefix("everything is in ")).unwrap();

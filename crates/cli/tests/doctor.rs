@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Larder, Mounted, Said};
+use common::{Larder, Mounted, Said, secrets::Told as _};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use std::{
@@ -244,7 +244,7 @@ fn few_open_files_are_a_warning() {
     let larder = kept();
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 500 && exec \"$0\" doctor --json"]).arg(env!("CARGO_BIN_EXE_larder"));
-    let output = limited.env("LARDER_DATA", larder.data()).current_dir(larder.place()).output().unwrap();
+    let output = limited.env("LARDER_DATA", larder.data()).current_dir(larder.place()).told();
     let said = String::from_utf8(output.stdout).unwrap();
     let line = said.lines().find(|line| line.contains("open files")).unwrap();
     assert!(output.status.success() && line.contains("warning") && line.contains("LimitNOFILE"), "{said}");

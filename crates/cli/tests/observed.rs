@@ -4,8 +4,13 @@
 
 mod common;
 
-use common::{Larder, PASSWORD, Server};
-use serde_json::Value;
+use common::{Client, DEADLINE, Larder, PASSWORD, Server};
+use serde_json::{Value, json};
+use std::{
+    fs, panic,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -79,5 +84,95 @@ fn the_log_tells_who_changed_what_and_no_secret() {
     let said = server.said();
     for secret in [PASSWORD, TOKEN, &client.token, "the content"] {
         assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[test]
+fn no_line_of_the_log_is_broken_endless_or_believes_what_a_client_says_of_itself() {
+    let larder = Larder::new();
+    larder.user("root", true);
+    let mut server = serve(&larder);
+    let client = server.client("root");
+    let (long, token) = ("x".repeat(2000), &client.token);
+    let forwarded = [("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=192.0.2.7"), ("X-Real-IP", "192.0.2.7")];
+    for path in [format!("/nowhere/{long}"), "/%0A%22%7B%0D".into(), format!("/setup?token={token}")] {
+        assert!(client.send("POST", &path, &forwarded, Some(b"{}")).unwrap().status >= 400, "{path}");
+    }
+    server.send_kill();
+    server.ended();
+    let said = server.said();
+    let log: Vec<_> = said.lines().filter(|line| line.starts_with('{')).collect();
+    let told: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let paths: Vec<_> = told.iter().filter_map(|line| line["path"].as_str()).collect();
+    assert_eq!(paths, ["/api/v1/auth/login", &format!("/nowhere/{}", &long[..247]), "/%0A%22%7B%0D", "/setup"]);
+    assert!(told.iter().filter(|line| line["path"].is_string()).all(|line| line["from"] == "127.0.0.1"), "{said}");
+    assert!(!said.contains("192.0.2.7"), "{said}");
+}
+
+/// All that any test here runs is looked through for what it must not tell: each kind of secret is found where it is told.
+#[test]
+fn each_kind_of_secret_is_found_in_whatever_is_said() {
+    let larder = Larder::new();
+    larder.user("anna", false);
+    let server = serve(&larder);
+    let link = fs::read_to_string(larder.data().join("setup-link")).unwrap();
+    let nobody = Client::nobody(&server.address);
+    let body = format!(r#"{{"username":"anna","password":"{PASSWORD}"}}"#);
+    let headers = [("Content-Type", "application/json")];
+    let tokens = nobody.send("POST", "/api/v1/auth/login", &headers, Some(body.as_bytes())).unwrap().json();
+    let secrets = fs::read_to_string(larder.data().join("secrets.toml")).unwrap();
+    let printed = larder.ok(&["setup-link"]);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    for (what, secret) in [
+        ("a password", PASSWORD.to_owned()),
+        ("an access token", text(&tokens["access_token"])),
+        ("a refresh token", text(&tokens["refresh_token"])),
+        ("the link of the start", link.trim().split_once('#').unwrap().1.to_owned()),
+        ("the link that was printed", printed.trim().split_once('#').unwrap().1.to_owned()),
+        ("the master", secrets.split('"').nth(1).unwrap().to_owned()),
+        ("the token for metrics", TOKEN.to_owned()),
+    ] {
+        // What is not there is named.
+        let told = panic::catch_unwind(|| larder.run(&["stat", "--", &secret]));
+        assert!(told.is_err(), "{what} went by unseen");
+    }
+    let mut elsewhere = larder.command(&["config", "check"]);
+    elsewhere.env("LARDER_DATABASE__URL", "postgres://larder:pw@127.0.0.1/larder");
+    common::secrets::keep_of(&elsewhere);
+    let told = panic::catch_unwind(|| common::secrets::assert_kept("at postgres://larder:pw@127.0.0.1", "a line"));
+    assert!(told.is_err(), "the password of a database went by unseen");
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_warned_of_and_this_machines_is_not() {
+    let warning = "can be reached from other machines and speaks plain HTTP";
+    for (address, warns) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
+        let larder = Larder::new();
+        let server = Server::start(larder.command(&["serve", "--listen", address])).unwrap();
+        assert_eq!(server.said().contains(warning), warns, "{}", server.said());
+    }
+}
+
+#[test]
+fn why_a_server_is_not_well_is_told_to_admins_alone() {
+    let larder = Larder::mirrored();
+    larder.user("root", true);
+    larder.user("ada", false);
+    let server = larder.serve();
+    let (root, ada, nobody) = (server.client("root"), server.client("ada"), Client::nobody(&server.address));
+    fs::rename(larder.second(), larder.place().join("away")).unwrap();
+    let until = Instant::now() + DEADLINE;
+    let told = loop {
+        let told = root.get("/health/ready").json();
+        if told["status"] == "degraded" {
+            break told;
+        }
+        assert!(Instant::now() < until, "{told}");
+        let (_never, nothing) = mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(Duration::from_millis(20));
+    };
+    assert!(told["detail"].as_str().unwrap().contains("second"), "{told}");
+    for other in [ada, nobody] {
+        assert_eq!(other.get("/health/ready").json(), json!({"status": "degraded"}));
     }
 }

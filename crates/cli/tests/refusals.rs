@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Larder, Mounted};
+use common::{Larder, Mounted, secrets::Told as _};
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
@@ -67,7 +67,7 @@ fn a_variable_that_nobody_knows_or_that_has_a_wrong_value() {
         ("LARDER_BUCKETS__DOCUMENTS__MAX_BYTES", "much", &["buckets.documents.max_bytes", "LARDER_BUCKETS__", "16GiB"]),
         ("LARDER_PLACEMENT", "[away]", &["unknown store `away`", "`local`"]),
     ] {
-        let output = larder.command(&SERVE).env(variable, value).output().unwrap();
+        let output = larder.command(&SERVE).env(variable, value).told();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{variable}");
         assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
@@ -91,7 +91,7 @@ fn variables_that_an_orchestrator_sets_beside_a_service_of_this_name_refuse_nobo
     ] {
         command.env(variable, value);
     }
-    let output = command.output().unwrap();
+    let output = command.told();
     assert!(output.status.success() && output.stdout == b"content", "{output:?}");
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Larder;
+use common::{Larder, secrets::Told as _};
 use std::{env, path::Path, process::Command};
 
 const TOUR: &str = include_str!("../../../docs/tour.md");
@@ -40,7 +40,7 @@ fn run(larder: &Larder, script: &str) -> Option<String> {
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LARDER_")) {
         command.env_remove(name);
     }
-    let output = command.output().unwrap();
+    let output = command.told();
     let said = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     Some(said)

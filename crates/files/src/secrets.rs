@@ -52,3 +52,20 @@ impl fmt::Debug for Secrets {
         f.write_str("Secrets(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_secret_is_told_to_nobody() {
+        let secrets = Secrets::new(*b"the master that all of it's from");
+        assert_eq!(format!("{secrets:?} {secrets:#?}"), "Secrets(…) Secrets(…)");
+        assert!(!secrets.id().contains(&data_encoding::HEXLOWER.encode(b"the master")));
+        let keys = [secrets.seal(), secrets.idempotency(), secrets.signing("access", 1), secrets.signing("access", 2)];
+        assert!(
+            (1..keys.len()).all(|at| !keys[..at].contains(&keys[at])),
+            "each purpose and epoch has a key of its own"
+        );
+    }
+}

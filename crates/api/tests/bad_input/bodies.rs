@@ -13,7 +13,7 @@ const HALF: &str = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filen
 const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
 
 #[test]
-fn bodies_that_break_off() {
+pub(crate) fn bodies_that_break_off() {
     let rows: &[Row<'_>] = &[
         (UPLOAD, &[("Content-Length", "10")], "x", 400, "malformed"),
         (UPLOAD, &[("Content-Length", "1000000000")], "01234567890123456789012345", 400, "malformed"),
@@ -31,7 +31,7 @@ fn bodies_that_break_off() {
 
 /// Where the framing is lost the server may end the connection without an answer.
 #[test]
-fn bodies_whose_chunks_are_none() {
+pub(crate) fn bodies_whose_chunks_are_none() {
     let scene = Scene::new();
     for line in [UPLOAD, PUT] {
         for body in [
@@ -50,7 +50,7 @@ fn bodies_whose_chunks_are_none() {
 }
 
 #[test]
-fn bodies_that_stand_still_time_out_and_their_connection_ends() {
+pub(crate) fn bodies_that_stand_still_time_out_and_their_connection_ends() {
     let scene = Scene::with(impatient());
     scene.refuses(&[
         (UPLOAD, &[("Content-Length", "10")], "x", 408, "timeout"),
@@ -68,7 +68,7 @@ fn bodies_that_stand_still_time_out_and_their_connection_ends() {
 }
 
 #[test]
-fn a_body_that_never_stands_still_but_trickles_times_out_too() {
+pub(crate) fn a_body_that_never_stands_still_but_trickles_times_out_too() {
     let limits = Limits { body_idle: Duration::from_secs(20), body_grace: Duration::from_millis(100), ..impatient() };
     let scene = Scene::with(Limits { body_rate_min: 1_000_000, ..limits });
     let row: Row<'_> = (UPLOAD, &[("Content-Length", "100000000")], "x", 408, "timeout");
@@ -90,7 +90,7 @@ fn a_body_that_never_stands_still_but_trickles_times_out_too() {
 }
 
 #[test]
-fn bodies_that_announce_or_bring_too_much() {
+pub(crate) fn bodies_that_announce_or_bring_too_much() {
     let scene = Scene::new();
     let huge = (17_u64 << 30).to_string();
     scene.refuses(&[
@@ -106,7 +106,7 @@ fn bodies_that_announce_or_bring_too_much() {
 }
 
 #[test]
-fn an_endless_body_is_refused_without_being_read_to_its_end() {
+pub(crate) fn an_endless_body_is_refused_without_being_read_to_its_end() {
     let scene = Scene::with(Limits { linger: Limits::LINGER_MIN, ..Limits::default() });
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let refused: [Row<'_>; 4] = [

@@ -9,7 +9,7 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 const LONG_AGO: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 
 #[test]
-fn conditions_that_are_false_or_none() {
+pub(crate) fn conditions_that_are_false_or_none() {
     let failed = "precondition_failed";
     let name = r#"{"name":"x"}"#;
     let rows: &[Row<'_>] = &[

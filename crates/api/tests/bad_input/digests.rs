@@ -6,7 +6,7 @@ const X: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a488
 const Y: &str = "a1fce4363854ff888cff4b8e7875d600c2682390412a8cf79b37d0b11148b0fa";
 
 #[test]
-fn digests_that_are_none_or_anothers() {
+pub(crate) fn digests_that_are_none_or_anothers() {
     let asked = |digest: &str| format!("{UPLOAD}&sha256={digest}");
     let short = "sha-256=:AAAA:";
     let wrong = "sha-256=:ofzkNjhU/4iM/0uOeHXWAMJoI5BBKoz3mzfQsRFIsPo=:";

@@ -14,7 +14,7 @@ fn headed(head: &str) -> String {
 }
 
 #[test]
-fn forms_with_the_wrong_parts() {
+pub(crate) fn forms_with_the_wrong_parts() {
     let name = field("name", "n");
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let long = "t".repeat(3000);
@@ -49,7 +49,7 @@ fn forms_with_the_wrong_parts() {
 }
 
 #[test]
-fn forms_whose_framing_is_broken() {
+pub(crate) fn forms_whose_framing_is_broken() {
     let disposition = "Content-Disposition: form-data; name=\"file\"; filename=\"f\"";
     let file = |head: &str| headed(&format!("{disposition}\r\n{head}"));
     let huge = format!("X: {}", "x".repeat(20_000));
@@ -92,7 +92,7 @@ fn forms_whose_framing_is_broken() {
 }
 
 #[test]
-fn a_form_can_bring_only_so_much_besides_its_file() {
+pub(crate) fn a_form_can_bring_only_so_much_besides_its_file() {
     let limits = larder_api::Limits { fields_bytes_max: 1000, ..impatient() };
     let big = "x".repeat(1001);
     let rows: &[Row<'_>] = &[

@@ -3,7 +3,7 @@ use crate::{Row, Scene};
 const UPLOAD: &str = "POST /api/v1/buckets/documents/files?name=a";
 
 #[test]
-fn heads_that_are_too_large() {
+pub(crate) fn heads_that_are_too_large() {
     let target = format!("GET /api/v1/files?q={}", "x".repeat(9000));
     let path = format!("GET /{}", "x".repeat(9000));
     let value = "x".repeat(33_000);
@@ -18,7 +18,7 @@ fn heads_that_are_too_large() {
 }
 
 #[test]
-fn headers_with_values_that_are_none() {
+pub(crate) fn headers_with_values_that_are_none() {
     let long = "k".repeat(129);
     let rows: &[Row<'_>] = &[
         (UPLOAD, &[("Idempotency-Key", "")], "x", 422, "invalid"),
@@ -35,7 +35,7 @@ fn headers_with_values_that_are_none() {
 
 /// What the parser refuses never becomes a request, so it is answered without a problem, and the connection ends.
 #[test]
-fn heads_that_are_none() {
+pub(crate) fn heads_that_are_none() {
     let scene = Scene::new();
     let before = scene.larder.state();
     for head in [

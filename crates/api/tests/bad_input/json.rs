@@ -8,7 +8,7 @@ const SETUP: &str = "POST /setup";
 const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
 
 #[test]
-fn patches_that_are_none() {
+pub(crate) fn patches_that_are_none() {
     let deep = format!("{{\"metadata\":{}1{}}}", "{\"a\":".repeat(200), "}".repeat(200));
     let long = format!("{{\"metadata\":{{\"a\":\"{}\"}}}}", "x".repeat(2600));
     let many = format!("{{\"tags\":[{}]}}", vec!["\"t\""; 1000].join(","));
@@ -52,7 +52,7 @@ fn patches_that_are_none() {
 }
 
 #[test]
-fn log_ins_that_are_none() {
+pub(crate) fn log_ins_that_are_none() {
     let rows: &[Row<'_>] = &[
         (LOGIN, &[], "{}", 415, "unsupported_type"),
         (LOGIN, &[("Content-Type", "application/x-www-form-urlencoded")], "username=a", 415, "unsupported_type"),
@@ -74,7 +74,7 @@ fn log_ins_that_are_none() {
 }
 
 #[test]
-fn refreshes_and_log_outs_that_are_none() {
+pub(crate) fn refreshes_and_log_outs_that_are_none() {
     let scene = Scene::new();
     let (ada, now) = (scene.larder.session(&scene.larder.ada), scene.larder.claims(&scene.larder.ada));
     let good = scene.larder.refresh_token(&ada);
@@ -110,7 +110,7 @@ fn refreshes_and_log_outs_that_are_none() {
 }
 
 #[test]
-fn set_ups_that_are_none() {
+pub(crate) fn set_ups_that_are_none() {
     let rows: &[Row<'_>] = &[
         (SETUP, &[], "{}", 415, "unsupported_type"),
         (SETUP, &[("Content-Type", "application/x-www-form-urlencoded")], "token=a", 415, "unsupported_type"),
@@ -138,6 +138,108 @@ fn set_ups_that_are_none() {
         ("PUT /setup", &[], "", 405, "method_not_allowed"),
         ("POST /setup.js", &[], "", 405, "method_not_allowed"),
         ("GET /api/v1/setup", &[], "", 404, "not_found"),
+    ];
+    Scene::new().refuses(rows);
+}
+
+#[test]
+pub(crate) fn bodies_that_are_bombs_or_no_json() {
+    let (deep, digits) = ("[".repeat(60_000), "9".repeat(60_000));
+    let keys = |count: usize| (0..count).map(|n| format!("\"k{n}\":0")).collect::<Vec<_>>().join(",");
+    let (many, metadata) = (format!("{{{}}}", keys(5000)), format!("{{\"metadata\":{{{}}}}}", keys(5000)));
+    let tags = format!("{{\"tags\":[{}]}}", (0..5000).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(","));
+    let (number, exponent) =
+        (format!("{{\"metadata\":{{\"n\":{digits}}}}}"), format!("{{\"metadata\":{{\"n\":1e{digits}}}}}"));
+    let (name, escapes) =
+        (format!("{{\"name\":\"{}\"}}", "n".repeat(60_000)), format!("{{\"name\":\"{}\"}}", "\\u0000".repeat(9000)));
+    let blank = format!("{}{{}}", " ".repeat(70_000));
+    let gzip: &[(&str, &str)] = &[JSON[0], ("Content-Encoding", "gzip")];
+    let rows: &[Row<'_>] = &[
+        (PATCH, JSON, &deep, 400, "malformed"),
+        (PATCH, JSON, &format!("{{\"tags\":{deep}"), 400, "malformed"),
+        (PATCH, JSON, &many, 422, "invalid"),
+        (PATCH, JSON, &metadata, 422, "invalid"),
+        (PATCH, JSON, &tags, 422, "invalid"),
+        (PATCH, JSON, &number, 400, "malformed"),
+        (PATCH, JSON, &exponent, 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":-1e400}}", 400, "malformed"),
+        (PATCH, JSON, &name, 422, "invalid"),
+        (PATCH, JSON, &escapes, 422, "invalid"),
+        (PATCH, JSON, &blank, 413, "too_large"),
+        (PATCH, JSON, "{\"name\":\"a\",\"name\":\"b\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a\",\"n\\u0061me\":\"b\"}", 400, "malformed"),
+        (PATCH, JSON, "\u{feff}{\"name\":\"a\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a\"} {\"name\":\"b\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a\",}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a\" /* b */}", 400, "malformed"),
+        (PATCH, JSON, "{name:\"a\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\" \"a\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"\\x61\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"\\u12\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"\\udc00\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"name\":\"a\u{0}\"}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":01}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":+1}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":1.}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":.5}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":0x10}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":Infinity}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{\"n\":True}}", 400, "malformed"),
+        (PATCH, JSON, "{\"metadata\":{1:2}}", 400, "malformed"),
+        (PATCH, JSON, "true", 400, "malformed"),
+        (PATCH, JSON, "1", 400, "malformed"),
+        (PATCH, gzip, "{\"name\":\"a\"}", 415, "unsupported_type"),
+        (PATCH, &[("Content-Type", "application/json-patch+json")], "{}", 415, "unsupported_type"),
+        (PATCH, &[("Content-Type", "text/json")], "{}", 415, "unsupported_type"),
+        (PATCH, &[JSON[0], JSON[0]], "{}", 400, "malformed"),
+        (LOGIN, gzip, "{}", 415, "unsupported_type"),
+        (LOGIN, JSON, &deep, 400, "malformed"),
+        (LOGIN, JSON, &many, 422, "invalid"),
+        (LOGIN, JSON, "{\"username\":\"ada\",\"username\":\"root\",\"password\":\"x\"}", 400, "malformed"),
+    ];
+    let scene = Scene::new();
+    scene.refuses(rows);
+    // What is no UTF-8, and UTF-16.
+    for bytes in
+        [&b"{\"name\":\"\xff\"}"[..], b"{\"name\":\"\xc0\x80\"}", b"{\"name\":\"\xed\xa0\x80\"}", b"{\0\"\0n\0"]
+    {
+        let shown = String::from_utf8_lossy(bytes);
+        scene.refused(&(PATCH, JSON, &shown, 400, "malformed"), |request| request.body(bytes).send());
+    }
+}
+
+#[test]
+pub(crate) fn additions_and_copies_that_are_none() {
+    const COPY: &str = "POST /api/v1/files/{file}/copy";
+    let long = format!("{{\"name\":\"{}\"}}", "n".repeat(1025));
+    let rows: &[Row<'_>] = &[
+        (COPY, &[], "{}", 415, "unsupported_type"),
+        (COPY, JSON, "", 400, "malformed"),
+        (COPY, JSON, "[]", 400, "malformed"),
+        (COPY, JSON, "{\"name\":1}", 422, "invalid"),
+        (COPY, JSON, "{\"name\":null}", 422, "invalid"),
+        (COPY, JSON, "{\"name\":\"\"}", 422, "invalid"),
+        (COPY, JSON, &long, 422, "invalid"),
+        (COPY, JSON, "{\"bucket\":1}", 422, "invalid"),
+        (COPY, JSON, "{\"bucket\":\"nowhere\"}", 404, "not_found"),
+        (COPY, JSON, "{\"bucket\":\"../documents\"}", 404, "not_found"),
+        (COPY, JSON, "{\"bucket\":\"images\"}", 415, "unsupported_type"),
+        (COPY, JSON, "{\"owner\":\"bob\"}", 422, "invalid"),
+        (COPY, JSON, "{\"name\":\"a\",\"name\":\"b\"}", 400, "malformed"),
+        (COPY, &[JSON[0], ("Idempotency-Key", "")], "{}", 422, "invalid"),
+        ("POST /api/v1/files/{file}/copy?name=x", JSON, "{}", 422, "invalid"),
+        ("POST /api/v1/files/{trashed}/copy", JSON, "{}", 404, "not_found"),
+        ("POST /api/v1/files/{bobs}/copy", JSON, "{}", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/1", &[], "", 409, "conflict"),
+        ("DELETE /api/v1/files/{file}/revisions/0", &[], "", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/2", &[], "", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/-1", &[], "", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/x", &[], "", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/99999999999999999999", &[], "", 404, "not_found"),
+        ("DELETE /api/v1/files/{file}/revisions/1?purge=true", &[], "", 422, "invalid"),
+        ("POST /api/v1/users", JSON, "{\"username\":\"anna\",\"password\":\"long enough\"}", 403, "forbidden"),
+        ("POST /api/v1/stores/local/check", &[], "", 403, "forbidden"),
     ];
     Scene::new().refuses(rows);
 }

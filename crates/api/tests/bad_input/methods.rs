@@ -1,7 +1,7 @@
 use crate::Scene;
 
 #[test]
-fn methods_that_a_route_does_not_have_are_told_which_it_has() {
+pub(crate) fn methods_that_a_route_does_not_have_are_told_which_it_has() {
     let scene = Scene::new();
     let rows = [
         ("GET /api/v1/auth/login", "POST"),
@@ -38,7 +38,7 @@ fn methods_that_a_route_does_not_have_are_told_which_it_has() {
 }
 
 #[test]
-fn places_where_nothing_is() {
+pub(crate) fn places_where_nothing_is() {
     let scene = Scene::new();
     scene.refuses(&[
         ("GET /", &[], "", 404, "not_found"),

@@ -3,7 +3,7 @@ use crate::{Row, Scene};
 const UPLOAD: &str = "POST /api/v1/buckets/documents/files";
 
 #[test]
-fn names_of_files_buckets_and_owners() {
+pub(crate) fn names_of_files_buckets_and_owners() {
     let long = format!("{UPLOAD}?name={}", "n".repeat(1025));
     let wide = format!("{UPLOAD}?name={}", "%C3%BC".repeat(513));
     let rows: &[Row<'_>] = &[
@@ -45,7 +45,50 @@ fn names_of_files_buckets_and_owners() {
 }
 
 #[test]
-fn ids_that_are_none_and_what_is_anothers_are_absent() {
+pub(crate) fn names_in_paths() {
+    let at = |method: &str, name: &str| format!("{method} /api/v1/buckets/documents/names/{name}");
+    let wrong = "sha-256=:ofzkNjhU/4iM/0uOeHXWAMJoI5BBKoz3mzfQsRFIsPo=:";
+    let rows: &[Row<'_>] = &[
+        (&at("GET", "nothing"), &[], "", 404, "not_found"),
+        (&at("GET", ""), &[], "", 404, "not_found"),
+        (&at("GET", "A.TXT"), &[], "", 404, "not_found"),
+        (&at("GET", "a.txt/"), &[], "", 404, "not_found"),
+        (&at("GET", "b.txt"), &[], "", 404, "not_found"),
+        (&at("GET", "old.txt"), &[], "", 404, "not_found"),
+        (&at("GET", "a%"), &[], "", 400, "malformed"),
+        (&at("GET", "a%zz"), &[], "", 400, "malformed"),
+        (&at("GET", "%ff"), &[], "", 400, "malformed"),
+        (&at("GET", "a.txt?name=b"), &[], "", 422, "invalid"),
+        (&at("GET", "a.txt?revision=x"), &[], "", 422, "invalid"),
+        (&at("GET", "a.txt?revision=2"), &[], "", 404, "not_found"),
+        (&at("GET", "a.txt"), &[("If-Match", "\"x\"")], "", 412, "precondition_failed"),
+        (&at("GET", "a.txt"), &[("Range", "bytes=10-")], "", 416, "range_not_satisfiable"),
+        ("GET /api/v1/buckets/nowhere/names/a.txt", &[], "", 404, "not_found"),
+        (&at("PUT", "a%00b"), &[], "x", 422, "invalid"),
+        (&at("PUT", "a%0Ab"), &[], "x", 422, "invalid"),
+        (&at("PUT", "a%"), &[], "x", 400, "malformed"),
+        (&at("PUT", "%C3"), &[], "x", 400, "malformed"),
+        (&at("PUT", &"n".repeat(1025)), &[], "x", 422, "invalid"),
+        (&at("PUT", "new?owner=bob"), &[], "x", 403, "forbidden"),
+        (&at("PUT", "new?name=other"), &[], "x", 422, "invalid"),
+        (&at("PUT", "new"), &[("If-Match", "\"x\"")], "x", 412, "precondition_failed"),
+        (&at("PUT", "a.txt"), &[("If-None-Match", "*")], "x", 412, "precondition_failed"),
+        (&at("PUT", "a.txt"), &[("If-Match", "\"x\"")], "x", 412, "precondition_failed"),
+        (&at("PUT", "a.txt"), &[("Content-Encoding", "br")], "x", 415, "unsupported_type"),
+        (&at("PUT", "new"), &[("Content-Digest", wrong)], "x", 422, "digest_mismatch"),
+        ("PUT /api/v1/buckets/nowhere/names/new", &[], "x", 404, "not_found"),
+        ("PUT /api/v1/buckets/images/names/new.png", &[], "no image", 415, "unsupported_type"),
+        (&at("DELETE", "nothing"), &[], "", 404, "not_found"),
+        (&at("DELETE", "b.txt"), &[], "", 404, "not_found"),
+        (&at("DELETE", "a.txt?purge=true"), &[], "", 422, "invalid"),
+        (&at("DELETE", "a.txt"), &[("If-Match", "\"x\"")], "", 412, "precondition_failed"),
+        (&at("POST", "a.txt"), &[], "x", 405, "method_not_allowed"),
+    ];
+    Scene::new().refuses(rows);
+}
+
+#[test]
+pub(crate) fn ids_that_are_none_and_what_is_anothers_are_absent() {
     let absent = "01930000-0000-7000-8000-000000000000";
     let scene = Scene::new();
     let upper = scene.fill("{file}").to_uppercase();
@@ -70,7 +113,7 @@ fn ids_that_are_none_and_what_is_anothers_are_absent() {
 }
 
 #[test]
-fn what_lies_in_the_trash_has_no_content_and_takes_no_changes() {
+pub(crate) fn what_lies_in_the_trash_has_no_content_and_takes_no_changes() {
     let json: &[(&str, &str)] = &[("Content-Type", "application/json")];
     Scene::new().refuses(&[
         ("GET /api/v1/files/{trashed}/content", &[], "", 404, "not_found"),

@@ -1,7 +1,7 @@
 use crate::Scene;
 
 #[test]
-fn queries_with_unknown_repeated_or_wrong_parameters() {
+pub(crate) fn queries_with_unknown_repeated_or_wrong_parameters() {
     let scene = Scene::new();
     for query in [
         "nmae=a",

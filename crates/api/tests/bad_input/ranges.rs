@@ -3,7 +3,7 @@ use crate::Scene;
 const GET: &str = "GET /api/v1/files/{file}/content";
 
 #[test]
-fn ranges_that_select_nothing_of_ten_bytes() {
+pub(crate) fn ranges_that_select_nothing_of_ten_bytes() {
     let scene = Scene::new();
     for range in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999-", "bytes=10-, 11-, -0"] {
         let row = (GET, &[("Range", range)] as &[_], "", 416, "range_not_satisfiable");
@@ -16,7 +16,7 @@ fn ranges_that_select_nothing_of_ten_bytes() {
 }
 
 #[test]
-fn ranges_that_are_none_are_as_if_they_were_not_there() {
+pub(crate) fn ranges_that_are_none_are_as_if_they_were_not_there() {
     let scene = Scene::new();
     let overlapping = "bytes=0-5,3-8";
     let eleven = "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9,0-0";

@@ -19,15 +19,19 @@ fn header() -> Header {
 }
 
 fn refused(scene: &Scene, what: &str, authorization: &str) {
+    if crate::counted(what) {
+        return;
+    }
     let before = scene.larder.state();
     let answer = scene.larder.anybody(FILES).header("Authorization", authorization).send();
+    answer.assert_harmless(what);
     assert_eq!((answer.status, answer.code().as_str()), (401, "unauthenticated"), "{what}");
     assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")), "{what}");
-    scene.larder.state().same_as(&before, "{what}");
+    scene.larder.state().same_as(&before, what);
 }
 
 #[test]
-fn the_token_that_the_tables_tamper_with_is_good() {
+pub(crate) fn the_token_that_the_tables_tamper_with_is_good() {
     let scene = Scene::new();
     let token = signed(&scene, &header(), &scene.larder.claims(&scene.larder.ada));
     for scheme in ["Bearer", "bearer", "BEARER"] {
@@ -39,7 +43,7 @@ fn the_token_that_the_tables_tamper_with_is_good() {
 }
 
 #[test]
-fn claims_that_are_missing_or_wrong() {
+pub(crate) fn claims_that_are_missing_or_wrong() {
     let scene = Scene::new();
     let good = scene.larder.claims(&scene.larder.ada);
     let now = good["iat"].as_i64().unwrap();
@@ -75,7 +79,7 @@ fn claims_that_are_missing_or_wrong() {
 }
 
 #[test]
-fn other_algorithms_keys_and_types() {
+pub(crate) fn other_algorithms_keys_and_types() {
     let scene = Scene::new();
     let claims = scene.larder.claims(&scene.larder.ada);
     for typ in [None, Some("JWT"), Some("link"), Some("rt+jwt"), Some("AT+JWT")] {
@@ -93,13 +97,13 @@ fn other_algorithms_keys_and_types() {
     let payload = base64(claims.to_string());
     for alg in ["none", "None", "NONE", "", "HS256", "RS256"] {
         let head = base64(json!({ "alg": alg, "typ": "at+jwt" }).to_string());
-        refused(&scene, alg, &format!("Bearer {head}.{payload}."));
-        refused(&scene, alg, &format!("Bearer {head}.{payload}"));
+        refused(&scene, &format!("`{alg}` and an empty signature"), &format!("Bearer {head}.{payload}."));
+        refused(&scene, &format!("`{alg}` and no signature"), &format!("Bearer {head}.{payload}"));
     }
 }
 
 #[test]
-fn tokens_that_were_cut_or_changed() {
+pub(crate) fn tokens_that_were_cut_or_changed() {
     let scene = Scene::new();
     let token = scene.larder.token(&scene.larder.ada);
     for end in [0, 1, 10, token.len() / 2, token.len() - 1] {
@@ -119,7 +123,7 @@ fn tokens_that_were_cut_or_changed() {
 }
 
 #[test]
-fn headers_that_bring_no_token() {
+pub(crate) fn headers_that_bring_no_token() {
     let scene = Scene::new();
     let token = scene.larder.token(&scene.larder.ada);
     for (what, header) in [
@@ -144,7 +148,7 @@ fn headers_that_bring_no_token() {
 }
 
 #[test]
-fn every_route_but_log_in_and_health_wants_a_token() {
+pub(crate) fn every_route_but_log_in_and_health_wants_a_token() {
     let scene = Scene::new();
     for line in [
         "GET /api/v1/auth/me",
@@ -164,6 +168,6 @@ fn every_route_but_log_in_and_health_wants_a_token() {
         let before = scene.larder.state();
         let answer = scene.larder.anybody(&scene.fill(line)).body("{}").send();
         assert_eq!(answer.status, 401, "{line}");
-        scene.larder.state().same_as(&before, "{line}");
+        scene.larder.state().same_as(&before, line);
     }
 }

@@ -1,6 +1,8 @@
 //! A server in this process over a larder in memory, and a client that sends exactly what it is told.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod secrets;
+
 use futures_util::future::BoxFuture;
 use jsonwebtoken::{EncodingKey, Header};
 use larder_api::{Limits, Server, ServerConfig, ServerHandle};
@@ -26,6 +28,7 @@ use tokio::runtime::{Handle, Runtime};
 
 /// 2026-11-21T15:10:45.123Z
 pub const START: i64 = 1_795_273_845_123;
+pub const MASTER: [u8; 32] = *b"the master that all of it's from";
 
 /// A clock that moves only when it is told, or waited for.
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Larder {
 
     /// As the configuration says, on a free port; and on a socket for metrics alone.
     pub fn configured(config: ServerConfig, metrics: Option<TcpListener>) -> Self {
+        secrets::listen();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
         let disk = MemoryDisk::new(MemoryOptions::with_staging());
@@ -105,7 +109,7 @@ impl Larder {
                 entropy: Arc::new(TestEntropy),
                 spawn: Arc::new(TestSpawn(runtime.handle().clone())),
             },
-            secrets: Secrets::new([7; 32]),
+            secrets: Secrets::new(MASTER),
         };
         let mut settings = Settings::default();
         let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
@@ -248,6 +252,14 @@ impl Larder {
     }
 }
 
+impl Drop for Larder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::assert_log_kept();
+        }
+    }
+}
+
 /// What is stored: nothing of it may change by a request that is refused.
 #[derive(PartialEq)]
 pub struct State {
@@ -308,6 +320,7 @@ impl Request<'_> {
 
     /// The bytes as they go out: with a length, unless one of the headers says something else about the body.
     pub fn bytes(&self) -> Vec<u8> {
+        secrets::keep_of_request(&self.headers, &self.body);
         let has = |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
         let mut text = format!("{} HTTP/1.1\r\n", self.line);
         let mut add = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\r\n"));
@@ -368,6 +381,7 @@ impl Answer {
         if answer.header("transfer-encoding") == Some("chunked") {
             answer.body = unchunk(&answer.body);
         }
+        secrets::look_at(&answer);
         answer
     }
 
@@ -381,6 +395,22 @@ impl Answer {
 
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text()))
+    }
+
+    /// Fails unless it has what keeps browsers from doing harm, as every answer about content does, whatever its status.
+    #[track_caller]
+    pub fn assert_harmless(&self, what: &str) {
+        let expected = [
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", "default-src 'none'; sandbox; frame-ancestors 'none'"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "private, no-cache"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(self.header(name), Some(value), "{name} of {what}");
+        }
+        assert!(self.header("set-cookie").is_none() && self.header("x-request-id").is_some(), "{what}");
     }
 
     /// The problem's code, if it is a problem.

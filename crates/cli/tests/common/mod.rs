@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
 
+pub(crate) mod secrets;
+
+use secrets::Told as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
@@ -10,7 +13,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -165,7 +168,7 @@ impl Larder {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        said(self.command(arguments).output().unwrap())
+        said(self.command(arguments).told())
     }
 
     /// Runs a command that must succeed; answers its standard output.
@@ -177,9 +180,12 @@ impl Larder {
 
     /// Runs a command with something on its standard input.
     pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Said {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        said(child.wait_with_output().unwrap())
+        let output = child.wait_with_output().unwrap();
+        secrets::look_through(&command, &output);
+        said(output)
     }
 
     /// A file beside the data.
@@ -246,7 +252,7 @@ fn walk(dir: &Path, tree: &mut BTreeMap<PathBuf, String>) {
     }
 }
 
-fn said(output: std::process::Output) -> Said {
+fn said(output: Output) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let said = Said { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
     assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
@@ -267,6 +273,7 @@ pub(crate) struct Server {
     pub(crate) address: String,
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
+    command: Command,
 }
 
 impl Server {
@@ -286,7 +293,11 @@ impl Server {
             }
         });
         match listens.recv_timeout(DEADLINE) {
-            Ok(address) => Ok(Self { child, address, lines, reader: Some(reader) }),
+            Ok(address) => {
+                // A set-up link lies there only while it runs.
+                secrets::keep_of(&command);
+                Ok(Self { child, address, lines, reader: Some(reader), command })
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
                 panic!("it neither serves nor ends: {:?}", lines.lock().unwrap());
@@ -297,6 +308,8 @@ impl Server {
                 child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
                 let stderr = lines.lock().unwrap().join("\n");
                 assert!(!stderr.contains("panicked"), "{stderr}");
+                secrets::keep_of(&command);
+                secrets::assert_kept(&format!("{stdout}\n{stderr}"), "a server that does not start");
                 Err(Said { status, stdout, stderr })
             }
         }
@@ -337,6 +350,11 @@ impl Server {
             reader.join().unwrap();
         }
         assert!(!self.said().contains("panicked"), "{}", self.said());
+        let mut stdout = vec![];
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_end(&mut stdout).unwrap();
+        }
+        secrets::look_through(&self.command, &Output { status, stdout, stderr: self.said().into_bytes() });
         status
     }
 
@@ -349,6 +367,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            self.ended();
+        }
     }
 }
 
@@ -422,6 +443,7 @@ impl Client {
         };
         let (head, body) = answer?.into_parts();
         let body = ureq::Body::with_config(&mut { body }).limit(1 << 30).read_to_vec()?;
+        secrets::keep_tokens(&body);
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
     }
 
