@@ -53,16 +53,16 @@ fn a_user_is_added_logs_in_is_changed_and_goes() {
     let bearer = token(&larder, "anna", "long enough");
     let me = |line: &str| larder.anybody(line).header("Authorization", &bearer).send();
     assert_eq!(me(&format!("GET {USERS}")).status, 200);
-    let both = json!({"role": "user", "password": "another one"});
+    let both = json!({"role": "user", "password": "another-one"});
     let demoted = larder.root(&format!("PATCH {}", at(&anna))).json(&both).send();
     assert_eq!((demoted.status, &demoted.json()["role"]), (200, &json!("user")));
     assert_eq!(me("GET /api/v1/auth/me").status, 401, "a new password ends the tokens of the old one");
-    let bearer = token(&larder, "anna", "another one");
+    let bearer = token(&larder, "anna", "another-one");
     assert_eq!(log_in(&larder, "anna", "long enough").send().status, 401);
 
     assert_eq!(larder.root(&format!("DELETE {}", at(&anna))).send().status, 204);
     assert_eq!(larder.anybody("GET /api/v1/auth/me").header("Authorization", &bearer).send().status, 401);
-    assert_eq!(log_in(&larder, "anna", "another one").send().status, 401);
+    assert_eq!(log_in(&larder, "anna", "another-one").send().status, 401);
     for method in ["GET", "DELETE"] {
         assert_eq!(larder.root(&format!("{method} {}", at(&anna))).send().status, 404);
     }
@@ -101,25 +101,25 @@ fn a_user_changes_their_own_password_and_proves_the_present_one() {
     let patch = |fields: Value| {
         larder.anybody(&format!("PATCH {}", at(&anna))).header("Authorization", &bearer).json(&fields).send()
     };
-    let proven = json!({"role": "admin", "password": "another one", "current_password": "long enough"});
+    let proven = json!({"role": "admin", "password": "another-one", "current_password": "long enough"});
     assert_eq!(patch(proven).status, 403, "nobody makes an admin of themselves");
     for (given, says) in [(json!({}), "missing"), (json!({"current_password": "wrong"}), "wrong")] {
         let mut fields = given;
-        fields["password"] = json!("another one");
+        fields["password"] = json!("another-one");
         let refused = patch(fields).json();
         assert_eq!((&refused["status"], &refused["errors"][0]["field"]), (&json!(422), &json!("current_password")));
         assert!(refused["detail"].as_str().unwrap().contains(says), "{refused}");
     }
-    let right = json!({"password": "another one", "current_password": "long enough"});
+    let right = json!({"password": "another-one", "current_password": "long enough"});
     assert_eq!(patch(right.clone()).status, 200);
     assert_eq!(patch(right).status, 401, "the token ended with the old password");
-    token(&larder, "anna", "another one");
+    token(&larder, "anna", "another-one");
 }
 
 #[test]
 fn guesses_of_the_present_password_are_limited_as_log_ins_are() {
     let larder = Larder::with(larder_api::Limits { log_ins_per_account: 2, ..Default::default() });
-    let guess = json!({"password": "another one", "current_password": "a guess"});
+    let guess = json!({"password": "another-one", "current_password": "a guess"});
     let patch = || larder.ada(&format!("PATCH {USERS}/{}", larder.ada.id)).json(&guess).send();
     assert_eq!([patch().status, patch().status], [422, 422]);
     let limited = patch();
@@ -135,7 +135,7 @@ fn failed_log_ins_of_others_keep_nobody_from_a_new_password() {
     let guess = json!({"username": "anna", "password": "a guess"});
     let guesses = || larder.anybody("POST /api/v1/auth/login").json(&guess).send().status;
     assert_eq!([guesses(), guesses(), guesses()], [401, 401, 429]);
-    let change = json!({"password": "another one", "current_password": "long enough"});
+    let change = json!({"password": "another-one", "current_password": "long enough"});
     let patch = larder.anybody(&format!("PATCH {USERS}/{id}")).header("Authorization", &token);
     assert_eq!(patch.json(&change).send().status, 200);
 }
@@ -250,7 +250,7 @@ fn a_repeat_of_an_addition_is_answered_as_the_first_and_adds_nobody() {
     let again = add("k", anna.clone()).send();
     assert_eq!((again.status, again.json(), again.header("location")), (201, first.json(), first.header("location")));
     for other in [
-        json!({"username": "anna", "password": "another one"}),
+        json!({"username": "anna", "password": "another-one"}),
         json!({"username": "anna", "password": "long enough", "role": "admin"}),
         json!({"username": "boris", "password": "long enough"}),
     ] {

@@ -290,7 +290,10 @@ impl Config {
             }
         }
         if self.metrics_token.is_some() && self.metrics_token().is_none() {
-            let what = format!("`metrics_token` is no secret: it has at least {} characters", MetricsToken::BYTES_MIN);
+            let what = format!(
+                "`metrics_token` is no secret: it has at least {} characters, not all the same",
+                MetricsToken::BYTES_MIN
+            );
             return Err(refuse(what, "make one: `openssl rand -hex 32`"));
         }
         self.limits.check()?;
