@@ -103,8 +103,11 @@ pub(crate) fn counted(case: &str) -> bool {
     COUNTED.with_borrow_mut(|cases| cases.as_mut().map(|cases| cases.insert(case.to_owned())).is_some())
 }
 
+/// What they are about, and the tests that they are.
+type Tables = (&'static str, &'static [fn()]);
+
 /// The tables, but for one that asks each route for each id that is none: a product is not so many ways to be wrong.
-const TABLES: &[(&str, &[fn()])] = &[
+const TABLES: &[Tables] = &[
     ("bodies", &[bodies::bodies_that_break_off, bodies::bodies_that_announce_or_bring_too_much]),
     ("conditions", &[conditions::conditions_that_are_false_or_none]),
     ("digests", &[digests::digests_that_are_none_or_anothers]),
