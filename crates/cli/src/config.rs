@@ -696,7 +696,7 @@ mod tests {
             "listen = \"[::1]:1\"\n\n[stores.disk]\npath = \"x\"\n[buckets.tapes]\n# 1 MiB\nmax_bytes = \"1MiB\"\n";
         let settings = load(toml).unwrap().in_effect();
         let unset: Vec<_> = settings.iter().filter(|one| one.value.is_null()).map(|one| &*one.key).collect();
-        assert_eq!(unset, ["metrics_listen", "metrics_token"]);
+        assert_eq!(unset, ["metrics_listen", "metrics_token", "database.url", "database.schema"]);
         let origin = |key: &str| {
             let setting = settings.iter().find(|setting| setting.key == key).expect(key);
             (setting.value.clone(), setting.origin.clone())

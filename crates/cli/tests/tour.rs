@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Larder, secrets::Told as _};
-use std::{env, path::Path, process::Command};
+use common::{Larder, PASSWORD, secrets};
+use std::{env, fs, path::Path, process::Command};
 
 const TOUR: &str = include_str!("../../../docs/tour.md");
 const GUIDE: &str = include_str!("../../../docs/api.md");
@@ -40,10 +40,23 @@ fn run(larder: &Larder, script: &str) -> Option<String> {
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LARDER_")) {
         command.env_remove(name);
     }
-    let output = command.told();
+    let output = command.output().unwrap();
+    assert_logs_kept(larder);
     let said = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     Some(said)
+}
+
+/// The shell traces what is typed, passwords too; the servers' logs must hold none.
+fn assert_logs_kept(larder: &Larder) {
+    let read = |name: &str| fs::read(larder.place().join(name)).unwrap_or_default();
+    secrets::keep(PASSWORD);
+    for name in ["session.json", "guide/session.json", "guide/next.json"] {
+        secrets::keep_tokens(&read(name));
+    }
+    for name in ["server.log", "again.log", "guide/server.log"] {
+        secrets::assert_kept(&String::from_utf8_lossy(&read(name)), name);
+    }
 }
 
 #[test]
