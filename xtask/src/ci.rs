@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
         run: docs,
         again: "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features",
     },
+    Step { name: "fuzz", run: fuzz, again: "cargo check --locked --manifest-path fuzz/Cargo.toml" },
     Step { name: "tests", run: tests, again: "cargo test --workspace --all-features" },
 ];
 
@@ -121,6 +122,14 @@ fn clippy(shell: &Shell) -> Result<Outcome> {
 fn docs(shell: &Shell) -> Result<Outcome> {
     let _warnings = shell.push_env("RUSTDOCFLAGS", "-D warnings");
     passed(cmd!(shell, "cargo doc --no-deps --workspace --all-features").run())
+}
+
+/// That the targets of `fuzz/` still build; to run one is somebody's decision.
+fn fuzz(shell: &Shell) -> Result<Outcome> {
+    if cmd!(shell, "c++ --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
+        return Ok(Outcome::Skipped("there is no C++ compiler, which libFuzzer needs"));
+    }
+    passed(cmd!(shell, "cargo check --locked --manifest-path fuzz/Cargo.toml").run())
 }
 
 fn tests(shell: &Shell) -> Result<Outcome> {

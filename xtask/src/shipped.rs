@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
 /// Features that kill, fake or mock; none may be on in a plain build.
-const FOR_TESTS: &[&str] = &["conformance", "crash-points", "mock", "simulation", "testing"];
+const FOR_TESTS: &[&str] = &["conformance", "crash-points", "fuzzing", "mock", "simulation", "testing"];
 
 /// Asks cargo which features a plain build of the binary turns on.
 pub(crate) fn check(shell: &Shell) -> Result<()> {

@@ -15,6 +15,8 @@ mod digest;
 mod disposition;
 mod docs;
 mod envelope;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod limits;
 mod list;
