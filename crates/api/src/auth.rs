@@ -2,6 +2,7 @@
 
 use crate::{
     openapi,
+    password::Place,
     problem::{Code, Problem},
     request::{Answer, Ask, Fields},
     server::Api,
@@ -117,19 +118,31 @@ fn no_refresh() -> Problem {
     Problem::unauthenticated("the refresh token is not valid: log in again")
 }
 
-/// The user, if these are name and password of one who may log in. Wrong ones count, and too many are refused unseen.
+/// The user, if these are name and password of one who may log in. Wrong ones count, and too many are refused unseen; what was never
+/// compared does not count.
 pub(crate) async fn attempt(
     ask: &Ask,
     throttle: &Throttle,
     username: String,
     password: String,
 ) -> Result<Option<User>, Problem> {
+    let place = ask.api.verifier.place().ok_or_else(many)?;
     let attempt = begin_attempt(ask, throttle, &username)?;
-    let user = check(&ask.api, username, password).await?;
-    if user.is_some() {
-        throttle.succeeded(&attempt);
+    let checked = check(&ask.api, place, username, password).await;
+    if !matches!(checked, Ok(None)) {
+        throttle.take_back(&attempt);
     }
-    Ok(user)
+    checked
+}
+
+fn many() -> Problem {
+    Problem::new(Code::TooManyRequests, "too many passwords are being checked").retry_after(1)
+}
+
+/// Hashes a password, unless too many wait already.
+pub(crate) async fn hash(api: &Api, password: String) -> Result<String, Problem> {
+    let place = api.verifier.place().ok_or_else(many)?;
+    Ok(api.verifier.hash(place, password).await.map_err(Error::internal)?)
 }
 
 /// Lets one more attempt in, unless too many have failed.
@@ -140,13 +153,17 @@ pub(crate) fn begin_attempt(ask: &Ask, throttle: &Throttle, account: &str) -> Re
         .map_err(|wait| Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1))
 }
 
-async fn check(api: &actix_web::web::Data<Api>, username: String, password: String) -> Result<Option<User>, Problem> {
+async fn check(
+    api: &actix_web::web::Data<Api>,
+    place: Place,
+    username: String,
+    password: String,
+) -> Result<Option<User>, Problem> {
     let with = api.clone();
     api.run(async move {
         let user = with.files.user_named(&username).await?.filter(|user| user.gone_at.is_none());
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let many = || Problem::new(Code::TooManyRequests, "too many passwords are being checked").retry_after(1);
-        let right = with.verifier.verify(password, hash).await.ok_or_else(many)?;
+        let right = with.verifier.verify(place, password, hash).await.ok_or_else(many)?;
         Ok(user.filter(|user| right && user.password_hash.is_some()))
     })
     .await

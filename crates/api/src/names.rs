@@ -9,7 +9,7 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderValue},
 };
-use larder_files::{Attributes, Caller, File, FileId};
+use larder_files::{Attributes, Caller, Error, File, FileId};
 
 /// How often a file is looked for again that was changed between being found and being removed.
 const LOOKS: usize = 8;
@@ -50,6 +50,10 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
         looked += 1;
         match removed {
             Err(problem) if problem.code() == Code::PreconditionFailed && looked < LOOKS => {}
+            // It was no condition of the request's that failed.
+            Err(problem) if problem.code() == Code::PreconditionFailed && if_match.is_none() => {
+                return told(Err(Error::Busy.into()), now.id);
+            }
             removed => return told(removed.map(|_| HttpResponse::NoContent().finish()), now.id),
         }
     }

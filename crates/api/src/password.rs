@@ -1,7 +1,8 @@
 //! Passwords: what may be one; argon2id with 64 MiB, three passes and one lane, as PHC text.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash};
-use tokio::sync::Semaphore;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Why a password could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +66,11 @@ pub fn verify(password: &str, hash: &str) -> bool {
 pub(crate) struct Verifier {
     permits: Semaphore,
     /// Who may be checked or wait for it.
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
+
+/// A place among those whose passwords are checked or hashed, or wait for it.
+pub(crate) struct Place(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 impl Verifier {
     /// How many wait for each that is checked: about a second.
@@ -77,11 +81,17 @@ impl Verifier {
     }
 
     fn with(at_once: usize) -> Self {
-        Self { permits: Semaphore::new(at_once), places: Semaphore::new(at_once * (1 + Self::WAITING)) }
+        Self { permits: Semaphore::new(at_once), places: Arc::new(Semaphore::new(at_once * (1 + Self::WAITING))) }
+    }
+
+    /// A place, or `None` where too many wait already: whoever sends names at random must not hold up everybody's log-in, nor take
+    /// memory without end.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.places.clone().try_acquire_owned().ok().map(Place)
     }
 
     /// As [`hash`], in its turn.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, HashError> {
+    pub(crate) async fn hash(&self, _place: Place, password: String) -> Result<String, HashError> {
         let stopping = |cause: &str| HashError(cause.into());
         let _permit = self.permits.acquire().await.map_err(|_| stopping("the server is stopping"))?;
         let work = tokio::task::spawn_blocking(move || hash(&password)).await;
@@ -89,15 +99,14 @@ impl Verifier {
     }
 
     /// Whether `password` is the one of `hash`. Without a hash it answers `false` after the same work, so that time does not
-    /// tell who exists. `None` where too many wait already: whoever sends names at random must not hold up everybody's log-in.
-    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Option<bool> {
-        let _place = self.places.try_acquire().ok()?;
+    /// tell who exists. `None` where it could not be compared.
+    pub(crate) async fn verify(&self, _place: Place, password: String, hash: Option<String>) -> Option<bool> {
         let _permit = self.permits.acquire().await.ok()?;
         let work = move || match hash {
             Some(hash) => verify(&password, &hash),
             None => hash_with(&password, b"salt of nobody's").is_err(),
         };
-        Some(tokio::task::spawn_blocking(work).await.unwrap_or(false))
+        tokio::task::spawn_blocking(work).await.ok()
     }
 }
 
@@ -117,17 +126,17 @@ mod tests {
     async fn so_many_wait_for_their_turn_and_the_next_is_told_so_at_once() {
         let verifier = Verifier::with(1);
         let permit = verifier.permits.acquire().await.unwrap();
-        let mut waiting: Vec<_> =
-            (0..=Verifier::WAITING).map(|_| Box::pin(verifier.verify("x".into(), Some("no hash".into())))).collect();
+        let verify = || verifier.verify(verifier.place().unwrap(), "x".into(), Some("no hash".into()));
+        let mut waiting: Vec<_> = (0..=Verifier::WAITING).map(|_| Box::pin(verify())).collect();
         for one in &mut waiting {
             assert!(futures_util::poll!(one).is_pending());
         }
-        assert_eq!(verifier.verify("x".into(), None).await, None);
+        assert!(verifier.place().is_none());
         drop(permit);
         for one in waiting {
             assert_eq!(one.await, Some(false));
         }
-        assert_eq!(verifier.verify("x".into(), Some("no hash".into())).await, Some(false));
+        assert_eq!(verify().await, Some(false));
     }
 
     #[test]

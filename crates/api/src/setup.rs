@@ -67,7 +67,7 @@ pub(crate) async fn set_up(ask: Ask) -> Answer {
     password::check(&password).map_err(|unfit| Problem::invalid("password", unfit.to_string()))?;
     let api = ask.api.clone();
     let work = async move {
-        let hash = api.verifier.hash(password).await.map_err(Error::internal)?;
+        let hash = auth::hash(&api, password).await?;
         api.files.set_up(&token, name, hash).await.map_err(refused)
     };
     let admin = ask.api.run(work).await?;

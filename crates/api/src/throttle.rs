@@ -7,11 +7,42 @@ use std::{
     time::Duration,
 };
 
-/// Counts failed log-ins. An attempt counts from its beginning, so that many at once gain nothing; a successful one is taken back.
+/// Counts failed log-ins. An attempt counts from its beginning, so that many at once gain nothing; one that did not fail is taken back.
 pub(crate) struct Throttle {
     per_account: usize,
     per_address: usize,
-    attempts: Mutex<HashMap<Who, VecDeque<Duration>>>,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    of: HashMap<Who, VecDeque<Duration>>,
+    /// When those that are over were last forgotten.
+    cleaned: Duration,
+}
+
+impl Attempts {
+    /// Forgets those that are over once there are many; at most once a second, or many would walk them all on each attempt.
+    fn clean(&mut self, now: Duration) {
+        let is_due = now.saturating_sub(self.cleaned) >= Duration::from_secs(1);
+        if is_due && self.of.len() > Throttle::REMEMBERED_MAX {
+            self.of.retain(|_, times| times.back().is_some_and(|last| now.saturating_sub(*last) < Throttle::WINDOW));
+            self.cleaned = now;
+        }
+    }
+
+    /// How long `who` has to wait before another attempt.
+    fn wait(&mut self, who: &Who, max: usize, now: Duration) -> Option<Duration> {
+        if max == 0 {
+            return Some(Throttle::WINDOW);
+        }
+        let times = self.of.get_mut(who)?;
+        while times.front().is_some_and(|first| now.saturating_sub(*first) >= Throttle::WINDOW) {
+            times.pop_front();
+        }
+        let first = times.front().filter(|_| times.len() >= max)?;
+        Some(Throttle::WINDOW.saturating_sub(now.saturating_sub(*first)))
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -44,35 +75,28 @@ impl Throttle {
             who.push(Who::Address(network(address)));
         }
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if attempts.len() > Self::REMEMBERED_MAX {
-            attempts.retain(|_, times| times.back().is_some_and(|last| now.saturating_sub(*last) < Self::WINDOW));
-        }
+        attempts.clean(now);
         for (who, max) in who.iter().zip([self.per_account, self.per_address]) {
-            let times = attempts.entry(who.clone()).or_default();
-            while times.front().is_some_and(|first| now.saturating_sub(*first) >= Self::WINDOW) {
-                times.pop_front();
-            }
-            if times.len() >= max {
-                let first = times.front().copied().unwrap_or(now);
-                return Err(Self::WINDOW.saturating_sub(now.saturating_sub(first)));
+            if let Some(wait) = attempts.wait(who, max, now) {
+                return Err(wait);
             }
         }
         for who in &who {
-            attempts.entry(who.clone()).or_default().push_back(now);
+            attempts.of.entry(who.clone()).or_default().push_back(now);
         }
         Ok(Attempt { at: now, who })
     }
 
-    /// Takes an attempt back that succeeded.
-    pub(crate) fn succeeded(&self, attempt: &Attempt) {
+    /// Takes an attempt back that did not fail: it succeeded, or the password was never compared.
+    pub(crate) fn take_back(&self, attempt: &Attempt) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         for who in &attempt.who {
-            if let Some(times) = attempts.get_mut(who) {
+            if let Some(times) = attempts.of.get_mut(who) {
                 if let Some(index) = times.iter().position(|at| *at == attempt.at) {
                     times.remove(index);
                 }
                 if times.is_empty() {
-                    attempts.remove(who);
+                    attempts.of.remove(who);
                 }
             }
         }
@@ -111,9 +135,30 @@ mod tests {
         let throttle = Throttle::new(1, 1);
         for second in 0..100 {
             let attempt = throttle.begin("ada", HOME, at(second)).ok().unwrap();
-            throttle.succeeded(&attempt);
+            throttle.take_back(&attempt);
         }
-        assert!(throttle.attempts.lock().unwrap().is_empty());
+        assert!(throttle.attempts.lock().unwrap().of.is_empty());
+    }
+
+    #[test]
+    fn many_that_are_over_are_forgotten_at_most_once_a_second() {
+        let throttle = Throttle::new(2, 2);
+        let begin = |account: &str, millis| {
+            throttle.begin(account, [127, 0, 0, 1].into(), Duration::from_millis(millis)).ok().unwrap();
+            throttle.attempts.lock().unwrap().of.len()
+        };
+        let many = (0..=Throttle::REMEMBERED_MAX).map(|number| begin(&number.to_string(), 1_500)).max().unwrap();
+        assert_eq!(begin("a", 61_000), many + 1, "none is over yet");
+        assert_eq!(begin("b", 61_600), many + 2, "a flood must not walk them all on each attempt");
+        assert_eq!(begin("c", 62_000), 3);
+    }
+
+    #[test]
+    fn who_is_refused_is_not_remembered() {
+        let throttle = Throttle::new(2, 1);
+        assert!(throttle.begin("a", HOME, at(0)).is_ok());
+        assert!(throttle.begin("b", HOME, at(0)).is_err());
+        assert_eq!(throttle.attempts.lock().unwrap().of.len(), 2);
     }
 
     #[test]

@@ -87,19 +87,27 @@ pub(crate) async fn put_named(ask: Ask) -> Answer {
     let known = there.as_ref().map(|file| file.attributes.id);
     let put = async {
         let wants = Wants::of(&ask);
-        let (on_conflict, if_match) = conditions::puts(&wants, there.as_ref().map(|file| &file.attributes))?;
+        let judged = conditions::puts(&wants, there.as_ref().map(|file| &file.attributes));
+        let must_be_new = matches!(judged, Ok((OnConflict::Fail, _)));
+        // With a key it may be a repeat of the request that made the condition false.
+        let judged = if receive.idempotency.is_some() { judged } else { Ok(judged?) };
         let slot = begin(&ask, &caller)?;
         let max = ask.api.files.bucket(&receive.bucket)?.policy.max_bytes;
-        let new = NewFile { name, declared_type, sha256, on_conflict, if_match, ..NewFile::default() };
+        let new = NewFile { name, declared_type, sha256, ..NewFile::default() };
         let (api, by) = (ask.api.clone(), caller.clone());
         let made: Result<Created, Problem> = transfer(&ask, max, slot, move |body| async move {
             let received = api.files.receive(&by, receive, body).await?;
+            let (on_conflict, if_match) = match judged {
+                Err(_) if received.is_repeat() => <_>::default(),
+                judged => judged?,
+            };
+            let new = NewFile { on_conflict, if_match, ..new };
             Ok(api.files.create(&by, received, new).await?)
         })
         .await;
         // That there is none was the request's own condition.
         made.map_err(|problem| match problem.code() {
-            Code::Conflict if on_conflict == OnConflict::Fail && problem.tells(LARDER_FILE) => problem.into_condition(),
+            Code::Conflict if must_be_new && problem.tells(LARDER_FILE) => problem.into_condition(),
             _ => problem,
         })
     };

@@ -60,7 +60,7 @@ pub(crate) async fn add(ask: Ask) -> Answer {
     let key = key.map(|key| upload::idempotency(&ask, &query, &key, &told)).transpose()?;
     let api = ask.api.clone();
     let work = async move {
-        let hash = Some(api.verifier.hash(password).await.map_err(Error::internal)?);
+        let hash = Some(auth::hash(&api, password).await?);
         match key {
             Some(key) => api.files.add_user_once(&caller, key, name, role, hash).await.map_err(gone),
             None => Ok((api.files.add_user(name, role, hash).await?, None)),
@@ -113,7 +113,7 @@ pub(crate) async fn update(ask: Ask) -> Answer {
     let api = ask.api.clone();
     let work = async move {
         let hash = match password {
-            Some(password) => Some(api.verifier.hash(password).await.map_err(Error::internal)?),
+            Some(password) => Some(auth::hash(&api, password).await?),
             None => None,
         };
         let changed = api.files.update_user(user.id, role, hash).await;

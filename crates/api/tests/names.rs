@@ -265,3 +265,20 @@ fn a_bucket_of_unique_names_tells_only_those_who_may_know_whose_it_is() {
     assert_eq!((&moved["bucket"], &moved["name"], &moved["owner"]), (&json!("wiki"), &json!("b.txt"), &json!("ada")));
     assert_eq!(larder.bob(&format!("GET /api/v1/files/{loose}")).send().status, 404);
 }
+
+#[test]
+fn a_repeat_of_a_put_by_name_is_known_by_its_key_before_its_condition_is_judged() {
+    let larder = Larder::start();
+    let etag = larder.put("b.txt", b"old")["content_etag"].as_str().unwrap().to_owned();
+    for (name, condition, tag, status) in [("a.txt", "If-None-Match", "*", 201), ("b.txt", "If-Match", &etag, 200)] {
+        let put = |key: &str| {
+            let line = format!("PUT {NAMES}/{name}");
+            larder.ada(&line).header(condition, tag).header("Idempotency-Key", key).body("new").send()
+        };
+        let (first, again) = (put(name), put(name));
+        assert_eq!((first.status, again.status), (status, status), "{name}");
+        assert_eq!(first.header("larder-file"), again.header("larder-file"));
+        assert_eq!(put("another").status, 412, "{name}");
+        assert_eq!(put("another").status, 412, "{name}: nothing was done under it");
+    }
+}
