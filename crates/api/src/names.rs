@@ -50,13 +50,17 @@ pub(crate) async fn remove(ask: Ask) -> Answer {
         looked += 1;
         match removed {
             Err(problem) if problem.code() == Code::PreconditionFailed && looked < LOOKS => {}
-            // It was no condition of the request's that failed.
-            Err(problem) if problem.code() == Code::PreconditionFailed && if_match.is_none() => {
-                return told(Err(Error::Busy.into()), now.id);
+            removed => {
+                let removed = removed.map_err(|problem| outrun(problem, if_match.is_some()));
+                return told(removed.map(|_| HttpResponse::NoContent().finish()), now.id);
             }
-            removed => return told(removed.map(|_| HttpResponse::NoContent().finish()), now.id),
         }
     }
+}
+
+/// What is answered where the file was changed each time: of a request without a condition none failed.
+fn outrun(problem: Problem, is_conditional: bool) -> Problem {
+    if problem.code() == Code::PreconditionFailed && !is_conditional { Error::Busy.into() } else { problem }
 }
 
 /// Whether the file is the one that `If-Match` means: by the ETag of its content, which a GET by name has told, or of its record.
@@ -102,5 +106,17 @@ pub(crate) fn told(answer: Answer, id: FileId) -> Answer {
             Ok(response)
         }
         Err(problem) => Err(problem.with(LARDER_FILE, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sent_no_condition_is_not_told_that_one_failed() {
+        assert_eq!(outrun(conditions::failed(), false).code(), Code::Busy);
+        assert_eq!(outrun(conditions::failed(), true).code(), Code::PreconditionFailed);
+        assert_eq!(outrun(Problem::not_found("file"), false).code(), Code::NotFound);
     }
 }
