@@ -48,9 +48,18 @@ const KEYS: &[&str] = &[
     "buckets.*.trash_days",
 ];
 
-/// `LARDER_…` variables that are no keys: what the flags, the log and the tests of crashes are told by.
-const OTHER_VARIABLES: &[&str] =
-    &["data", "config", "log", "crash_point", "crash_points", "crash_rounds", "crash_seed", "crash_clients"];
+/// `LARDER_…` variables that are no keys: what the flags, the log and tests are told by.
+const OTHER_VARIABLES: &[&str] = &[
+    "data",
+    "config",
+    "log",
+    "crash_point",
+    "crash_points",
+    "crash_rounds",
+    "crash_seed",
+    "crash_clients",
+    "test_postgres",
+];
 
 /// Whether a variable, without its `LARDER_`, is one that Kubernetes or a link of Docker sets beside a service called `larder`:
 /// an environment that nobody here wrote must not refuse a start.
