@@ -158,7 +158,9 @@ impl Operator {
         match self.try_start().await {
             Ok(Some((process, files, _))) => {
                 let mut state = self.world.state();
-                state.slots[slot] = Slot { process, files: Some(files) };
+                // It may have died with its answer on the way.
+                let lives = state.lives(process);
+                state.slots[slot] = Slot { process, files: lives.then_some(files) };
                 // This start has raised the mark: what was before it is older now.
                 if state.random.chance(300) {
                     state.backup = cold;

@@ -577,6 +577,11 @@ impl State {
         here.find(|weather| !weather.full || may_be_full).map(|weather| weather.full)
     }
 
+    /// Whether a process lives that has opened the stores.
+    pub(super) fn lives(&self, process: Process) -> bool {
+        self.nodes.values().any(|of| *of == process)
+    }
+
     fn note(&mut self, now: Duration, line: fmt::Arguments<'_>) {
         let line = format!("{:>9} {line}", now.as_millis());
         for byte in line.bytes() {
