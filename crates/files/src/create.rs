@@ -709,21 +709,35 @@ impl Node {
             return Err(Error::Running);
         }
         let mut held = HeldKey { node: self.clone(), key, reserved: true };
-        match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
-            Reservation::Made => {
-                // What was made under it may lie on a store that was not read.
-                if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
-                    return Err(self.provisional());
+        let mut has_looked = false;
+        loop {
+            match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
+                Reservation::Made => {
+                    // What was made under it may lie on a store that was not read.
+                    if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
+                        return Err(self.provisional());
+                    }
+                    return Ok(Reserved { key, request, says_all: false, done: None, held: Some(held) });
                 }
-                Ok(Reserved { key, request, says_all: false, done: None, held: Some(held) })
-            }
-            Reservation::Running { .. } => {
-                held.reserved = false;
-                Err(Error::Running)
-            }
-            Reservation::Done { request: first, status, made, .. } => {
-                held.reserved = false;
-                Ok(Reserved { key, request, says_all: false, done: Some((first, status, made)), held: None })
+                Reservation::Running { node } if !has_looked && !self.is_alive(&node).await? => {
+                    // Its client repeats what nobody does any more: what came of it is found out now, not by the next look.
+                    has_looked = true;
+                    self.recover().await?;
+                }
+                Reservation::Running { .. } => {
+                    held.reserved = false;
+                    return Err(Error::Running);
+                }
+                Reservation::Done { request: first, status, made, .. } => {
+                    held.reserved = false;
+                    return Ok(Reserved {
+                        key,
+                        request,
+                        says_all: false,
+                        done: Some((first, status, made)),
+                        held: None,
+                    });
+                }
             }
         }
     }

@@ -240,3 +240,23 @@ async fn the_key_of_a_node_that_dies_while_another_starts_makes_no_second_file()
         assert_eq!((made.unwrap().repeated, larder.keys().len()), (Some(201), 2), "on {on}, {step}");
     }
 }
+
+#[tokio::test]
+async fn a_repeat_on_a_node_that_lives_finds_out_at_once_what_came_of_the_dead_ones() {
+    for (step, left, repeats) in [("record", 2, Some(201)), ("reserve.done", 0, None)] {
+        let (larder, gate) = (Larder::new(), Gate::at(step));
+        let living = larder.start().await.0;
+        let dying = larder.start_with(gate.clone()).await;
+        let dies = larder.last_node();
+        gate.close();
+        let upload = tokio::spawn(async move { create(&dying, named("file")).await });
+        gate.reached().await;
+        let running = create(&living, named("file")).await;
+        assert!(matches!(running, Err(Error::Running)), "{step}: who is asked first lives: {running:?}");
+        larder.disk.kill(&dies);
+        upload.abort();
+        assert_eq!(larder.keys().len(), left, "{step}");
+        let repeated = create(&living, named("file")).await.unwrap().repeated;
+        assert_eq!((repeated, larder.keys().len()), (repeats, 2), "{step}");
+    }
+}

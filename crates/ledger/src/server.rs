@@ -58,7 +58,7 @@ impl Server {
                 "the schema `{schema}` must be 1 to 48 of a–z, 0–9 and _, begin with a letter, and not with pg_"
             )));
         }
-        Ok(Self { options: options.application_name("larder"), schema: schema.into() })
+        Ok(Self { options, schema: schema.into() })
     }
 
     /// Another schema of the same database.
@@ -149,7 +149,9 @@ impl Server {
 
     fn options(&self, statement: Duration) -> PgConnectOptions {
         let milliseconds = |span: Duration| span.as_millis().to_string();
-        self.options.clone().statement_cache_capacity(256).options([
+        // An administrator tells by it whose connection it is.
+        let name = format!("larder {}", self.schema);
+        self.options.clone().application_name(&name).statement_cache_capacity(256).options([
             ("search_path", self.schema.clone()),
             ("synchronous_commit", "on".into()),
             ("statement_timeout", milliseconds(statement)),

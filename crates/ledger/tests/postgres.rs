@@ -99,11 +99,10 @@ async fn a_connection_that_the_server_ended_is_made_anew() {
     let Some(server) = schema() else { return };
     let ledger = SqlLedger::connect(&server, CREATE).await.unwrap();
     ledger.initialise(&identity()).await.unwrap();
-    // Every connection of this schema, known by what it searches: they tell their last statement.
-    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'larder' AND pid IN \
-                 (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid())";
+    let name = format!("larder {}", server.schema());
+    let ended = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'");
     let mut marks = vec![ledger.raise_mark().await.unwrap()];
-    raw(ended.into()).await;
+    raw(ended).await;
     while marks.len() < 3 {
         match ledger.raise_mark().await {
             Ok(mark) => marks.push(mark),
