@@ -59,7 +59,8 @@ impl Committer {
         let (send, mut receive) = mpsc::channel(QUEUE);
         let run = async move {
             let mut batch = Vec::new();
-            while receive.recv_many(&mut batch, batch_max).await > 0 {
+            // None at once would be the end.
+            while receive.recv_many(&mut batch, batch_max.max(1)).await > 0 {
                 let published = publish(&places, std::mem::take(&mut batch)).await;
                 // The next batch is published while this one is recorded: the ledger groups what comes meanwhile by itself.
                 spawn.spawn(Box::pin(record(ledger.clone(), published)));

@@ -78,7 +78,7 @@ pub struct Settings {
     pub buckets: Vec<(BucketName, BucketPolicy)>,
     /// How long a change waits for another one of the same file before it is `Busy`.
     pub claim_wait: Duration,
-    /// How many files one commit may publish at once.
+    /// How many files one commit may publish at once: at least 1, and 0 means 1.
     pub batch_max: usize,
     /// How often a node that changes things looks for what dead nodes left, and whether its database is still the current one;
     /// `None`: only when it starts.

@@ -294,10 +294,13 @@ impl Node {
 
     /// Takes up one; whether it is in living hands now.
     pub(crate) async fn take_up(self: &Arc<Self>, intent: &Intent) -> bool {
-        let taken = self.in_hand(intent.id).await;
-        self.end_later(intent.id, Course { undo: false, open: Some(intent.upload.lease) }, Counted::No, (None, None));
-        match taken {
-            Ok(_) => true,
+        match self.in_hand(intent.id).await {
+            Ok(_) => {
+                let course = Course { undo: false, open: Some(intent.upload.lease) };
+                self.end_later(intent.id, course, Counted::No, (None, None));
+                true
+            }
+            // The next look tries it again: a task for each look would be endless many.
             Err(error) => {
                 warn!(key = %intent.upload.key, %error, "an upload that broke off can't be taken up now");
                 false

@@ -223,6 +223,9 @@ impl Node {
     /// ledger or not. An attempt that was never answered may lie on a store that is away, and must not meet an answered one as its
     /// equal. The ledger gives each mark once.
     async fn next_version(&self, known: (u64, u64)) -> Result<u64> {
+        if known.0 > self.epoch {
+            return Err(Error::internal("a record of a later epoch than the database's: `larder rebuild` raises that"));
+        }
         loop {
             let version = self.ledger.raise_mark().await?;
             if (self.epoch, version) > known {

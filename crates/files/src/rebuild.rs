@@ -379,6 +379,7 @@ impl Scan<'_> {
                 let record = sealed::unseal::<T>(&self.parts.secrets, &key, &bytes);
                 match record.filter(|record| record.key() == key) {
                     Some(record) => {
+                        self.highest_epoch = self.highest_epoch.max(record.epoch());
                         if self.run != Run::Rehearsal {
                             place.make_durable(&key).await.map_err(failed)?;
                         }

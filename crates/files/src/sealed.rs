@@ -39,16 +39,27 @@ fn cipher(secrets: &Secrets) -> XChaCha20Poly1305 {
 pub(crate) trait Sealed: Serialize + DeserializeOwned {
     /// Where this version of it lies.
     fn key(&self) -> Key;
+
+    /// The epoch in which it was written.
+    fn epoch(&self) -> u64;
 }
 
 impl Sealed for User {
     fn key(&self) -> Key {
         layout::account(self.id, self.epoch, self.version)
     }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
 }
 
 impl Sealed for Bucket {
     fn key(&self) -> Key {
         layout::bucket(self.id, self.epoch, self.version)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
     }
 }

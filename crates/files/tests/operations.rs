@@ -28,6 +28,24 @@ async fn what_was_uploaded_is_read_back_byte_by_byte() {
 }
 
 #[tokio::test]
+async fn who_waits_to_purge_what_becomes_anothers_purges_nothing() {
+    let (larder, gate) = (Larder::new(), Gate::at("claim"));
+    let files = larder.start().await.0;
+    let (ivanov, petrov) = (user(&files, "ivanov").await, user(&files, "petrov").await);
+    let id = put_as(&files, &ivanov, "a", "x").await.attributes.id;
+    let purging = larder.start_with(gate.clone()).await;
+    gate.close();
+    let purge = tokio::spawn(async move { purging.purge(&ivanov, id, None).await });
+    gate.reached().await;
+    let given = Patch { owner: Some(petrov.name.clone()), ..Patch::default() };
+    files.update(&local(), id, given, None).await.unwrap();
+    gate.open();
+    let purged = purge.await.unwrap();
+    assert!(matches!(purged, Err(Error::NotFound(_))), "{purged:?}");
+    assert_eq!(content_as(&files, &petrov, id).await.unwrap(), b"x");
+}
+
+#[tokio::test]
 async fn bytes_lie_under_a_key_that_people_can_read_with_their_attributes_beside_them() {
     let larder = Larder::new();
     let files = larder.start().await.0;

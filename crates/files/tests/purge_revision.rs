@@ -310,3 +310,27 @@ async fn while_a_store_is_away_a_purge_holds_no_change_up_and_it_is_gone_on_with
         until("nothing is owed", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_deleted_holds_up_no_other_purge() {
+    let faults = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(faults.clone()));
+    let files = larder.start().await.0;
+    let mut keys = vec![];
+    for name in ["one", "two"] {
+        let first = put(&files, name).await.attributes;
+        replace(&files, first.id, "second").await;
+        faults.plan("delete.sent", "", ErrorKind::Unavailable);
+        files.purge_revision(&local(), first.id, 1, None).await.unwrap();
+        faults.heal();
+        keys.push(first.key);
+    }
+    // In whichever order they come, one of them is in the way of the other.
+    faults.plan("delete.sent", keys[0].to_string().leak(), ErrorKind::PermissionDenied);
+    drop(larder.start().await);
+    let is_left = |key: &Key| larder.objects().iter().any(|(found, _)| found == key);
+    until("the other is gone", async || !is_left(&keys[1])).await;
+    assert!(is_left(&keys[0]));
+    faults.heal();
+    until("both are gone", async || !is_left(&keys[0])).await;
+}

@@ -62,6 +62,28 @@ async fn a_rebuild_raises_the_epoch_and_fences_who_writes_by_the_older_one() {
     assert_eq!(files.remove(&local(), id, None).await.unwrap().attributes.epoch, rebuilt.epoch);
 }
 
+#[tokio::test]
+async fn a_rebuild_by_an_older_marker_goes_above_the_epoch_of_every_sealed_record() {
+    let (mut larder, files) = furnished().await;
+    let marker = key(".larder/instance.json");
+    let old = larder.bytes_at(&marker).unwrap();
+    drop(files);
+    // Each goes to the next 256 by chance: twice is higher than once.
+    larder.rebuild().await;
+    larder.rebuild().await;
+    let files = larder.start().await.0;
+    let added = user(&files, "added").await;
+    let sealed = larder.ledger.user(added.id).await.unwrap().unwrap().epoch;
+    files.stop().await;
+    larder.store().put(&marker, old.into(), PutOptions::replace()).await.unwrap();
+    larder.ledger = MemoryLedger::new();
+    let (rebuilt, findings) = larder.rebuild().await;
+    assert_eq!(findings, []);
+    assert!(rebuilt.epoch > sealed, "{} of {sealed}", rebuilt.epoch);
+    let files = larder.start().await.0;
+    files.update_user(added.id, Some(Role::Admin), None).await.unwrap();
+}
+
 /// A file that was purged, and whose bytes and attributes came back.
 async fn undead() -> (Larder, larder_files::Files, larder_files::File) {
     let (larder, files) = furnished().await;

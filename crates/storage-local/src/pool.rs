@@ -63,8 +63,12 @@ impl Pool {
         let shared = self.shared.clone();
         match std::thread::Builder::new().name(self.name.to_owned()).spawn(move || shared.work()) {
             Ok(_) => queue.threads += 1,
-            // With no thread at all the job is dropped, and whoever waits for it is told so.
-            Err(_) if queue.threads == 0 => drop(queue.jobs.pop_back()),
+            // With no thread at all the job is dropped, and whoever waits for it is told so. What it owns may come here again.
+            Err(_) if queue.threads == 0 => {
+                let refused = queue.jobs.pop_back();
+                drop(queue);
+                drop(refused);
+            }
             Err(_) => self.shared.wake.notify_one(),
         }
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use larder_storage_core::{ErrorKind, Key, Leftover, NodeId, OpId, Pair, Part};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,7 +50,12 @@ struct NodeFile {
 pub(crate) struct Estate {
     nodes: HashMap<NodeId, (OwnedFd, OwnedFd)>,
     operations: HashMap<OpId, NodeId>,
+    /// The dead whose folders could not be taken over when they were last looked for.
+    missed: HashSet<NodeId>,
 }
+
+/// How often a folder is asked for that another only looks at.
+const TRIES: usize = 8;
 
 pub(crate) fn part_name(op: &OpId, part: Part) -> String {
     let suffix = match part {
@@ -152,7 +157,7 @@ fn unlink(dir: &OwnedFd, name: &str) -> Outcome<()> {
     }
 }
 
-/// Whether both names are of one file.
+/// Whether the name is there.
 fn is_there(dir: &OwnedFd, name: &str) -> Outcome<bool> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(true),
@@ -511,12 +516,24 @@ impl Inner {
         if self.node.as_ref().is_some_and(|own| own.id == *node) {
             return Ok(true);
         }
-        if lock(&self.estate).nodes.contains_key(node) {
-            return Ok(false);
-        }
+        let missed = {
+            let estate = lock(&self.estate);
+            if estate.nodes.contains_key(node) {
+                return Ok(false);
+            }
+            estate.missed.contains(node)
+        };
         match self.life(node.as_str(), FlockOperation::NonBlockingLockShared)? {
             Life::Alive => Ok(true),
-            Life::Dead(_) | Life::Gone if self.root.is_there() => Ok(false),
+            // Whoever is told twice that it is dead takes it that nothing of it is left.
+            Life::Dead(_) if missed => Err(Fault::says(
+                ErrorKind::Unavailable,
+                "the node is dead, and what it left could not be taken over yet",
+            )),
+            Life::Dead(_) | Life::Gone if self.root.is_there() => {
+                lock(&self.estate).missed.remove(node);
+                Ok(false)
+            }
             Life::Dead(_) | Life::Gone => Err(crate::list::gone()),
             Life::Unknown => Err(Fault::says(
                 ErrorKind::Unavailable,
@@ -574,6 +591,7 @@ impl Inner {
                 Ok(found) => leftovers.extend(found),
                 // One folder that can't be read must not keep the others from being settled; an outage keeps all.
                 Err(fault) if self.root.is_there() => {
+                    lock(&self.estate).missed.extend(NodeId::new(&name));
                     tracing::warn!(store = %self, node = name, ?fault, "what a dead node left could not be taken over");
                 }
                 Err(_) => return Err(crate::list::gone()),
@@ -587,9 +605,8 @@ impl Inner {
         if estate.nodes.contains_key(&node) || self.node.as_ref().is_some_and(|own| own.id == node) {
             return Ok(Vec::new());
         }
-        let Life::Dead(held) = self.life(node.as_str(), FlockOperation::NonBlockingLockExclusive)? else {
-            return Ok(Vec::new());
-        };
+        let Some(held) = self.hold(&node)? else { return Ok(Vec::new()) };
+        estate.missed.remove(&node);
         let dir = match self.root.dir(&path::join(STAGING, node.as_str())) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             dir => dir?,
@@ -602,6 +619,23 @@ impl Inner {
         estate.operations.extend(leftovers.iter().map(|leftover| (leftover.op.clone(), node.clone())));
         estate.nodes.insert(node, (dir, held));
         Ok(leftovers)
+    }
+
+    /// Holds a dead node's folder alone; `None` where that is not to be had: it lives, another has taken it over, it is gone.
+    fn hold(&self, node: &NodeId) -> Outcome<Option<OwnedFd>> {
+        for _ in 0..TRIES {
+            match self.life(node.as_str(), FlockOperation::NonBlockingLockExclusive)? {
+                Life::Dead(held) => return Ok(Some(held)),
+                Life::Gone | Life::Unknown => return Ok(None),
+                Life::Alive => {}
+            }
+            // Another that asks whether it lives shares its lock for that moment, as this does: whoever lives shares it with nobody.
+            if matches!(self.life(node.as_str(), FlockOperation::NonBlockingLockShared)?, Life::Alive | Life::Gone) {
+                return Ok(None);
+            }
+            std::thread::yield_now();
+        }
+        Err(Fault::says(ErrorKind::Unavailable, "others ask again and again whether the node lives"))
     }
 
     /// What lies in a dead node's folder by operation; temporary files of no operation are removed.

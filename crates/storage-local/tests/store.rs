@@ -390,6 +390,40 @@ async fn leftovers_are_given_once_and_settled() {
 }
 
 #[tokio::test]
+async fn the_dead_whose_folder_could_not_be_taken_over_are_not_told_to_have_left_nothing() {
+    let (_place, dead) = open();
+    stage(&dead, 1).await;
+    let (node, root) = (dead.node(), dead.root().to_owned());
+    let folder = root.join(".larder/staging").join(node.as_str());
+    drop(dead);
+    let store = LocalStore::open(LocalOptions::new(&root)).unwrap();
+    assert!(!store.is_alive(&node).await.unwrap());
+    // Another that asks whether it lives, for longer than it should.
+    let asking = fs::File::open(folder.join("lock")).unwrap();
+    rustix::fs::flock(&asking, rustix::fs::FlockOperation::LockShared).unwrap();
+    assert_eq!(store.leftovers().await.unwrap(), []);
+    assert_eq!(store.is_alive(&node).await.unwrap_err().kind(), &ErrorKind::Unavailable);
+    drop(asking);
+    assert_eq!(store.is_alive(&node).await.unwrap_err().kind(), &ErrorKind::Unavailable, "it was not looked for since");
+    assert_eq!(store.leftovers().await.unwrap().len(), 1);
+    assert!(!store.is_alive(&node).await.unwrap());
+    // A folder in which something can't be read: attributes that are a folder themselves.
+    let (_place, dead) = open();
+    stage(&dead, 1).await;
+    let (node, root) = (dead.node(), dead.root().to_owned());
+    let attributes = root.join(".larder/staging").join(node.as_str()).join(format!("{}.attr", op(1)));
+    drop(dead);
+    fs::remove_file(&attributes).unwrap();
+    fs::create_dir(&attributes).unwrap();
+    let store = LocalStore::open(LocalOptions::new(&root)).unwrap();
+    assert_eq!(store.leftovers().await.unwrap(), []);
+    assert_eq!(store.is_alive(&node).await.unwrap_err().kind(), &ErrorKind::Unavailable);
+    fs::remove_dir(&attributes).unwrap();
+    assert_eq!(store.leftovers().await.unwrap().len(), 1);
+    assert!(!store.is_alive(&node).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_node_of_another_boot_is_dead() {
     let (_place, dead) = open();
     stage(&dead, 1).await;
