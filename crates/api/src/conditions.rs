@@ -102,7 +102,9 @@ pub(crate) fn puts(wants: &Wants, there: Option<&Attributes>) -> Result<(OnConfl
     match there {
         Some(newest) => {
             changes(wants, &Validators::of(newest))?;
-            Ok((OnConflict::Replace, wants.content_to_replace(newest)))
+            // `*` names no content, and still wants one to be there when the body has come.
+            let any = wants.if_match.as_ref().map(|_| vec![]);
+            Ok((OnConflict::Replace, wants.content_to_replace(newest).or(any)))
         }
         // What is not there matches nothing.
         None if wants.if_match.is_some() => Err(failed()),

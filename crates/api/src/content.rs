@@ -141,10 +141,7 @@ impl Opened {
 
 /// Runs beside `Files`, all in one go.
 async fn find(api: Data<Api>, caller: Caller, request: Wanted) -> Result<Found, Problem> {
-    let file = api.files.describe(&caller, request.id).await?;
-    if file.attributes.deleted_at.is_some() {
-        return Err(Problem::not_found("file"));
-    }
+    let file = api.files.live(&caller, request.id).await?;
     let selected = select(&api, &caller, &file, request.revision).await?;
     let reply = match conditions::reads(&request.wants, &selected.validators) {
         Verdict::Failed => return Err(conditions::failed()),

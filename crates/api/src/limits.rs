@@ -119,6 +119,8 @@ mod tests {
     fn what_the_security_page_promises_is_what_holds_where_nothing_is_configured() {
         let limits = Limits::default();
         assert_eq!((limits.json_bytes_max, limits.head_bytes_max, limits.uploads_per_user), (64 << 10, 32 << 10, 128));
+        assert_eq!((limits.target_bytes_max, limits.fields_bytes_max), (8 << 10, 1 << 20));
+        assert_eq!((limits.session, limits.sessions_per_user), (Duration::from_hours(30 * 24), 64));
         assert_eq!((limits.body_idle, limits.body_grace), (Duration::from_secs(30), Duration::from_secs(30)));
         assert_eq!((limits.body_rate_min, limits.lists_per_user), (1024, 4));
         assert_eq!((limits.log_ins_per_account, limits.log_ins_per_address), (10, 60));

@@ -135,11 +135,8 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
     let wants = Wants::of(&ask);
     let file = {
         let (api, caller) = (ask.api.clone(), caller.clone());
-        ask.api.run(async move { Ok(api.files.describe(&caller, id).await?) }).await?
+        ask.api.run(async move { Ok(api.files.live(&caller, id).await?) }).await?
     };
-    if file.attributes.deleted_at.is_some() {
-        return Err(Problem::not_found("file"));
-    }
     conditions::changes(&wants, &Validators::of(&file.attributes))?;
     let max = ask.api.files.bucket(file.attributes.bucket.as_str())?.policy.max_bytes;
     // Asked again under the file's claim: what was judged now may be replaced while the body comes.

@@ -190,8 +190,7 @@ fn whose(ask: &Ask, caller: &Caller) -> Result<UserId, Problem> {
 
 async fn present(ask: &Ask, caller: &Caller) -> Result<User, Problem> {
     let (api, id) = (ask.api.clone(), whose(ask, caller)?);
-    let user = ask.api.run(async move { Ok(api.files.user(id).await?) }).await?;
-    user.filter(|user| user.gone_at.is_none()).ok_or_else(|| Problem::not_found("user"))
+    ask.api.run(async move { Ok(api.files.present_user(id).await?) }).await
 }
 
 fn new_password(fields: &mut Fields) -> Result<Option<String>, Problem> {

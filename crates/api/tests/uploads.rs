@@ -290,3 +290,24 @@ fn a_date_that_held_when_new_content_began_to_come_must_hold_when_it_has_come() 
     assert_eq!(common::read_answer(connection).status, 412);
     assert_eq!(larder.ada(&format!("GET {url}")).send().text(), "quick");
 }
+
+#[test]
+fn a_name_that_must_be_there_must_still_be_when_new_content_has_come() {
+    let larder = Larder::start();
+    let url = "/api/v1/buckets/documents/names/a.txt";
+    larder.put("a.txt", b"first");
+    assert_eq!(larder.ada(&format!("PUT {url}")).header("If-Match", "*").body("second").send().status, 200);
+    let slow = larder.ada(&format!("PUT {url}")).header("If-Match", "*").header("Expect", "100-continue").body("slow");
+    let slow = slow.bytes();
+    let (begun, rest) = slow.split_at(slow.len() - 4);
+    let mut connection = larder.connect();
+    connection.write_all(begun).unwrap();
+    // It is judged by the time that it asks for the body.
+    let mut asked = [0; 25];
+    connection.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(larder.ada(&format!("DELETE {url}")).send().status, 204);
+    connection.write_all(rest).unwrap();
+    assert_eq!(common::read_answer(connection).status, 412);
+    assert_eq!(larder.ada(&format!("GET {url}")).send().status, 404);
+}

@@ -359,12 +359,14 @@ impl Limits {
     /// Refuses what no request could keep within.
     fn check(&self) -> Result<()> {
         for (key, value, least) in [
-            ("uploads_per_user", self.uploads_per_user, 1),
-            ("json_bytes_max", self.json_bytes_max, 1024),
-            ("head_bytes_max", self.head_bytes_max, 1024),
+            ("uploads_per_user", self.uploads_per_user.map(|most| most as u64), 1),
+            ("body_idle_seconds", self.body_idle_seconds, 1),
+            ("body_rate_min", self.body_rate_min, 1),
+            ("json_bytes_max", self.json_bytes_max.map(|most| most as u64), 1024),
+            ("head_bytes_max", self.head_bytes_max.map(|most| most as u64), 1024),
         ] {
             if value.is_some_and(|value| value < least) {
-                let what = format!("`limits.{key}` is {}: no request could be answered", value.unwrap_or_default());
+                let what = format!("`limits.{key}` is {}: too little to work with", value.unwrap_or_default());
                 return Err(refuse(what, format_args!("it is at least {least}")));
             }
         }
@@ -785,6 +787,8 @@ mod tests {
             ("limits.head_bytes_max = 0", "at least 1024"),
             ("limits.json_bytes_max = 1023", "at least 1024"),
             ("limits.uploads_per_user = 0", "at least 1"),
+            ("limits.body_idle_seconds = 0", "at least 1"),
+            ("limits.body_rate_min = 0", "at least 1"),
         ] {
             let error = load(toml).expect_err(toml).to_string();
             assert!(error.contains(words), "{toml}: {error}");

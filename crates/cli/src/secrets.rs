@@ -122,6 +122,8 @@ mod tests {
         }
         fs::remove_file(dir.secrets()).unwrap();
         make(&dir, &mut Made::default()).map(std::mem::forget).unwrap();
-        fs::set_permissions(dir.secrets(), fs::Permissions::from_mode(0o644)).unwrap_or_default();
+        fs::set_permissions(dir.secrets(), fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load(&dir).expect_err("others may read it").to_string();
+        assert!(error.contains("can be read by others"), "{error}");
     }
 }

@@ -128,6 +128,15 @@ impl Files {
         Ok(self.0.ledger.user(id).await?)
     }
 
+    /// The user of this id, who is there.
+    ///
+    /// # Errors
+    /// `NotFound` of one who is not there, or not any more; `Provisional` where a store that was not read may know of one.
+    pub async fn present_user(&self, id: UserId) -> Result<User> {
+        let user = self.0.ledger.user(id).await?.filter(|user| user.gone_at.is_none());
+        user.ok_or_else(|| self.0.absent("user"))
+    }
+
     /// All users, gone ones too, by id.
     ///
     /// # Errors

@@ -34,7 +34,10 @@ impl Files {
     }
 
     /// As [`Files::describe`], but one in the trash is not found.
-    pub(crate) async fn live(&self, caller: &Caller, id: FileId) -> Result<File> {
+    ///
+    /// # Errors
+    /// As [`Files::describe`]; `Provisional` where a store that was not read may know that it was taken out again.
+    pub async fn live(&self, caller: &Caller, id: FileId) -> Result<File> {
         let file = self.describe(caller, id).await?;
         if file.attributes.deleted_at.is_none() { Ok(file) } else { Err(self.0.in_trash(&file)) }
     }

@@ -103,6 +103,7 @@ async fn what_lies_only_on_the_missing_store_is_not_called_absent() {
     assert!(is_provisional(files.describe(&local(), on_b.attributes.id).await));
     assert!(is_provisional(files.revision(&local(), on_a.attributes.id, 7).await));
     assert!(is_provisional(files.bucket("elsewhere")));
+    assert!(is_provisional(files.present_user(larder_files::UserId::new(files.environment())).await));
     let other = larder_files::Caller { role: Role::User, ..larder_files::Caller::local() };
     let other = larder_files::Caller { id: larder_files::UserId::new(files.environment()), ..other };
     assert!(is_provisional(files.describe(&other, on_a.attributes.id).await), "as what another's is");
@@ -422,6 +423,7 @@ async fn a_file_in_the_trash_may_have_been_taken_out_of_it_on_the_missing_store(
     larder.rebuild_with(without_b()).await.unwrap();
     let files = larder.start_on("a").await;
     assert!(is_provisional(content(&files, id).await));
+    assert!(is_provisional(files.live(&local(), id).await));
     assert!(is_provisional(files.receive_revision(&local(), id, "new".into()).await));
     let new = put(&files, "new").await.attributes.id;
     files.remove(&local(), new, None).await.unwrap();
