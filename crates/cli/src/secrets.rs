@@ -121,7 +121,8 @@ mod tests {
             assert!(error.contains("64 hexadecimal") && !error.contains("abcdef"), "{error}");
         }
         fs::remove_file(dir.secrets()).unwrap();
-        make(&dir, &mut Made::default()).map(std::mem::forget).unwrap();
+        let mut made = Made::default();
+        make(&dir, &mut made).unwrap();
         fs::set_permissions(dir.secrets(), fs::Permissions::from_mode(0o644)).unwrap();
         let error = load(&dir).expect_err("others may read it").to_string();
         assert!(error.contains("can be read by others"), "{error}");
