@@ -258,7 +258,9 @@ impl From<Error> for Problem {
             Error::KeyReused => Self::invalid("Idempotency-Key", detail),
             Error::ContentLost(_) => faulty(&error, new(Code::ContentLost)),
             Error::Busy => new(Code::Busy).retry_after(1),
-            Error::StoreUnavailable(_) => faulty(&error, new(Code::StoreUnavailable).retry_after(5)),
+            Error::StoreUnavailable(_) | Error::LedgerUnavailable(_) => {
+                faulty(&error, new(Code::StoreUnavailable).retry_after(5))
+            }
             Error::ReadOnly(_) | Error::Provisional(_) => new(Code::StoreUnavailable).retry_after(30),
             Error::Indeterminate(_) => faulty(&error, new(Code::Indeterminate).retry_after(5).closing()),
             Error::Full(_) => faulty(&error, new(Code::InsufficientStorage)),
@@ -283,4 +285,21 @@ fn faulty(error: &Error, problem: Problem) -> Problem {
         cause = inner.source();
     }
     Problem { fault: Some(fault), ..problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_away_is_503_with_a_time_to_ask_again_and_says_nothing_of_why() {
+        let store = || Error::StoreUnavailable(Some("/srv/disk".into()));
+        for error in [store(), Error::LedgerUnavailable("10.0.0.7:5432".into())] {
+            let words = error.to_string();
+            let problem = Problem::from(error);
+            assert_eq!(problem.status_code(), 503, "{words}");
+            assert!(problem.tells(header::RETRY_AFTER), "{words}");
+            assert!(!words.contains("disk") && !words.contains("5432"), "{words}");
+        }
+    }
 }

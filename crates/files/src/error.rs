@@ -92,6 +92,9 @@ pub enum Error {
     /// A store that is needed is away. Ask again.
     #[error("a store is unavailable")]
     StoreUnavailable(#[source] Option<BoxError>),
+    /// The database can't be reached, or is held by others for too long; nothing happened. Ask again.
+    #[error("the database is unavailable")]
+    LedgerUnavailable(#[source] BoxError),
     /// No store takes the change: read-only modes, or a node that turned degraded.
     #[error("no store takes changes now: {0}")]
     ReadOnly(String),
@@ -129,7 +132,8 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Running | Self::Busy | Self::StoreUnavailable(_) | Self::Indeterminate(_))
+        let away = matches!(self, Self::StoreUnavailable(_) | Self::LedgerUnavailable(_));
+        away || matches!(self, Self::Running | Self::Busy | Self::Indeterminate(_))
     }
 }
 
@@ -161,7 +165,21 @@ impl From<LedgerError> for Error {
             taken @ LedgerError::Superseded => Self::Indeterminate(taken.into()),
             LedgerError::Indeterminate(cause) => Self::Indeterminate(cause),
             LedgerError::Full(cause) => Self::Full(cause),
-            LedgerError::Unavailable(cause) | LedgerError::Internal(cause) => Self::Internal(cause),
+            LedgerError::Unavailable(cause) => Self::LedgerUnavailable(cause),
+            LedgerError::Internal(cause) => Self::Internal(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_to_be_asked_again_and_a_broken_one_is_not() {
+        let away = Error::from(LedgerError::Unavailable("away".into()));
+        assert!(away.is_temporary() && matches!(away, Error::LedgerUnavailable(_)), "{away:?}");
+        let broken = Error::from(LedgerError::Internal("broken".into()));
+        assert!(!broken.is_temporary() && matches!(broken, Error::Internal(_)), "{broken:?}");
     }
 }

@@ -62,8 +62,9 @@ impl Fault {
             ("53100", _) => Self::Full,
             // query_canceled.
             ("57014", _) => Self::Interrupted,
-            // A connection, authorization, resources, an operator's intervention, the system; read_only_sql_transaction.
-            (_, Some("08" | "28" | "53" | "57" | "58")) | ("25006", _) => Self::Away,
+            // A connection, authorization, resources, an operator's intervention, the system; read_only_sql_transaction,
+            // idle_in_transaction_session_timeout.
+            (_, Some("08" | "28" | "53" | "57" | "58")) | ("25006" | "25P03", _) => Self::Away,
             // The data of a statement, or a constraint.
             (_, Some("22" | "23")) => Self::Row,
             _ => Self::Broken,
@@ -74,8 +75,8 @@ impl Fault {
     pub(crate) fn told(self, error: DbErr) -> LedgerError {
         match self {
             Self::Full => LedgerError::Full(error.into()),
-            Self::Busy | Self::Away => LedgerError::Unavailable(error.into()),
-            Self::Interrupted | Self::Row | Self::Broken => LedgerError::Internal(error.into()),
+            Self::Busy | Self::Away | Self::Interrupted => LedgerError::Unavailable(error.into()),
+            Self::Row | Self::Broken => LedgerError::Internal(error.into()),
         }
     }
 }
@@ -132,6 +133,7 @@ mod tests {
             ("57P01", Fault::Away),
             ("08006", Fault::Away),
             ("25006", Fault::Away),
+            ("25P03", Fault::Away),
             ("23505", Fault::Row),
             ("22P02", Fault::Row),
             ("42P01", Fault::Broken),

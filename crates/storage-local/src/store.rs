@@ -265,6 +265,12 @@ impl LocalStore {
     }
 }
 
+/// Whether an object is the installation's own: by such ones it finds out whose store it is, and whether it is there. What users keep is
+/// read for as long as it can be.
+fn tells_of_the_store(key: &Key) -> bool {
+    key.as_str().starts_with(".larder/")
+}
+
 fn step(mut walk: Walk) -> Outcome<(Walk, VecDeque<Found>)> {
     let found = walk.step()?;
     Ok((walk, found))
@@ -358,11 +364,14 @@ impl Inner {
 
     /// Opens an object without a hop, if nothing has to be waited for: not a disk, and not another machine.
     fn cached(&self, key: &Key) -> Option<OwnedFd> {
-        if self.is_network { None } else { self.root.file_cached(&path::of_key(key)) }
+        if self.is_network || tells_of_the_store(key) { None } else { self.root.file_cached(&path::of_key(key)) }
     }
 
     /// Opens an object.
     fn open_object(&self, key: &Key) -> Outcome<Opened> {
+        if tells_of_the_store(key) && !self.root.is_there() {
+            return Err(gone());
+        }
         let file = self.root.file(&path::of_key(key)).map_err(Fault::read);
         file.and_then(|file| Opened::new(file, key)).map_err(|fault| self.absent(fault))
     }

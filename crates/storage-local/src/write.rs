@@ -36,6 +36,9 @@ pub(crate) struct Temporary {
 
 impl Temporary {
     pub(crate) fn create(inner: &Arc<Inner>, name: String) -> Outcome<Self> {
+        if !inner.root.is_there() {
+            return Err(crate::list::gone());
+        }
         let file = inner.root.create(&inner.node()?.dir, &name)?;
         Ok(Self { inner: inner.clone(), name, file: Arc::new(file), keep: false })
     }

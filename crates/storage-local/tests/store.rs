@@ -341,12 +341,26 @@ async fn a_listing_goes_on_exactly_where_it_stopped() {
 #[tokio::test]
 async fn a_root_that_is_not_at_its_place_is_an_outage_and_not_an_absence() {
     let (place, store) = open();
-    store.put(&key("a"), Body::from("1"), PutOptions::create()).await.unwrap();
+    let mark = key(".larder/mark");
+    for key in [&key("a"), &mark] {
+        store.put(key, Body::from("1"), PutOptions::create()).await.unwrap();
+        store.get_bytes(key, 1).await.unwrap();
+    }
     fs::rename(store.root(), place.path().join("elsewhere")).unwrap();
     fs::create_dir(store.root()).unwrap();
     assert_eq!(store.head(&key("b")).await.unwrap_err().kind(), &ErrorKind::Unavailable);
     assert_eq!(store.get(&key("b"), GetOptions::default()).await.unwrap_err().kind(), &ErrorKind::Unavailable);
     assert_eq!(store.delete(&key("b")).await.unwrap_err().kind(), &ErrorKind::Unavailable);
+    assert_eq!(store.get_bytes(&mark, 1).await.unwrap_err().kind(), &ErrorKind::Unavailable);
+    let put = store.put(&key("b"), Body::from("2"), PutOptions::create()).await;
+    assert_eq!(put.unwrap_err().kind(), &ErrorKind::Unavailable);
+    assert_eq!(store.stage(&op(1), Part::Bytes, Body::from("2")).await.unwrap_err().kind(), &ErrorKind::Unavailable);
+    assert_eq!(store.get_bytes(&key("a"), 1).await.unwrap(), "1", "what is kept is read for as long as it can be");
+
+    fs::remove_dir(store.root()).unwrap();
+    fs::rename(place.path().join("elsewhere"), store.root()).unwrap();
+    assert_eq!(store.get_bytes(&mark, 1).await.unwrap(), "1");
+    store.put(&key("b"), Body::from("2"), PutOptions::create()).await.unwrap();
 }
 
 #[tokio::test]

@@ -395,7 +395,9 @@ impl Client {
     fn permitted(&self, error: &Error, _in_trash: bool) -> Verdict {
         match error {
             Error::ContentLost(_) => Err(format!("I1: content is answered as lost: {error:?}")),
-            Error::Internal(_) if !self.world.is_disturbed() => Err(format!("failed without a fault: {error:?}")),
+            Error::Internal(_) | Error::LedgerUnavailable(_) if !self.world.is_disturbed() => {
+                Err(format!("failed without a fault: {error:?}"))
+            }
             _ => Ok(()),
         }
     }

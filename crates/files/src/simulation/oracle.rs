@@ -105,6 +105,7 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         error,
         Error::Indeterminate(_)
             | Error::StoreUnavailable(_)
+            | Error::LedgerUnavailable(_)
             | Error::Internal(_)
             | Error::Full(_)
             | Error::Fenced(_)
