@@ -126,8 +126,9 @@ fn filters(query: &Query) -> Result<ListFiles, Problem> {
         q: query.owned("q"),
         tag: query.owned("tag"),
         content_type: query.owned("type"),
-        created_after: time(query, "created_after")?,
-        created_before: time(query, "created_before")?,
+        created_after: time(query, "created_after", Timestamp::parse)?,
+        // Files are made at whole milliseconds: before a part of one is before the next.
+        created_before: time(query, "created_before", Timestamp::parse_up)?,
         deleted: query.flag("deleted")?,
         sort,
         descending,
@@ -149,9 +150,13 @@ fn order(text: &str) -> Result<(Sort, bool), Problem> {
     Ok((sort, by != text))
 }
 
-fn time(query: &Query, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+fn time(
+    query: &Query,
+    name: &'static str,
+    read: impl Fn(&str) -> Option<Timestamp>,
+) -> Result<Option<Timestamp>, Problem> {
     let wrong = || Problem::invalid(name, "a time as in RFC 3339 is expected, such as 2026-11-21T15:30:45Z");
-    query.get(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
+    query.get(name).map(|text| read(text).ok_or_else(wrong)).transpose()
 }
 
 /// `GET /files/{id}`: also of a file in the trash.

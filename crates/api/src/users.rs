@@ -29,8 +29,7 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     let limit = limit(&query)?;
     let after = query.get("cursor").map(|text| place(text).ok_or_else(no_cursor)).transpose()?;
     let api = ask.api.clone();
-    let mut users = ask.api.run(async move { Ok(api.files.users().await?) }).await?;
-    users.retain(|user| user.gone_at.is_none() && after.is_none_or(|after| user.id > after));
+    let mut users = ask.api.run(async move { Ok(api.files.users_behind(after, limit + 1).await?) }).await?;
     let more = users.len() > limit;
     users.truncate(limit);
     let next_cursor = users.last().filter(|_| more).map(|user| BASE64URL_NOPAD.encode(user.id.0.as_bytes()));

@@ -206,6 +206,9 @@ fn lists_choose_by_type_and_by_time_of_making() {
     assert_eq!(page(&larder, "type=text").0, [""; 0]);
     assert!(!page(&larder, &format!("created_after={created}")).0.contains(&"a.txt".to_owned()), "exclusive");
     assert!(page(&larder, &format!("created_before={created}")).0.is_empty(), "exclusive");
+    let later = created.replace('Z', "0001Z");
+    assert_eq!(page(&larder, &format!("created_before={later}")).0, ["a.txt"], "made a tenth of a microsecond before");
+    assert!(!page(&larder, &format!("created_after={later}")).0.contains(&"a.txt".to_owned()), "made before");
     assert_eq!(
         page(&larder, "created_after=2000-01-01T00:00:00%2B02:00&created_before=9999-01-01T00:00:00Z").0.len(),
         2

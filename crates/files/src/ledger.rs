@@ -659,6 +659,9 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// All users, gone ones too, by id.
     async fn users(&self) -> Result<Vec<User>>;
 
+    /// At most `limit` users with ids above `after`, gone ones too, by id.
+    async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>>;
+
     /// The user of this name, gone or not.
     async fn user_named(&self, name: &str) -> Result<Option<User>>;
 

@@ -137,6 +137,25 @@ impl Files {
         user.ok_or_else(|| self.0.absent("user"))
     }
 
+    /// At most `limit` users with ids above `after`, those who are gone left out, by id.
+    ///
+    /// # Errors
+    /// Only the ledger's own.
+    pub async fn users_behind(&self, mut after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+        let mut users = Vec::new();
+        while users.len() < limit {
+            let wanted = limit - users.len();
+            let page = self.0.ledger.users_behind(after, wanted).await?;
+            let is_last = page.len() < wanted;
+            after = page.last().map(|user| user.id).or(after);
+            users.extend(page.into_iter().filter(|user| user.gone_at.is_none()));
+            if is_last {
+                break;
+            }
+        }
+        Ok(users)
+    }
+
     /// All users, gone ones too, by id.
     ///
     /// # Errors

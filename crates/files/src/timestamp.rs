@@ -28,6 +28,15 @@ impl Timestamp {
         i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self::from_millis)
     }
 
+    /// As [`Timestamp::parse`], the first whole millisecond that is not before it.
+    #[must_use]
+    pub fn parse_up(text: &str) -> Option<Self> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        // Rounded down below nothing, and that turned round.
+        let millis = -(-instant.unix_timestamp_nanos()).div_euclid(1_000_000);
+        i64::try_from(millis).ok().map(Self::from_millis)
+    }
+
     /// The instant `span` later.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
@@ -71,5 +80,26 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no RFC 3339 time")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_finer_than_a_millisecond_is_cut_off_or_made_whole() {
+        for (text, down, up) in [
+            ("1970-01-01T00:00:00.001Z", 1, 1),
+            ("1970-01-01T00:00:00.0010000001Z", 1, 1),
+            ("1970-01-01T00:00:00.001000001Z", 1, 2),
+            ("1970-01-01T00:00:00.001999999Z", 1, 2),
+            ("1970-01-01T01:00:00+01:00", 0, 0),
+            ("1969-12-31T23:59:59.9995Z", -1, 0),
+            ("9999-12-31T23:59:59.9999Z", 253_402_300_799_999, 253_402_300_799_999),
+        ] {
+            let read = [Timestamp::parse(text), Timestamp::parse_up(text)].map(|time| time.unwrap().as_millis());
+            assert_eq!(read, [down, up], "{text}");
+        }
     }
 }

@@ -567,6 +567,13 @@ impl Ledger for SqlLedger {
         rows.iter().map(|row| convert::record(&row.record)).collect::<Result<_, _>>().map_err(ledger_error)
     }
 
+    async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+        let behind = Condition::all().add_option(after.map(|after| users::Column::Id.gt(after.0)));
+        let query = users::Entity::find().filter(behind).order_by_asc(users::Column::Id).limit(limit as u64);
+        let rows = query.all(&self.orm).await.map_err(ledger_error)?;
+        rows.iter().map(|row| convert::record(&row.record)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
     async fn user_named(&self, name: &str) -> Result<Option<User>> {
         let row = users::Entity::find().filter(users::Column::Name.eq(name)).one(&self.orm).await;
         row.and_then(|row| row.map(|row| convert::record(&row.record)).transpose()).map_err(ledger_error)

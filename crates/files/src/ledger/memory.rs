@@ -361,6 +361,14 @@ impl Ledger for MemoryLedger {
         self.read(steps!("users"), |state| state.users.values().cloned().collect()).await
     }
 
+    async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+        self.read(steps!("users_behind"), |state| {
+            let behind = state.users.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+            behind.take(limit).map(|(_, user)| user.clone()).collect()
+        })
+        .await
+    }
+
     async fn user_named(&self, name: &str) -> Result<Option<User>> {
         self.read(steps!("user_named"), |state| state.users.values().find(|user| user.name.as_str() == name).cloned())
             .await

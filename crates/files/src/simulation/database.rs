@@ -304,6 +304,10 @@ impl Ledger for Watched {
         self.call("users", self.inner.users()).await
     }
 
+    async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+        self.call("users_behind", self.inner.users_behind(after, limit)).await
+    }
+
     async fn user_named(&self, name: &str) -> Result<Option<User>> {
         self.call("user_named", self.inner.user_named(name)).await
     }

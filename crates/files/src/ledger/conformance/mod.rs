@@ -140,6 +140,7 @@ macro_rules! __with_ledger_laws {
             }
             people {
                 a_user_is_found_by_id_and_by_name
+                users_come_in_pages_by_id
                 the_highest_record_of_a_user_stays
                 a_name_is_never_given_again
                 the_highest_record_of_a_bucket_stays

@@ -32,6 +32,28 @@ pub(super) async fn a_user_is_found_by_id_and_by_name(harness: Harness) -> Verdi
     Ok(())
 }
 
+pub(super) async fn users_come_in_pages_by_id(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let people = [
+        user(1, "a", 1),
+        User { gone_at: Some(at(4)), ..user(2, "b", 1) },
+        user(1 << 64, "c", 1),
+        user(1 << 100, "d", 1),
+    ];
+    for one in people.iter().rev() {
+        harness.user(one).await?;
+    }
+    for limit in 0..6 {
+        for behind in 0..=people.len() {
+            let after = behind.checked_sub(1).map(|last| people[last].id);
+            let page = harness.ledger.users_behind(after, limit).await?;
+            let wanted: Vec<_> = people[behind..].iter().take(limit).cloned().collect();
+            ensure_eq!(page, wanted, "{limit} users behind {after:?}");
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn the_highest_record_of_a_user_stays(harness: Harness) -> Verdict {
     let harness = harness.started().await?;
     let high = User { role: Role::Admin, ..user(1, "anna", 5) };

@@ -337,6 +337,10 @@ impl Ledger for Wrong {
         self.right.users().await
     }
 
+    async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+        self.right.users_behind(after, limit).await
+    }
+
     async fn user_named(&self, name: &str) -> Result<Option<User>> {
         self.right.user_named(name).await
     }
