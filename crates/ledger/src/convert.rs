@@ -112,7 +112,8 @@ pub(crate) fn file_row(rank: Rank, attributes: &Attributes) -> files::Model {
 /// A tag that is given twice is one.
 pub(crate) fn tag_rows(attributes: &Attributes) -> Vec<tags::Model> {
     let tags: BTreeSet<_> = attributes.tags.iter().cloned().collect();
-    tags.into_iter().map(|tag| tags::Model { tag, file_id: attributes.id.0 }).collect()
+    let row = |tag| tags::Model { tag, file_id: attributes.id.0, owner_id: attributes.owner_id.0 };
+    tags.into_iter().map(row).collect()
 }
 
 pub(crate) fn revision_row(rank: Rank, attributes: &Attributes) -> revisions::Model {

@@ -53,7 +53,7 @@ pub(crate) mod files {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Tags of files.
+/// Tags of files, with whose they are.
 pub(crate) mod tags {
     use sea_orm::entity::prelude::*;
 
@@ -64,6 +64,7 @@ pub(crate) mod tags {
         pub tag: String,
         #[sea_orm(primary_key, auto_increment = false)]
         pub file_id: Uuid,
+        pub owner_id: Uuid,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -10,6 +10,7 @@ mod entity;
 mod examine;
 mod fault;
 mod home;
+mod lists;
 mod open;
 mod scans;
 mod schema;

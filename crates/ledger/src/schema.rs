@@ -21,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(Plans),
             Box::new(PeopleMadeOnce),
             Box::new(DueCopies),
+            Box::new(Search),
         ]
     }
 }
@@ -200,6 +201,75 @@ impl MigrationTrait for DueCopies {
         manager.get_connection().execute_unprepared(&index).await.map(drop)
     }
 }
+
+/// Whose each tag is; and which files have three letters beside each other in their names.
+struct Search;
+
+impl MigrationName for Search {
+    fn name(&self) -> &str {
+        "m0009_search"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for Search {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let is_sqlite = manager.get_database_backend() == DbBackend::Sqlite;
+        let (kind, nil) = if is_sqlite {
+            ("uuid_text", "x'00000000000000000000000000000000'")
+        } else {
+            ("uuid", "'00000000-0000-0000-0000-000000000000'")
+        };
+        let db = manager.get_connection();
+        db.execute_unprepared(&format!("ALTER TABLE tags ADD COLUMN owner_id {kind} NOT NULL DEFAULT {nil}")).await?;
+        db.execute_unprepared("UPDATE tags SET owner_id = files.owner_id FROM files WHERE files.id = tags.file_id")
+            .await?;
+        manager.create_index(index("tags", &["owner_id", "tag", "file_id"])).await?;
+        if is_sqlite {
+            db.execute_unprepared(
+                "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('tags', 'tags_owner_id_tag_file_id', '1000000 1000 10 1')",
+            )
+            .await?;
+            for statement in LETTERS {
+                db.execute_unprepared(statement).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The table of letters of SQLite: for each three letters that are beside each other in a folded name the rows of `files` that have
+/// them, and nothing else: neither names nor places in them, so that it stays small. `owner` is three letters that no folded name has,
+/// of one owner in 256. Triggers keep it, whoever writes, in the same transaction: a thousand new rows together, for each by itself
+/// would cost as much as all its other rows; so what is behind `lettered.upto` is not in it yet. (`VACUUM` leaves the numbers of rows
+/// as they are in a table that has an index.)
+const LETTERS: &[&str] = &[
+    "CREATE VIRTUAL TABLE letters USING fts5 \
+     (name, owner, content='', columnsize=0, detail=none, tokenize='trigram case_sensitive 1')",
+    "CREATE TABLE lettered (upto integer NOT NULL)",
+    "INSERT INTO lettered SELECT ifnull(max(rowid), 0) FROM files",
+    "INSERT INTO letters (rowid, name, owner) SELECT rowid, name_folded, 'X' || substr(hex(owner_id), -2) FROM files",
+    "CREATE TRIGGER letters_come AFTER INSERT ON files WHEN new.rowid <= (SELECT upto FROM lettered) BEGIN \
+     INSERT INTO letters (rowid, name, owner) VALUES (new.rowid, new.name_folded, 'X' || substr(hex(new.owner_id), -2)); \
+     END",
+    "CREATE TRIGGER letters_gather AFTER INSERT ON files WHEN new.rowid >= (SELECT upto FROM lettered) + 1000 BEGIN \
+     INSERT INTO letters (rowid, name, owner) SELECT rowid, name_folded, 'X' || substr(hex(owner_id), -2) \
+     FROM files WHERE rowid > (SELECT upto FROM lettered); \
+     UPDATE lettered SET upto = (SELECT max(rowid) FROM files); \
+     END",
+    "CREATE TRIGGER letters_go AFTER DELETE ON files WHEN old.rowid <= (SELECT upto FROM lettered) BEGIN \
+     INSERT INTO letters (letters, rowid, name, owner) \
+     VALUES ('delete', old.rowid, old.name_folded, 'X' || substr(hex(old.owner_id), -2)); \
+     END",
+    "CREATE TRIGGER letters_change AFTER UPDATE OF name_folded, owner_id ON files \
+     WHEN (old.name_folded IS NOT new.name_folded OR old.owner_id IS NOT new.owner_id) \
+     AND old.rowid <= (SELECT upto FROM lettered) BEGIN \
+     INSERT INTO letters (letters, rowid, name, owner) \
+     VALUES ('delete', old.rowid, old.name_folded, 'X' || substr(hex(old.owner_id), -2)); \
+     INSERT INTO letters (rowid, name, owner) VALUES (new.rowid, new.name_folded, 'X' || substr(hex(new.owner_id), -2)); \
+     END",
+];
 
 /// A copy that is pending, lost, or present with a time of verification, as the numbers of its state say it. Of a copy that is right
 /// the index on them has no row, so that an upload to one store writes no page more.

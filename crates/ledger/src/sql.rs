@@ -3,9 +3,10 @@
 use crate::{
     cache::RowCache,
     convert,
-    entity::{buckets, claims, files, intents, meta, reservations, revisions, sessions, tags, tombstones, users},
+    entity::{buckets, claims, intents, meta, reservations, revisions, sessions, tombstones, users},
     fault::ledger_error,
     home::Home,
+    lists::{self, copies_text},
     open::{self, Durability, Open, OpenError},
     scans::Scans,
     schema::COPY_IS_DUE,
@@ -18,15 +19,14 @@ use larder_files::{
     Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User,
     UserId,
     ledger::{
-        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Placed, PlacedQuery, Position,
-        Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Sort, Upload, folded,
+        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Placed, PlacedQuery, Purpose,
+        Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, FromQueryResult, Order,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, SqlxPostgresConnector, SqlxSqliteConnector,
-    Statement,
-    sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr},
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, SqlxPostgresConnector, SqlxSqliteConnector, Statement,
+    sea_query::{Expr, ExprTrait},
 };
 use std::{collections::BTreeSet, path::Path, sync::LazyLock};
 use uuid::Uuid;
@@ -140,6 +140,11 @@ impl SqlLedger {
         &self.scans
     }
 
+    #[cfg(test)]
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.orm
+    }
+
     /// Rows of a statement that is written out here, for either database.
     async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>> {
         let statement = Statement::from_sql_and_values(self.orm.get_database_backend(), sql, values);
@@ -210,21 +215,6 @@ impl Words {
     }
 }
 
-/// The copies of a row's revision as one text ([`convert::copies_of`]).
-fn copies_text(backend: DbBackend, table: &str) -> String {
-    let file = if table == "files" { "id" } else { "file_id" };
-    let gathered = match backend {
-        DbBackend::Postgres => {
-            "string_agg(c.store_id::text || ':' || c.state || ':' || coalesce(c.verified_at::text, ''), ' ')"
-        }
-        _ => "group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ')",
-    };
-    format!(
-        "(SELECT {gathered} FROM copies c \
-         WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
-    )
-}
-
 fn placed_row(row: &QueryResult) -> Result<Placed, DbErr> {
     let copies: Option<String> = row.try_get_by_index(3)?;
     Ok(Placed {
@@ -238,89 +228,6 @@ fn placed_row(row: &QueryResult) -> Result<Placed, DbErr> {
 fn file_row(attributes: &str, copies: Option<&str>) -> Result<FileRow, DbErr> {
     let attributes: Attributes = convert::record(attributes)?;
     Ok(FileRow { attributes, copies: convert::copies_of(copies)? })
-}
-
-/// The least text above every text that begins with `prefix`; `None` where there is none.
-fn above(prefix: &str) -> Option<String> {
-    let mut head = prefix.to_owned();
-    while let Some(last) = head.pop() {
-        let next = match last {
-            '\u{d7ff}' => Some('\u{e000}'),
-            last => char::from_u32(last as u32 + 1),
-        };
-        if let Some(next) = next {
-            head.push(next);
-            return Some(head);
-        }
-    }
-    None
-}
-
-/// The files of a page with their copies.
-fn select(backend: DbBackend, query: &FileQuery) -> Select<files::Entity> {
-    let order = if query.descending { Order::Desc } else { Order::Asc };
-    let rows = files::Entity::find()
-        .select_only()
-        .column(files::Column::Attributes)
-        .expr_as(Expr::cust(copies_text(backend, "files")), "copies")
-        .filter(condition(backend, query))
-        .limit(query.limit as u64);
-    let rows = match query.sort {
-        Sort::Created => rows,
-        Sort::Name => rows.order_by(files::Column::Name, order.clone()),
-        Sort::Size => rows.order_by(files::Column::Size, order.clone()),
-    };
-    rows.order_by(files::Column::Id, order)
-}
-
-fn condition(backend: DbBackend, query: &FileQuery) -> Condition {
-    use files::Column;
-    let of_tag = |tag: &String| {
-        // Of one owner's files each is asked for its tag: to gather all that bear it would read those of others.
-        if query.owner.is_some() {
-            let one = Expr::col((tags::Entity, tags::Column::FileId)).equals((files::Entity, Column::Id));
-            let this = Expr::col((tags::Entity, tags::Column::Tag)).eq(tag);
-            let borne = Query::select().expr(Expr::cust("1")).from(tags::Entity).and_where(one).and_where(this).take();
-            return Expr::exists(borne);
-        }
-        let files = tags::Entity::find().select_only().column(tags::Column::FileId).filter(tags::Column::Tag.eq(tag));
-        Column::Id.in_subquery(files.into_query())
-    };
-    let place = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
-    let holds = |q: &String| {
-        let place = Func::cust(place).arg(Expr::col((files::Entity, Column::NameFolded))).arg(folded(q));
-        Expr::expr(place).gt(0)
-    };
-    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
-    Condition::all()
-        .add_option(query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)))
-        .add_option(query.owner.map(|owner| Column::OwnerId.eq(owner.0)))
-        .add_option(query.name.as_ref().map(|name| Column::Name.eq(name)))
-        .add_option(prefix.map(|prefix| Column::Name.gte(prefix)))
-        .add_option(prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)))
-        .add_option(query.q.as_ref().filter(|q| !q.is_empty()).map(holds))
-        .add_option(query.tag.as_ref().map(of_tag))
-        .add_option(query.deleted.map(|deleted| Column::Deleted.eq(deleted)))
-        .add_option(query.content_type.as_ref().map(|of| Column::ContentType.eq(of)))
-        .add_option(query.from.map(|from| Column::Id.gte(from.0)))
-        .add_option(query.until.map(|until| Column::Id.lt(until.0)))
-        .add_option(query.after.as_ref().map(|after| behind(after, query.descending)))
-}
-
-/// Behind a place, as one comparison of rows: so an index in that order goes straight there.
-fn behind(place: &Position, descending: bool) -> SimpleExpr {
-    use files::Column;
-    let row = |column: Column, value: SimpleExpr, id: &FileId| {
-        let (here, there) =
-            (Expr::tuple([Expr::col(column), Expr::col(Column::Id)]), Expr::tuple([value, Expr::val(id.0)]));
-        if descending { here.lt(there) } else { here.gt(there) }
-    };
-    match place {
-        Position::Created(id) if descending => Column::Id.lt(id.0),
-        Position::Created(id) => Column::Id.gt(id.0),
-        Position::Name(name, id) => row(Column::Name, Expr::val(name.as_str()), id),
-        Position::Size(size, id) => row(Column::Size, Expr::val(i64::try_from(*size).unwrap_or(i64::MAX)), id),
-    }
 }
 
 #[derive(FromQueryResult)]
@@ -496,11 +403,10 @@ impl Ledger for SqlLedger {
         if query.after.as_ref().is_some_and(|after| after.sort() != query.sort) {
             return Ok(vec![]);
         }
-        let rows = select(self.orm.get_database_backend(), query).into_tuple();
-        let rows: Vec<(String, Option<String>)> = if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
-            rows.all(&self.orm).await.map_err(ledger_error)?
+        let rows = if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
+            lists::page(&self.orm, query).await.map_err(ledger_error)?
         } else {
-            self.scans.run(async |db| rows.all(db).await).await?
+            self.scans.run(async |db| lists::page(db, query).await).await?
         };
         let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
         rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
@@ -596,97 +502,6 @@ mod tests {
     use super::*;
     use sqlx::Row;
 
-    /// How SQLite goes about a statement.
-    async fn plan(ledger: &SqlLedger, query: &FileQuery) -> String {
-        let statement = select(DbBackend::Sqlite, query).build(DbBackend::Sqlite);
-        let explained = format!("EXPLAIN QUERY PLAN {}", statement.sql);
-        let values = statement.values.unwrap();
-        let rows = ledger.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
-        let lines = rows.unwrap().into_iter().map(|row| row.try_get::<String>("", "detail").unwrap());
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    /// Of whom it is decides which rows are read at all, whatever else is asked: the files of others cost nothing, and tell nothing.
-    #[tokio::test]
-    async fn no_list_of_one_owner_reads_the_rows_of_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
-        let id = FileId(Uuid::nil());
-        let own =
-            FileQuery { owner: Some(UserId(Uuid::nil())), deleted: Some(false), limit: 9, ..FileQuery::default() };
-        let narrowed: [fn(&mut FileQuery); 8] = [
-            |_| {},
-            |query| query.prefix = Some("2026/".into()),
-            |query| query.bucket = Some(BucketId(Uuid::nil())),
-            |query| query.tag = Some("q3".into()),
-            |query| query.q = Some("report".into()),
-            |query| query.content_type = Some("text/plain".into()),
-            |query| query.from = Some(FileId(Uuid::nil())),
-            |query| query.until = Some(FileId(Uuid::nil())),
-        ];
-        let places = [
-            (Sort::Created, Position::Created(id)),
-            (Sort::Name, Position::Name("n".into(), id)),
-            (Sort::Size, Position::Size(1, id)),
-        ];
-        for (sort, after) in &places {
-            for (first, second) in narrowed.iter().flat_map(|first| narrowed.iter().map(move |second| (first, second)))
-            {
-                for (descending, after) in [(false, None), (true, Some(after.clone()))] {
-                    let mut query = FileQuery { sort: *sort, descending, after, ..own.clone() };
-                    first(&mut query);
-                    second(&mut query);
-                    let plan = plan(&ledger, &query).await;
-                    assert!(plan.contains("(owner_id=?"), "{query:?}:\n{plan}");
-                    assert!(!plan.contains("LIST SUBQUERY"), "it gathers the tags of others for {query:?}:\n{plan}");
-                }
-            }
-        }
-        let named = FileQuery { name: Some("a".into()), bucket: Some(BucketId(Uuid::nil())), descending: true, ..own };
-        let plan = plan(&ledger, &named).await;
-        assert!(plan.contains("(owner_id=? AND deleted=? AND name=?)"), "{plan}");
-    }
-
-    #[tokio::test]
-    async fn each_list_goes_straight_to_its_page_by_an_index() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
-        let live = FileQuery { deleted: Some(false), limit: 100, ..FileQuery::default() };
-        let filters = [
-            live.clone(),
-            FileQuery { bucket: Some(BucketId(Uuid::nil())), ..live.clone() },
-            FileQuery { owner: Some(UserId(Uuid::nil())), ..live.clone() },
-        ];
-        let nil = FileId(Uuid::nil());
-        for (sort, after) in [
-            (Sort::Created, Position::Created(nil)),
-            (Sort::Name, Position::Name("n".into(), nil)),
-            (Sort::Size, Position::Size(1, nil)),
-        ] {
-            for filter in &filters {
-                for (descending, after) in
-                    [(false, None), (true, None), (false, Some(after.clone())), (true, Some(after.clone()))]
-                {
-                    let query = FileQuery { sort, descending, after, ..filter.clone() };
-                    let plan = plan(&ledger, &query).await;
-                    assert!(plan.contains("SEARCH files USING INDEX"), "{query:?}:\n{plan}");
-                    assert!(!plan.contains("TEMP B-TREE"), "it sorts all of them for {query:?}:\n{plan}");
-                }
-            }
-        }
-        let named = FileQuery { name: Some("a".into()), descending: true, ..live.clone() };
-        let prefix = FileQuery { prefix: Some("a".into()), sort: Sort::Name, ..live };
-        let in_bucket = FileQuery { bucket: Some(BucketId(Uuid::nil())), ..named.clone() };
-        let of_owner = FileQuery { owner: Some(UserId(Uuid::nil())), ..in_bucket.clone() };
-        for query in [named, prefix, in_bucket, of_owner] {
-            let plan = plan(&ledger, &query).await;
-            assert!(
-                query.name.is_none() || plan.contains("name=?"),
-                "it looks through a bucket for {query:?}:\n{plan}"
-            );
-            assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
-        }
-    }
     #[tokio::test]
     async fn what_is_due_comes_by_an_index_that_has_nothing_else() {
         let folder = tempfile::tempdir().unwrap();

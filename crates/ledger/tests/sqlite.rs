@@ -113,6 +113,13 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
 /// As the first version left it: what later migrations made is taken away again.
 async fn made_by_the_first_version(path: &Path) {
     made(path).await;
+    raw(path, "DROP TRIGGER letters_come; DROP TRIGGER letters_gather; DROP TRIGGER letters_go").await;
+    raw(
+        path,
+        "DROP TRIGGER letters_change; DROP TABLE letters; DROP TABLE lettered; DROP INDEX tags_owner_id_tag_file_id",
+    )
+    .await;
+    raw(path, "ALTER TABLE tags DROP COLUMN owner_id; INSERT INTO tags VALUES ('old', (SELECT id FROM files))").await;
     raw(path, "ALTER TABLE reservations DROP COLUMN user_id").await;
     raw(path, "DROP INDEX copies_due").await;
     raw(path, "DROP TABLE sessions").await;
@@ -143,6 +150,9 @@ async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() 
     assert_eq!(ledger.files(&by_size).await.unwrap().len(), 1, "what lists go by is filled in");
     let folded = FileQuery { q: Some("ΔΟΣ".into()), limit: 9, ..FileQuery::default() };
     assert_eq!(ledger.files(&folded).await.unwrap().len(), 1, "folded names are as they are folded now");
+    let (tag, owner) = (Some("old".into()), Some(attributes(1, 1).owner_id));
+    let tagged = FileQuery { tag, owner, deleted: Some(false), limit: 9, ..FileQuery::default() };
+    assert_eq!(ledger.files(&tagged).await.unwrap().len(), 1, "a tag knows whose it is");
     let intents = ledger.intents().await.unwrap();
     assert!(intents.is_empty(), "{intents:?}");
     put(&ledger, 1, 2).await.unwrap();

@@ -1,0 +1,579 @@
+//! Pages of files: by which way SQLite comes upon their rows.
+//!
+//! In the order of the list a page is full at once where many files fit what is asked, and where few do all are read in vain. From
+//! what few files have in common (a tag, three letters of a name, a span of time) it is the other way round: those are soon gathered
+//! and sorted. So the few are counted first, up to a bound. Every way asks every condition of every row: which one is taken decides
+//! how long a page takes, never what is on it. PostgreSQL counts for itself, and knows no letters: there a `q` reads the names.
+
+use crate::{
+    convert,
+    entity::{files, tags},
+};
+use larder_files::{
+    UserId,
+    ledger::{FileQuery, Position, Sort, folded},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+    sea_query::{Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
+};
+use std::collections::BTreeSet;
+
+/// So many files are gathered and sorted rather than passed by in the order of the list: about as long as a walk past a million takes
+/// to find a hundred of them.
+const FEW: u64 = 8_000;
+
+/// So many files of one owner are read for their names rather than sought by letters: the time that those take tells how common they
+/// are among the names of others.
+const WALKED: u64 = 20_000;
+
+/// So many threes of letters are sought of one `q`: more hardly narrow it further.
+const LETTERS_MAX: usize = 32;
+
+/// How a list comes upon its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// In its own order, until the page is full.
+    Walk,
+    /// From those with the tag.
+    Tag,
+    /// From those whose names have each three letters of `q` somewhere.
+    Letters,
+    /// From those made in the time asked for.
+    Time,
+}
+
+/// Attributes and copies of a page.
+pub(crate) async fn page(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Vec<(String, Option<String>)>, DbErr> {
+    let way = way(db, query).await?;
+    select(db.get_database_backend(), query, way).into_tuple().all(db).await
+}
+
+async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr> {
+    if db.get_database_backend() != DbBackend::Sqlite || query.name.is_some() {
+        return Ok(Way::Walk);
+    }
+    if let Some(letters) = letters(query)
+        && may_use_letters(db, query.owner).await?
+        && is_few(db, lettered(&letters), FEW).await?
+    {
+        return Ok(Way::Letters);
+    }
+    if let Some(tag) = &query.tag {
+        // Ids come by the tag's index in order, so that no number of them is too many; but the trash is a part of them that may be far.
+        let in_order = query.sort == Sort::Created && query.deleted == Some(false);
+        if in_order || is_few(db, tagged(tag, query.owner), FEW).await? {
+            return Ok(Way::Tag);
+        }
+    }
+    if query.sort != Sort::Created && has_time(query) && is_few(db, made_between(query), FEW).await? {
+        return Ok(Way::Time);
+    }
+    Ok(Way::Walk)
+}
+
+/// Whether a search by letters is worth more than it tells of others.
+async fn may_use_letters(db: &impl ConnectionTrait, owner: Option<UserId>) -> Result<bool, DbErr> {
+    let Some(owner) = owner else { return Ok(true) };
+    let of_owner = Query::select().from(files::Entity).and_where(files::Column::OwnerId.eq(owner.0)).take();
+    Ok(!is_few(db, of_owner, WALKED).await?)
+}
+
+/// Whether a statement finds at most so many rows.
+async fn is_few(db: &impl ConnectionTrait, mut rows: SelectStatement, few: u64) -> Result<bool, DbErr> {
+    rows.expr(Expr::cust("1")).limit(few + 1);
+    let count = Query::select().expr(Expr::cust("count(*)")).from_subquery(rows, "some").take();
+    let counted: i64 = db.query_one(&count).await?.ok_or_else(|| convert::wrong("no count"))?.try_get_by_index(0)?;
+    Ok(counted.cast_unsigned() <= few)
+}
+
+fn tagged(tag: &str, owner: Option<UserId>) -> SelectStatement {
+    let of = Condition::all()
+        .add(tags::Column::Tag.eq(tag))
+        .add_option(owner.map(|owner| tags::Column::OwnerId.eq(owner.0)));
+    Query::select().from(tags::Entity).cond_where(of).take()
+}
+
+fn lettered(letters: &str) -> SelectStatement {
+    Query::select().from("letters").and_where(matches(letters)).take()
+}
+
+fn made_between(query: &FileQuery) -> SelectStatement {
+    let of = FileQuery {
+        bucket: query.bucket,
+        owner: query.owner,
+        deleted: query.deleted,
+        from: query.from,
+        until: query.until,
+        ..FileQuery::default()
+    };
+    Query::select().from(files::Entity).cond_where(condition(DbBackend::Sqlite, &of, Way::Time)).take()
+}
+
+fn has_time(query: &FileQuery) -> bool {
+    query.from.is_some() || query.until.is_some()
+}
+
+fn matches(letters: &str) -> SimpleExpr {
+    Expr::cust_with_values("\"letters\" MATCH ?", [letters])
+}
+
+/// What is sought in the table of letters: each three letters that are beside each other in `q`, and the owner's. `None` where `q` has
+/// less, or what no name has.
+fn letters(query: &FileQuery) -> Option<String> {
+    let q: Vec<char> = folded(query.q.as_deref()?).chars().collect();
+    if q.len() < 3 || q.iter().any(|letter| letter.is_control()) {
+        return None;
+    }
+    let threes: BTreeSet<String> = q.windows(3).take(LETTERS_MAX).map(|three| three.iter().collect()).collect();
+    let owner = query.owner.map(|owner| format!("X{:02X}", owner.0.as_bytes()[15]));
+    let quoted = |three: String| format!("\"{}\"", three.replace('"', "\"\""));
+    Some(owner.into_iter().chain(threes).map(quoted).collect::<Vec<_>>().join(" AND "))
+}
+
+/// The files of a page with their copies.
+fn select(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Entity> {
+    let order = if query.descending { Order::Desc } else { Order::Asc };
+    let mut rows = files::Entity::find()
+        .select_only()
+        .column(files::Column::Attributes)
+        .expr_as(Expr::cust(copies_text(backend, "files")), "copies")
+        .filter(condition(backend, query, way))
+        .limit(query.limit as u64);
+    begin(QuerySelect::query(&mut rows), query, way);
+    // What is gathered by its time is sorted: an index in the order of the list would be walked.
+    let plain = |name: &str| Expr::cust(format!("{}\"files\".\"{name}\"", if way == Way::Time { "+" } else { "" }));
+    let rows = match query.sort {
+        Sort::Created => rows,
+        Sort::Name => rows.order_by(plain("name"), order.clone()),
+        Sort::Size => rows.order_by(plain("size"), order.clone()),
+    };
+    match way {
+        Way::Tag => rows.order_by(tags::Column::FileId, order),
+        _ => rows.order_by(files::Column::Id, order),
+    }
+}
+
+/// Has SQLite begin where the way does: it takes the tables of a CROSS JOIN from the left.
+fn begin(rows: &mut SelectStatement, query: &FileQuery, way: Way) {
+    match way {
+        Way::Walk | Way::Time => {}
+        Way::Tag => {
+            let place = query.after.as_ref().and_then(|after| match after {
+                Position::Created(id) if query.descending => Some(tags::Column::FileId.lt(id.0)),
+                Position::Created(id) => Some(tags::Column::FileId.gt(id.0)),
+                _ => None,
+            });
+            let of = Condition::all()
+                .add_option(query.tag.as_ref().map(|tag| tags::Column::Tag.eq(tag)))
+                .add_option(query.owner.map(|owner| tags::Column::OwnerId.eq(owner.0)))
+                .add_option(place);
+            rows.from_clear().from(tags::Entity).cross_join(files::Entity).cond_where(of);
+            rows.and_where(Expr::col((files::Entity, files::Column::Id)).equals((tags::Entity, tags::Column::FileId)));
+        }
+        Way::Letters => {
+            let mut sought = lettered(&letters(query).unwrap_or_default());
+            let row = || Expr::cust("\"rowid\"");
+            // The last rows have no letters yet.
+            let behind = Expr::cust("\"rowid\" > (SELECT upto FROM lettered)");
+            let behind = Query::select().expr(row()).from(files::Entity).and_where(behind).take();
+            sought.expr_as(row(), "row").union(UnionType::All, behind);
+            rows.from_clear().from_subquery(sought, "sought").cross_join(files::Entity);
+            rows.and_where(Expr::cust("\"files\".\"rowid\" = \"sought\".\"row\""));
+        }
+    }
+}
+
+fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
+    use files::Column;
+    let bears = |tag: &String| {
+        let one = Expr::col((tags::Entity, tags::Column::FileId)).equals((files::Entity, Column::Id));
+        let this = Expr::col((tags::Entity, tags::Column::Tag)).eq(tag);
+        let borne = Query::select().expr(Expr::cust("1")).from(tags::Entity).and_where(one).and_where(this).take();
+        Expr::exists(borne)
+    };
+    let place = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
+    let holds = |q: &String| {
+        let place = Func::cust(place).arg(Expr::col((files::Entity, Column::NameFolded))).arg(folded(q));
+        Expr::expr(place).gt(0)
+    };
+    // A walk in another order than that of making asks for the time as it passes: no index may lead it astray.
+    let passes = backend == DbBackend::Sqlite && way == Way::Walk && query.sort != Sort::Created;
+    let id = || if passes { Expr::cust("+\"files\".\"id\"") } else { Expr::col((files::Entity, Column::Id)) };
+    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
+    Condition::all()
+        .add_option(query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)))
+        .add_option(query.owner.map(|owner| Column::OwnerId.eq(owner.0)))
+        .add_option(query.name.as_ref().map(|name| Column::Name.eq(name)))
+        .add_option(prefix.map(|prefix| Column::Name.gte(prefix)))
+        .add_option(prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)))
+        .add_option(query.q.as_ref().filter(|q| !q.is_empty()).map(holds))
+        .add_option(query.tag.as_ref().filter(|_| way != Way::Tag).map(bears))
+        .add_option(query.deleted.map(|deleted| Column::Deleted.eq(deleted)))
+        .add_option(query.content_type.as_ref().map(|of| Column::ContentType.eq(of)))
+        .add_option(query.from.map(|from| id().gte(from.0)))
+        .add_option(query.until.map(|until| id().lt(until.0)))
+        .add_option(query.after.as_ref().map(|after| behind(after, query.descending)))
+}
+
+/// Behind a place, as one comparison of rows: so an index in that order goes straight there.
+fn behind(place: &Position, descending: bool) -> SimpleExpr {
+    use files::Column;
+    let of = |column: Column| Expr::col((files::Entity, column));
+    let row = |column: Column, value: SimpleExpr, id: uuid::Uuid| {
+        let (here, there) = (Expr::tuple([of(column), of(Column::Id)]), Expr::tuple([value, Expr::val(id)]));
+        if descending { here.lt(there) } else { here.gt(there) }
+    };
+    match place {
+        Position::Created(id) if descending => Column::Id.lt(id.0),
+        Position::Created(id) => Column::Id.gt(id.0),
+        Position::Name(name, id) => row(Column::Name, Expr::val(name.as_str()), id.0),
+        Position::Size(size, id) => row(Column::Size, Expr::val(i64::try_from(*size).unwrap_or(i64::MAX)), id.0),
+    }
+}
+
+/// The least text above every text that begins with `prefix`; `None` where there is none.
+fn above(prefix: &str) -> Option<String> {
+    let mut head = prefix.to_owned();
+    while let Some(last) = head.pop() {
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(last as u32 + 1),
+        };
+        if let Some(next) = next {
+            head.push(next);
+            return Some(head);
+        }
+    }
+    None
+}
+
+/// The copies of a row's revision as one text ([`convert::copies_of`]).
+pub(crate) fn copies_text(backend: DbBackend, table: &str) -> String {
+    let file = if table == "files" { "id" } else { "file_id" };
+    let gathered = match backend {
+        DbBackend::Postgres => {
+            "string_agg(c.store_id::text || ':' || c.state || ':' || coalesce(c.verified_at::text, ''), ' ')"
+        }
+        _ => "group_concat(hex(c.store_id) || ':' || c.state || ':' || ifnull(c.verified_at, ''), ' ')",
+    };
+    format!(
+        "(SELECT {gathered} FROM copies c \
+         WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Open, SqlLedger};
+    use larder_files::{
+        Attributes, BucketId, FileId, Ledger,
+        ledger::{Entry, Identity, Record},
+    };
+    use sea_orm::{DatabaseConnection, QueryTrait, Statement};
+    use uuid::Uuid;
+
+    const ORDERS: [Sort; 3] = [Sort::Created, Sort::Name, Sort::Size];
+    const WAYS: [Way; 4] = [Way::Walk, Way::Tag, Way::Letters, Way::Time];
+
+    async fn ledger() -> (tempfile::TempDir, SqlLedger) {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
+        ledger.initialise(&Identity { instance: Uuid::nil(), epoch: 1, mark: 0, stores: vec![] }).await.unwrap();
+        (folder, ledger)
+    }
+
+    /// How SQLite goes about a statement.
+    async fn plan(db: &DatabaseConnection, query: &FileQuery, way: Way) -> String {
+        let statement = select(DbBackend::Sqlite, query, way).build(DbBackend::Sqlite);
+        let explained = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+        let values = statement.values.unwrap();
+        let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
+        let lines = rows.unwrap().into_iter().map(|row| row.try_get::<String>("", "detail").unwrap());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn live() -> FileQuery {
+        FileQuery { deleted: Some(false), limit: 100, ..FileQuery::default() }
+    }
+
+    /// A place in the midst of each order.
+    fn place(sort: Sort) -> Position {
+        let id = FileId(Uuid::from_u128(150));
+        match sort {
+            Sort::Created => Position::Created(id),
+            Sort::Name => Position::Name("report 5".into(), id),
+            Sort::Size => Position::Size(5, id),
+        }
+    }
+
+    /// Each order both ways, from its beginning and from a place.
+    fn in_each_order(query: &FileQuery) -> Vec<FileQuery> {
+        let ordered = |sort: Sort| {
+            let places = [None, Some(place(sort))];
+            places.map(|after| {
+                [false, true].map(|descending| FileQuery { sort, descending, after: after.clone(), ..query.clone() })
+            })
+        };
+        ORDERS.into_iter().flat_map(ordered).flatten().collect()
+    }
+
+    /// Of whom it is decides which rows are read at all, whatever else is asked: the files of others cost nothing, and tell nothing.
+    #[tokio::test]
+    async fn no_list_of_one_owner_reads_the_rows_of_others() {
+        let (_folder, ledger) = ledger().await;
+        let own = FileQuery { owner: Some(UserId(Uuid::nil())), ..live() };
+        let narrowed: [fn(&mut FileQuery); 8] = [
+            |_| {},
+            |query| query.prefix = Some("2026/".into()),
+            |query| query.bucket = Some(BucketId(Uuid::nil())),
+            |query| query.tag = Some("q3".into()),
+            |query| query.q = Some("report".into()),
+            |query| query.content_type = Some("text/plain".into()),
+            |query| query.from = Some(FileId(Uuid::nil())),
+            |query| query.until = Some(FileId(Uuid::nil())),
+        ];
+        for mut query in in_each_order(&own) {
+            for (first, second) in narrowed.iter().flat_map(|first| narrowed.iter().map(move |second| (first, second)))
+            {
+                first(&mut query);
+                second(&mut query);
+                let fits = |way: &Way| match way {
+                    Way::Walk => true,
+                    Way::Tag => query.tag.is_some(),
+                    Way::Time => has_time(&query),
+                    Way::Letters => false,
+                };
+                for way in WAYS.into_iter().filter(fits) {
+                    let plan = plan(ledger.reader(), &query, way).await;
+                    assert!(plan.contains("(owner_id=?"), "{way:?} of {query:?}:\n{plan}");
+                    assert!(!plan.contains("LIST SUBQUERY"), "it gathers the tags of others for {query:?}:\n{plan}");
+                }
+                query = FileQuery { sort: query.sort, descending: query.descending, after: query.after, ..own.clone() };
+            }
+        }
+        let named = FileQuery { name: Some("a".into()), bucket: Some(BucketId(Uuid::nil())), descending: true, ..own };
+        let plan = plan(ledger.reader(), &named, Way::Walk).await;
+        assert!(plan.contains("(owner_id=? AND deleted=? AND name=?)"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn each_list_goes_straight_to_its_page_by_an_index() {
+        let (_folder, ledger) = ledger().await;
+        let filters = [
+            live(),
+            FileQuery { bucket: Some(BucketId(Uuid::nil())), ..live() },
+            FileQuery { owner: Some(UserId(Uuid::nil())), ..live() },
+        ];
+        for query in filters.iter().flat_map(in_each_order) {
+            let (from, until) = (Some(FileId(Uuid::nil())), Some(FileId(Uuid::max())));
+            for query in [query.clone(), FileQuery { from, until, ..query }] {
+                let plan = plan(ledger.reader(), &query, Way::Walk).await;
+                assert!(plan.contains("SEARCH files USING INDEX"), "{query:?}:\n{plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "it sorts all of them for {query:?}:\n{plan}");
+            }
+        }
+        let named = FileQuery { name: Some("a".into()), descending: true, ..live() };
+        let prefix = FileQuery { prefix: Some("a".into()), sort: Sort::Name, ..live() };
+        let in_bucket = FileQuery { bucket: Some(BucketId(Uuid::nil())), ..named.clone() };
+        let of_owner = FileQuery { owner: Some(UserId(Uuid::nil())), ..in_bucket.clone() };
+        for query in [named, prefix, in_bucket, of_owner] {
+            let plan = plan(ledger.reader(), &query, Way::Walk).await;
+            assert!(
+                query.name.is_none() || plan.contains("name=?"),
+                "it looks through a bucket for {query:?}:\n{plan}"
+            );
+            assert!(plan.contains("SEARCH files USING INDEX") && !plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_few_files_have_in_common_is_where_a_list_begins() {
+        let (_folder, ledger) = ledger().await;
+        for owner in [None, Some(UserId(Uuid::nil()))] {
+            let tag = Some("q3".into());
+            for query in in_each_order(&FileQuery { tag, owner, ..live() }) {
+                let plan = plan(ledger.reader(), &query, Way::Tag).await;
+                let index = if owner.is_some() { "(owner_id=? AND tag=?" } else { "(tag=?" };
+                let first = plan.lines().next().unwrap();
+                assert!(first.contains("SEARCH tags USING COVERING INDEX") && first.contains(index), "{plan}");
+                assert_eq!(plan.contains("TEMP B-TREE"), query.sort != Sort::Created, "{query:?}:\n{plan}");
+            }
+            let (from, until) = (Some(FileId(Uuid::nil())), Some(FileId(Uuid::max())));
+            for query in in_each_order(&FileQuery { from, until, owner, ..live() }) {
+                let plan = plan(ledger.reader(), &query, Way::Time).await;
+                assert!(plan.contains("id>? AND id<?)"), "{query:?}:\n{plan}");
+            }
+        }
+        for query in in_each_order(&FileQuery { q: Some("report".into()), ..live() }) {
+            let plan = plan(ledger.reader(), &query, Way::Letters).await;
+            for step in [
+                "SCAN letters VIRTUAL TABLE INDEX 0:M",
+                "SEARCH files USING INTEGER PRIMARY KEY (rowid>?)",
+                "SEARCH files USING INTEGER PRIMARY KEY (rowid=?)",
+            ] {
+                assert!(plan.contains(step), "{step}:\n{plan}");
+            }
+        }
+    }
+
+    fn attributes(number: u128) -> Attributes {
+        let name =
+            ["Report {n}", "Отчёт {n}", "re{n}port", "\"quo\"ted {n}", "a{n}"][usize::try_from(number % 5).unwrap()];
+        serde_json::from_value(serde_json::json!({
+            "larder": 1, "id": Uuid::from_u128(number), "bucket": "documents", "bucket_id": Uuid::from_u128(number % 2),
+            "owner": "ivanov", "owner_id": Uuid::from_u128(number % 3), "op": "op", "name": name.replace("{n}", &number.to_string()),
+            "key": format!("documents/{number}"), "revision": 1, "epoch": 1, "version": 1, "size": number % 11,
+            "sha256": "0".repeat(64), "crc64nvme": "0123456789abcdef", "content_type": "text/plain",
+            "created_at": "2026-11-21T15:30:45.000Z", "revised_at": "2026-11-21T15:30:45.000Z",
+            "updated_at": "2026-11-21T15:30:45.000Z", "deleted_at": null, "metadata": {}, "media": null,
+            "tags": if number.is_multiple_of(7) { vec!["seventh"] } else { vec![] },
+        }))
+        .unwrap()
+    }
+
+    async fn put(ledger: &SqlLedger, attributes: Vec<Attributes>) {
+        let record = |attributes| {
+            let entry = Entry::Attributes { attributes: Box::new(attributes), copies: vec![] };
+            Record { entry: Some(entry), ..Record::default() }
+        };
+        let results = ledger.record(attributes.into_iter().map(record).collect()).await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    }
+
+    async fn names(ledger: &SqlLedger, query: &FileQuery, way: Way) -> Vec<String> {
+        let rows = select(DbBackend::Sqlite, query, way).into_tuple::<(String, Option<String>)>();
+        let rows = rows.all(ledger.reader()).await.unwrap();
+        rows.iter().map(|(attributes, _)| convert::record::<Attributes>(attributes).unwrap().name).collect()
+    }
+
+    #[tokio::test]
+    async fn every_way_leads_to_the_same_page() {
+        let (folder, ledger) = ledger().await;
+        put(&ledger, (1..=300).map(attributes).collect()).await;
+        gather(&folder, 200).await;
+        let tag = || Some("seventh".to_owned());
+        let q = |text: &str| FileQuery { q: Some(text.into()), tag: tag(), ..live() };
+        let (from, until) = (Some(FileId(Uuid::from_u128(20))), Some(FileId(Uuid::from_u128(250))));
+        let mut found = 0;
+        for text in ["REPORT", "отчёт 1", "\"Quo\"", "port", " 28", "nowhere", "ор"] {
+            for owner in [None, Some(UserId(Uuid::from_u128(1)))] {
+                let within = FileQuery { owner, from, until, ..q(text) };
+                for query in [FileQuery { owner, ..q(text) }, within].iter().flat_map(in_each_order) {
+                    let walked = names(&ledger, &query, Way::Walk).await;
+                    found += walked.len();
+                    for way in WAYS.into_iter().filter(|way| *way != Way::Letters || letters(&query).is_some()) {
+                        assert_eq!(names(&ledger, &query, way).await, walked, "{way:?} of {query:?}");
+                    }
+                }
+            }
+        }
+        assert!(found > 100, "{found}");
+    }
+
+    #[tokio::test]
+    async fn letters_follow_what_becomes_of_a_file() {
+        for upto in [0, 1] {
+            let (folder, ledger) = ledger().await;
+            let named = |version, owner, name: &str| {
+                let owner_id = UserId(Uuid::from_u128(owner));
+                Attributes { version, owner_id, name: name.into(), ..attributes(1) }
+            };
+            let found = async |owner: u128, q: &str| {
+                let (q, owner) = (Some(q.to_owned()), Some(UserId(Uuid::from_u128(owner))));
+                let query = FileQuery { q, owner, limit: 9, ..FileQuery::default() };
+                let names = names(&ledger, &query, Way::Letters).await;
+                let has_none = is_few(ledger.reader(), lettered(&letters(&query).unwrap()), 0).await.unwrap();
+                assert_eq!(has_none, upto == 0 || names.is_empty(), "letters of {query:?}");
+                names.len()
+            };
+            put(&ledger, vec![named(1, 5, "Summer"), attributes(2)]).await;
+            gather(&folder, upto).await;
+            assert_eq!((found(5, "UMM").await, found(6, "UMM").await, found(5, "winter").await), (1, 0, 0));
+            put(&ledger, vec![named(2, 5, "Winter")]).await;
+            assert_eq!((found(5, "summer").await, found(5, "winter").await), (0, 1));
+            put(&ledger, vec![named(3, 6, "Winter")]).await;
+            assert_eq!((found(5, "winter").await, found(6, "winter").await), (0, 1));
+            let forgotten = async |number| {
+                let gone = Some(Entry::Forget(FileId(Uuid::from_u128(number))));
+                let forgotten = ledger.record(vec![Record { entry: gone, ..Record::default() }]).await;
+                assert!(forgotten.iter().all(Result::is_ok), "{forgotten:?}");
+            };
+            forgotten(1).await;
+            assert_eq!(found(6, "winter").await, 0);
+            forgotten(2).await;
+            // Its row has the number of the first.
+            put(&ledger, vec![Attributes { id: FileId(Uuid::from_u128(3)), ..named(1, 5, "Spring") }]).await;
+            assert_eq!(found(5, "spring").await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_new_names_get_their_letters_together() {
+        let (_folder, ledger) = ledger().await;
+        let letters = async || {
+            let sought = lettered("\"epo\"");
+            (
+                is_few(ledger.reader(), sought.clone(), 0).await.unwrap(),
+                is_few(ledger.reader(), sought, 199).await.unwrap(),
+            )
+        };
+        put(&ledger, (1..=999).map(attributes).collect()).await;
+        assert_eq!(letters().await, (true, true), "none yet");
+        put(&ledger, vec![attributes(1000)]).await;
+        assert_eq!(letters().await, (false, false), "200 of them");
+        let q = FileQuery { q: Some("report".into()), limit: 999, ..FileQuery::default() };
+        put(&ledger, vec![attributes(1005)]).await;
+        assert_eq!(names(&ledger, &q, Way::Letters).await.len(), 201);
+    }
+
+    /// What comes of a thousand files, with fewer: those up to this row have letters.
+    async fn gather(folder: &tempfile::TempDir, upto: u32) {
+        let gathered = "INSERT INTO letters (rowid, name, owner) SELECT rowid, name_folded, 'X' || substr(hex(owner_id), -2) \
+                        FROM files WHERE rowid <= ";
+        run(folder, &format!("{gathered}{upto}; UPDATE lettered SET upto = {upto}")).await;
+    }
+
+    async fn run(folder: &tempfile::TempDir, sql: &str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("larder.db"));
+        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_way_is_by_how_many_there_are() {
+        let (folder, ledger) = ledger().await;
+        put(&ledger, (1..=30).map(attributes).collect()).await;
+        let way = async |query: FileQuery| way(ledger.reader(), &query).await.unwrap();
+        let q = |q: &str| FileQuery { q: Some(q.into()), ..live() };
+        let owner = Some(UserId(Uuid::from_u128(1)));
+        let tagged = FileQuery { tag: Some("seventh".into()), ..live() };
+        let by_name = FileQuery { sort: Sort::Name, ..tagged.clone() };
+        let until = FileQuery { until: Some(FileId(Uuid::from_u128(9))), sort: Sort::Size, ..live() };
+        assert_eq!(way(q("report")).await, Way::Letters);
+        assert_eq!((way(q("re")).await, way(q("re\0port")).await), (Way::Walk, Way::Walk));
+        assert_eq!(way(FileQuery { owner, ..q("report") }).await, Way::Walk, "of few files the names are read");
+        assert_eq!(
+            (way(tagged.clone()).await, way(by_name.clone()).await, way(until.clone()).await),
+            (Way::Tag, Way::Tag, Way::Time)
+        );
+        assert_eq!(way(FileQuery { name: Some("a".into()), ..by_name.clone() }).await, Way::Walk);
+        many(&folder).await;
+        assert_eq!(way(q("report")).await, Way::Walk, "where many have it a page is soon full");
+        assert_eq!(way(FileQuery { owner, ..q("quoted") }).await, Way::Letters);
+        assert_eq!((way(tagged.clone()).await, way(by_name).await, way(until).await), (Way::Tag, Way::Walk, Way::Time));
+        assert_eq!(way(FileQuery { deleted: Some(true), ..tagged }).await, Way::Walk);
+    }
+
+    /// A larger database than a test can record: the first owner's file 1 over and over.
+    async fn many(folder: &tempfile::TempDir) {
+        let copied = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20010) \
+                      INSERT INTO files SELECT randomblob(16), epoch, version, digest, revision, bucket_id, owner_id, \
+                      'report', 'report', deleted, attributes, size, content_type FROM n, files \
+                      WHERE files.id = x'00000000000000000000000000000001'";
+        run(folder, copied).await;
+        run(folder, "INSERT OR IGNORE INTO tags SELECT 'seventh', id, owner_id FROM files").await;
+    }
+}
