@@ -20,7 +20,7 @@ use larder_files::{
     Caller, Error, SessionId, User,
     ledger::{Refreshed, Session},
 };
-use std::net::{IpAddr, Ipv4Addr};
+
 /// `POST /auth/login`. Wrong passwords, unknown users and users without a password answer alike, after the same work.
 #[utoipa::path(post, path = "/api/v1/auth/login", operation_id = "log_in", tag = "people", security(()), request_body = openapi::LogIn,
     responses((status = 200, description = "The tokens of a new session", body = Pair)))]
@@ -147,9 +147,8 @@ pub(crate) async fn hash(api: &Api, password: String) -> Result<String, Problem>
 
 /// Lets one more attempt in, unless too many have failed.
 pub(crate) fn begin_attempt(ask: &Ask, throttle: &Throttle, account: &str) -> Result<Attempt, Problem> {
-    let address = ask.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     throttle
-        .begin(account, address, ask.api.files.environment().clock.elapsed())
+        .begin(account, ask.api.proxies.client(&ask.request), ask.api.files.environment().clock.elapsed())
         .map_err(|wait| Problem::new(Code::TooManyRequests, "too many failed log-ins").retry_after(wait.as_secs() + 1))
 }
 

@@ -56,16 +56,16 @@ pub(crate) async fn envelope(
     let response = finish(response, &id, incoming);
     let took = begun.elapsed();
     api.metrics.answered(&method, response.request().match_pattern(), response.status().as_u16(), took);
-    tell(&response, &method, &path, took, &id);
+    tell(&api, &response, &method, &path, took, &id);
     Ok(response)
 }
 
 /// Writes the line that a request gets in the log: who, what, which, from where, with what result. A line for each small download
 /// would cost more than the download, so what only reads is told to `LARDER_LOG=larder_api=debug`.
-fn tell(response: &ServiceResponse<BoxBody>, method: &Method, path: &str, took: Duration, id: &str) {
+fn tell(api: &Api, response: &ServiceResponse<BoxBody>, method: &Method, path: &str, took: Duration, id: &str) {
     let (status, took_ms) = (response.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     let (request_id, path) = (id, truncated(path));
-    let from = response.request().peer_addr().map(|peer| peer.ip().to_string());
+    let from = api.proxies.client(response.request()).to_string();
     let user = response.request().extensions().get::<Asker>().map(|asker| asker.0.to_string());
     if method.is_safe() {
         tracing::debug!(%method, path, status, took_ms, user, from, request_id, "answered");

@@ -49,8 +49,8 @@ pub struct Limits {
     pub uploads_per_user: usize,
     /// Failed log-ins of one account in a minute; more is 429. Default 10.
     pub log_ins_per_account: usize,
-    /// Failed log-ins from one address in a minute; more is 429. Addresses of this machine are not counted: behind a proxy everybody
-    /// has one. Default 60.
+    /// Failed log-ins from one address in a minute; more is 429. Addresses of this machine are not counted: behind a proxy that does not
+    /// say whom it speaks for ([`crate::Proxies`]) everybody has one. Default 60.
     pub log_ins_per_address: usize,
     /// How long an access token lasts. Default 15 minutes.
     pub access_token: Duration,

@@ -8,6 +8,7 @@ use crate::{
     metrics::{self, Metrics, MetricsToken},
     password::Verifier,
     problem::Problem,
+    proxy::Proxies,
     routes::routes,
     throttle::Throttle,
     token::Tokens,
@@ -39,6 +40,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// What clients may do.
     pub limits: Limits,
+    /// The proxies before it.
+    pub proxies: Proxies,
     /// What opens `/metrics` to who is no admin.
     pub metrics_token: Option<MetricsToken>,
     /// What others count, such as stores; the server adds its own.
@@ -52,6 +55,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: 0,
             limits: Limits::default(),
+            proxies: Proxies::default(),
             metrics_token: None,
             registry: Registry::default(),
         }
@@ -63,6 +67,7 @@ pub(crate) struct Api {
     pub(crate) files: Files,
     pub(crate) runtime: Handle,
     pub(crate) limits: Limits,
+    pub(crate) proxies: Proxies,
     pub(crate) tokens: Tokens,
     pub(crate) verifier: Verifier,
     pub(crate) throttle: Throttle,
@@ -85,7 +90,7 @@ pub(crate) struct Api {
 
 impl Api {
     fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
-        let ServerConfig { limits, metrics_token, registry, .. } = config;
+        let ServerConfig { limits, proxies, metrics_token, registry, .. } = config;
         Self {
             metrics: Metrics::new(registry),
             metrics_token,
@@ -105,6 +110,7 @@ impl Api {
             files,
             runtime,
             limits,
+            proxies,
         }
     }
 

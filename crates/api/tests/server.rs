@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Larder, form, read_answer};
-use larder_api::{Limits, password};
+use larder_api::{Limits, Proxies, ServerConfig, password};
 use larder_files::{Caller, NewFile, Receive, Role, UserName};
 use serde_json::{Value, json};
 use std::{
@@ -66,6 +66,20 @@ fn failed_log_ins_are_limited_and_open_sessions_never_suffer() {
     assert_eq!(larder.ada("GET /api/v1/files").send().status, 200);
     larder.clock.advance(Duration::from_secs(61));
     assert_eq!(log_in(&larder, "eve", "right").status, 200);
+}
+
+#[test]
+fn log_ins_behind_a_proxy_are_limited_by_client() {
+    let limits = Limits { log_ins_per_address: 2, ..Limits::default() };
+    let proxies = Proxies { networks: vec!["127.0.0.1".parse().unwrap()], ..Proxies::default() };
+    let larder = Larder::configured(ServerConfig { limits, proxies, ..ServerConfig::default() }, None);
+    let guess = |number: usize, of: &str| {
+        let body = json!({"username": format!("user{number}"), "password": "guess"});
+        larder.anybody("POST /api/v1/auth/login").header("X-Forwarded-For", of).json(&body).send().status
+    };
+    assert_eq!((guess(1, "192.0.2.1"), guess(2, "198.51.100.1, 192.0.2.1")), (401, 401));
+    assert_eq!(guess(3, "198.51.100.2, 192.0.2.1"), 429, "whatever the client says of itself");
+    assert_eq!(guess(4, "192.0.2.2"), 401, "another client");
 }
 
 #[test]

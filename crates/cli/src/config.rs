@@ -11,7 +11,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
-use larder_api::MetricsToken;
+use larder_api::{ForwardedBy, MetricsToken, Network, Proxies};
 use larder_files::{BucketName, BucketPolicy, Names, Settings, StoreMode, StoreName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -28,6 +28,8 @@ const KEYS: &[&str] = &[
     "listen",
     "metrics_listen",
     "metrics_token",
+    "trusted_proxies",
+    "forwarded_header",
     "placement",
     "database.url",
     "database.schema",
@@ -79,6 +81,12 @@ pub(crate) struct Config {
     /// What opens `/metrics` to who is no admin. `LARDER_METRICS_TOKEN`, default none.
     #[serde(serialize_with = "hidden")]
     metrics_token: Option<SecretString>,
+    /// Networks of the proxies that are believed when they say whom they speak for. `LARDER_TRUSTED_PROXIES`, default none.
+    #[serde(default, deserialize_with = "networks")]
+    trusted_proxies: Vec<Network>,
+    /// The header in which they say it: `x-forwarded-for`, or `forwarded`. `LARDER_FORWARDED_HEADER`, default `x-forwarded-for`.
+    #[serde(default)]
+    forwarded_header: ForwardedBy,
     /// The stores of files in buckets that name none; an upload goes to the first that takes it. `LARDER_PLACEMENT`, default: the
     /// first store by name.
     #[serde(default, deserialize_with = "one_or_more")]
@@ -336,6 +344,11 @@ impl Config {
     /// What opens `/metrics` to who is no admin.
     pub(crate) fn metrics_token(&self) -> Option<MetricsToken> {
         self.metrics_token.as_ref().and_then(|token| MetricsToken::new(token.expose_secret()))
+    }
+
+    /// The proxies before the server.
+    pub(crate) fn proxies(&self) -> Proxies {
+        Proxies { networks: self.trusted_proxies.clone(), header: self.forwarded_header }
     }
 
     /// What of it concerns files.
@@ -625,14 +638,25 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+/// Networks, each told by itself if it is none.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = match OneOrMore::<String>::deserialize(deserializer) {
+        Ok(OneOrMore::One(one)) => vec![one],
+        Ok(OneOrMore::More(more)) => more,
+        Err(_) => return Err(D::Error::custom("expected a list of networks, such as [\"10.0.0.0/8\"]")),
+    };
+    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
 /// A list, or a single text for a list of one.
 fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMore<T> {
-        One(T),
-        More(Vec<T>),
-    }
     match OneOrMore::deserialize(deserializer) {
         Ok(OneOrMore::One(one)) => Ok(vec![one]),
         Ok(OneOrMore::More(more)) => Ok(more),
@@ -724,6 +748,8 @@ mod tests {
         assert_eq!(origin("placement"), (json!(["disk"]), Origin::Default));
         assert_eq!(origin("buckets.images.placement"), (json!(["disk"]), Origin::Default));
         assert_eq!(origin("limits.drain_seconds"), (json!(30), Origin::Default));
+        assert_eq!(origin("trusted_proxies"), (json!([]), Origin::Default));
+        assert_eq!(origin("forwarded_header"), (json!("x-forwarded-for"), Origin::Default));
     }
 
     #[test]
@@ -789,6 +815,11 @@ mod tests {
             ("limits.uploads_per_user = 0", "at least 1"),
             ("limits.body_idle_seconds = 0", "at least 1"),
             ("limits.body_rate_min = 0", "at least 1"),
+            ("trusted_proxies = \"proxy\"", "`proxy` is no network"),
+            ("trusted_proxies = [\"::1\", \"10.0.0.0/33\"]", "`10.0.0.0/33` is no network"),
+            ("trusted_proxies = \"0.0.0.0/0\"", "would believe everybody"),
+            ("trusted_proxies = 10", "a list of networks"),
+            ("forwarded_header = \"x-real-ip\"", "forwarded_header"),
         ] {
             let error = load(toml).expect_err(toml).to_string();
             assert!(error.contains(words), "{toml}: {error}");

@@ -139,7 +139,8 @@ fn server_config(config: &Config, listener: &TcpListener, registry: Registry) ->
         ..default
     };
     let metrics_token = config.metrics_token();
-    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits, metrics_token, registry })
+    let proxies = config.proxies();
+    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits, proxies, metrics_token, registry })
 }
 
 /// What a first start and a recovery have to say.

@@ -1,0 +1,236 @@
+//! [`Proxies`]: whose word counts on where a request comes from.
+
+use actix_web::{HttpRequest, http::header::HeaderMap};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
+
+/// The proxies before a server. Anybody can write a header: what one says of its client is believed of these alone.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// Where they are.
+    pub networks: Vec<Network>,
+    /// The header that they set. The other is not read: a proxy that does not know it passes on what its client wrote.
+    pub header: ForwardedBy,
+}
+
+/// The header in which a proxy says whom it speaks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedBy {
+    fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+/// Addresses that begin alike, such as `10.0.0.0/8`; or one alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// Why a text is no [`Network`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no network, such as 10.0.0.0/8 or 2001:db8::/32, and no address; one of all addresses would believe everybody"
+)]
+pub struct NoNetwork(String);
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let none = || NoNetwork(text.into());
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| none())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| none())?;
+        Some(Self { address, bits }).filter(|_| (1..=most).contains(&bits)).ok_or_else(none)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NoNetwork;
+
+    fn try_from(text: String) -> Result<Self, NoNetwork> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl Network {
+    /// Whether an address that is no IPv4 one in the clothes of IPv6 lies in it.
+    fn holds(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()) >> (32 - self.bits) == 0,
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()) >> (128 - self.bits) == 0,
+            _ => false,
+        }
+    }
+}
+
+impl Proxies {
+    /// Where a request comes from.
+    pub(crate) fn client(&self, request: &HttpRequest) -> IpAddr {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        self.client_behind(peer, request.headers())
+    }
+
+    /// Each proxy tells last whom it speaks for, so it is read from the end: up to the first who is none of these proxies, or to what
+    /// is no address. Everything before that anybody may have written.
+    fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        if !self.trusts(client) {
+            return client;
+        }
+        let lines: Vec<_> = headers.get_all(self.header.name()).map(|line| line.to_str().unwrap_or_default()).collect();
+        let hops: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).collect();
+        for hop in hops.iter().rev() {
+            let told = if self.header == ForwardedBy::Forwarded { told_for(hop) } else { Some(*hop) };
+            let Some(address) = told.and_then(address) else { break };
+            client = address;
+            if !self.trusts(client) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.holds(address))
+    }
+}
+
+/// What an element of `Forwarded` says that it is for.
+fn told_for(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    let node = node.trim();
+    Some(node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node))
+}
+
+/// An address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn proxies(header: ForwardedBy) -> Proxies {
+        let networks = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).into();
+        Proxies { networks, header }
+    }
+
+    fn client(proxies: &Proxies, peer: &str, lines: &[(&'static str, &str)]) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        proxies.client_behind(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn a_proxy_is_believed_where_it_is_known_and_nobody_else_is() {
+        const FOR: &str = "x-forwarded-for";
+        let known = proxies(ForwardedBy::XForwardedFor);
+        for (peer, lines, from, why) in [
+            ("192.0.2.9", &[(FOR, "192.0.2.1")][..], "192.0.2.9", "a client says so"),
+            ("127.0.0.1", &[(FOR, "192.0.2.1")], "192.0.2.1", "a proxy says so"),
+            ("::ffff:127.0.0.1", &[(FOR, "::ffff:192.0.2.1")], "192.0.2.1", "in the clothes of IPv6"),
+            ("127.0.0.1", &[], "127.0.0.1", "it says nothing"),
+            ("127.0.0.1", &[(FOR, "198.51.100.1, 192.0.2.1")], "192.0.2.1", "the client wrote the first"),
+            ("127.0.0.1", &[(FOR, "198.51.100.1"), (FOR, "192.0.2.1")], "192.0.2.1", "in a line of its own"),
+            ("127.0.0.1", &[(FOR, "192.0.2.1, 10.1.2.3, 2001:db8::1")], "192.0.2.1", "behind further proxies"),
+            ("127.0.0.1", &[(FOR, "10.0.0.1, 10.1.2.3")], "10.0.0.1", "a client within the network"),
+            ("127.0.0.1", &[(FOR, "192.0.2.1:4711")], "192.0.2.1", "with a port"),
+            ("127.0.0.1", &[(FOR, "[2001:db9::1]:4711")], "2001:db9::1", "with a port"),
+            ("127.0.0.1", &[(FOR, "2001:db9::1")], "2001:db9::1", "without"),
+            (
+                "127.0.0.1",
+                &[(FOR, "192.0.2.1, unknown, 10.0.0.1")],
+                "10.0.0.1",
+                "what is before no address is not read",
+            ),
+            ("127.0.0.1", &[(FOR, "192.0.2.1, \u{fc}")], "127.0.0.1", "no text at all"),
+            ("127.0.0.1", &[("forwarded", "for=192.0.2.1")], "127.0.0.1", "in the header that it does not set"),
+        ] {
+            assert_eq!(client(&known, peer, lines), from, "{why}");
+        }
+        let nobody = Proxies::default();
+        assert_eq!(client(&nobody, "127.0.0.1", &[(FOR, "192.0.2.1")]), "127.0.0.1");
+    }
+
+    #[test]
+    fn what_rfc_7239_says_is_read_where_the_proxies_say_it_so() {
+        let known = proxies(ForwardedBy::Forwarded);
+        for (told, from) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=\"[2001:db9:cafe::17]:4711\"", "2001:db9:cafe::17"),
+            ("for=198.51.100.1, proto=https;by=10.0.0.1; for=\"192.0.2.1:80\"", "192.0.2.1"),
+            ("for=192.0.2.1, for=10.0.0.7", "192.0.2.1"),
+            ("for=192.0.2.1, for=_hidden", "127.0.0.1"),
+            ("for=192.0.2.1, for=unknown", "127.0.0.1"),
+            ("for=192.0.2.1, by=10.0.0.1", "127.0.0.1"),
+            ("192.0.2.1", "127.0.0.1"),
+        ] {
+            assert_eq!(client(&known, "127.0.0.1", &[("forwarded", told)]), from, "{told}");
+        }
+        assert_eq!(client(&known, "127.0.0.1", &[("x-forwarded-for", "192.0.2.1")]), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_network_holds_what_begins_like_it() {
+        let holds = |network: &str, address: &str| {
+            let network: Network = network.parse().unwrap();
+            network.holds(address.parse().unwrap())
+        };
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
+            ("192.0.2.128/25", "192.0.2.255", "192.0.2.127"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+            ("::1", "::1", "::2"),
+            ("128.0.0.0/1", "255.0.0.1", "::1"),
+        ] {
+            assert!(holds(network, inside) && !holds(network, outside), "{network}");
+        }
+        for none in ["", "proxy", "10.0.0.0/33", "::/129", "0.0.0.0/0", "::/0", "10.0.0.0/", "10.0.0.0/-1", "10.0.0/8"]
+        {
+            let refused = none.parse::<Network>().unwrap_err().to_string();
+            assert!(refused.contains(&format!("`{none}`")), "{refused}");
+        }
+    }
+}
