@@ -389,7 +389,7 @@ async fn no_session_and_no_set_up_link_outlives_a_rebuild() {
     let files = larder.start().await.0;
     let anna = add(&files, "anna", Role::User).await;
     let session = files.open_session(&anna, &TERMS).await.unwrap();
-    let link = files.setup_token().await.unwrap();
+    let link = setup_token(&files).await;
     let keys = |files: &Files| ["access", "refresh", "setup"].map(|purpose| files.signing_key(purpose));
     let before = keys(&files);
     assert_eq!(files.user_of_session(session.id).await.unwrap(), Some(anna));
@@ -422,7 +422,7 @@ async fn set_up_and_die(at: u64) -> bool {
     let death = Arc::new(Death { node: Mutex::default(), left: AtomicU64::new(at), died: Semaphore::new(0) });
     let larder = Larder::over(MemoryOptions { steps: Some(death.clone()), ..MemoryOptions::with_staging() });
     let other = larder.start().await.0;
-    let link = other.setup_token().await.unwrap();
+    let link = setup_token(&other).await;
     let files = larder.start_with(death.clone()).await;
     let node = larder.last_node();
     *death.node.lock().unwrap() = Some(node.clone());

@@ -1,5 +1,8 @@
 //! The contract of a ledger, held against SQLite.
 
+#[path = "../../files/tests/support/secrets.rs"]
+mod secrets;
+
 use larder_files::ledger::{Ledger, conformance::Harness};
 use larder_ledger::{Open, SqlLedger};
 use std::sync::Arc;
@@ -11,5 +14,5 @@ larder_files::ledger_conformance!(sqlite, || async {
         let path = path.clone();
         async move { Arc::new(SqlLedger::open(&path, Open { create: true }).await.unwrap()) as Arc<dyn Ledger> }
     };
-    Harness::new(open).await.guard(folder)
+    Harness::new(open).await.guard((folder, secrets::Watch::begin()))
 });

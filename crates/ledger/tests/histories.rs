@@ -1,6 +1,9 @@
 //! The simulator's histories over SQLite: what holds over the ledger in memory holds over the one that ships.
 #![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
+#[path = "../../files/tests/support/secrets.rs"]
+mod secrets;
+
 use larder_files::{
     Ledger,
     simulation::{Database, Fault, Profile, simulate_on},
@@ -55,6 +58,9 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn histories(profile: Profile) {
+    // The simulator's.
+    secrets::keep_bytes(&[7; 32]);
+    let _watch = secrets::Watch::begin();
     let folder = TempDir::new().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let runtime = Arc::new(runtime);

@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
 
+pub(crate) mod secrets;
+
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use larder_files::{
     Body, Caller, Clock, Entropy, Environment, File, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary,
@@ -317,7 +319,11 @@ pub(crate) struct Larder {
     pub(crate) ledger: MemoryLedger,
     pub(crate) world: Arc<World>,
     nodes: AtomicU64,
+    _watch: secrets::Watch,
 }
+
+/// The master secret of every installation here.
+pub(crate) const MASTER: [u8; 32] = [7; 32];
 
 impl Larder {
     /// One disk that stages.
@@ -334,7 +340,9 @@ impl Larder {
     pub(crate) fn over_all<const N: usize>(disks: [(&str, MemoryOptions); N]) -> Self {
         let (world, ledger) = (Arc::<World>::default(), MemoryLedger::new());
         let stores: Vec<_> = disks.into_iter().map(|(name, options)| world.disk(name, options)).collect();
-        Self { disk: stores[0].1.clone(), stores, ledger, world, nodes: AtomicU64::new(0) }
+        secrets::keep_bytes(&MASTER);
+        let _watch = secrets::Watch::begin();
+        Self { disk: stores[0].1.clone(), stores, ledger, world, nodes: AtomicU64::new(0), _watch }
     }
 
     /// Configures another disk.
@@ -346,7 +354,7 @@ impl Larder {
     pub(crate) fn over_disk(other: &Self) -> Self {
         let nodes = AtomicU64::new(other.nodes.load(Ordering::SeqCst) + 1000);
         let (disk, stores, world) = (other.disk.clone(), other.stores.clone(), other.world.clone());
-        Self { disk, stores, ledger: MemoryLedger::new(), world, nodes }
+        Self { disk, stores, ledger: MemoryLedger::new(), world, nodes, _watch: secrets::Watch::begin() }
     }
 
     /// The first disk as a new process opens it.
@@ -369,7 +377,7 @@ impl Larder {
             let store = Arc::new(MemoryStore::open(disk, name.as_str(), node.clone()));
             Mount { name: name.clone(), store, mode: *mode }
         };
-        let (stores, secrets) = (self.stores.iter().map(mount).collect(), Secrets::new([7; 32]));
+        let (stores, secrets) = (self.stores.iter().map(mount).collect(), Secrets::new(MASTER));
         Parts { stores, ledger: Arc::new(ledger), environment: self.environment(), secrets }
     }
 
@@ -379,7 +387,9 @@ impl Larder {
 
     /// Starts a process over its own handle of the ledger.
     pub(crate) async fn start_over(&self, ledger: MemoryLedger) -> Result<(Files, Recovered), StartError> {
-        Files::start(self.parts(ledger), Settings::default()).await
+        let started = Files::start(self.parts(ledger), Settings::default()).await?;
+        ["access", "refresh", "setup"].iter().for_each(|of| secrets::keep_bytes(&started.0.signing_key(of)));
+        Ok(started)
     }
 
     /// Starts a process that puts new content on the store of this name.
@@ -418,6 +428,7 @@ impl Larder {
         let report = &mut |finding| findings.push(finding);
         let rebuilt = larder_files::rebuild(parts, Settings::default(), Some(Arc::new(older)), options, report).await?;
         self.ledger = fresh;
+        look_at(&findings);
         Ok((rebuilt, findings))
     }
 
@@ -506,7 +517,19 @@ pub(crate) async fn content_as(files: &Files, caller: &Caller, id: FileId) -> Re
 pub(crate) async fn fsck(files: &Files, options: FsckOptions) -> (FsckSummary, Vec<Finding>) {
     let mut findings = vec![];
     let summary = files.fsck(options, &mut |finding| findings.push(finding)).await.unwrap();
+    look_at(&findings);
     (summary, findings)
+}
+
+/// Findings are told to whoever asks, and logged: they hold no secret.
+pub(crate) fn look_at(findings: &[Finding]) {
+    findings.iter().for_each(|finding| secrets::look_at(&format!("{finding:?}")));
+}
+
+pub(crate) async fn setup_token(files: &Files) -> String {
+    let token = files.setup_token().await.unwrap();
+    secrets::keep(&token);
+    token
 }
 
 pub(crate) fn kinds(findings: &[Finding]) -> Vec<FindingKind> {
