@@ -27,6 +27,7 @@ use cargo_metadata::MetadataCommand;
 use xshell::{Shell, cmd};
 
 use crate::root;
+pub(crate) use larder::Larder;
 pub(crate) use peer::serve as peer;
 pub(crate) use responder::serve as responder;
 

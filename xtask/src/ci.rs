@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::{imports, postgres, root, shipped, tidy};
+use crate::{imports, postgres, root, schemathesis, shipped, tidy};
 
 /// One thing that must hold.
 struct Step {
@@ -21,7 +21,7 @@ struct Step {
 /// How a step that did not fail ended.
 enum Outcome {
     Passed,
-    Skipped(&'static str),
+    Skipped(String),
 }
 
 /// Cheap and telling first. Clippy, documentation and tests share one set of features, so that nothing is built twice.
@@ -40,6 +40,9 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", run: fuzz, again: "cargo check --locked --manifest-path fuzz/Cargo.toml" },
     Step { name: "tests", run: tests, again: "cargo test --workspace --all-features" },
 ];
+
+/// What takes longer, or more than a toolchain: with `--full`, or by name.
+const LONGER: &[Step] = &[Step { name: "schemathesis", run: schemathesis, again: "cargo xtask ci schemathesis" }];
 
 /// Runs all steps, or those that are named.
 pub(crate) fn run(names: &[String]) -> Result<()> {
@@ -63,14 +66,15 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Step>> {
-    if names.is_empty() {
-        return Ok(STEPS.iter().collect());
+    let all = || STEPS.iter().chain(LONGER);
+    match names {
+        [] => return Ok(STEPS.iter().collect()),
+        [full] if full == "--full" => return Ok(all().collect()),
+        _ => {}
     }
-    let find = |name: &String| match STEPS.iter().find(|step| step.name == name) {
+    let find = |name: &String| match all().find(|step| step.name == name) {
         Some(step) => Ok(step),
-        None => {
-            bail!("unknown step `{name}`; steps are {}", STEPS.iter().map(|s| s.name).collect::<Vec<_>>().join(", "))
-        }
+        None => bail!("unknown step `{name}`; steps are {}", all().map(|s| s.name).collect::<Vec<_>>().join(", ")),
     };
     names.iter().map(find).collect()
 }
@@ -81,7 +85,7 @@ fn line(name: &str, took: Duration, outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
         Err(_) => "FAILED".to_owned(),
     };
-    format!("{name:<9} {:>7.1} s  {verdict}", took.as_secs_f64())
+    format!("{name:<12} {:>7.1} s  {verdict}", took.as_secs_f64())
 }
 
 fn print(summary: &[String]) {
@@ -109,7 +113,7 @@ fn check_shipped(shell: &Shell) -> Result<Outcome> {
 
 fn deny(shell: &Shell) -> Result<Outcome> {
     if cmd!(shell, "cargo deny --version").quiet().ignore_stderr().read().is_err() {
-        return Ok(Outcome::Skipped("cargo-deny is not installed"));
+        return Ok(Outcome::Skipped("cargo-deny is not installed".into()));
     }
     // Not `advisories`: they change with the world, and a change must not fail for what it did not do.
     passed(cmd!(shell, "cargo deny --all-features check bans licenses sources").run())
@@ -127,7 +131,7 @@ fn docs(shell: &Shell) -> Result<Outcome> {
 /// That the targets of `fuzz/` still build; to run one is somebody's decision.
 fn fuzz(shell: &Shell) -> Result<Outcome> {
     if cmd!(shell, "c++ --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
-        return Ok(Outcome::Skipped("there is no C++ compiler, which libFuzzer needs"));
+        return Ok(Outcome::Skipped("there is no C++ compiler, which libFuzzer needs".into()));
     }
     passed(cmd!(shell, "cargo check --locked --manifest-path fuzz/Cargo.toml").run())
 }
@@ -143,6 +147,10 @@ fn tests(shell: &Shell) -> Result<Outcome> {
     }
     cmd!(shell, "cargo nextest run --workspace --all-features").run()?;
     passed(cmd!(shell, "cargo test --workspace --all-features --doc").run())
+}
+
+fn schemathesis(shell: &Shell) -> Result<Outcome> {
+    Ok(schemathesis::run(shell)?.map_or(Outcome::Passed, Outcome::Skipped))
 }
 
 fn passed(outcome: xshell::Result<()>) -> Result<Outcome> {
@@ -165,5 +173,7 @@ mod tests {
         let names = ["tests".to_owned(), "format".to_owned()];
         let chosen: Vec<_> = choose(&names).unwrap().iter().map(|step| step.name).collect();
         assert_eq!(chosen, ["tests", "format"]);
+        let all = |names: &[String]| choose(names).unwrap().len();
+        assert_eq!((all(&[]), all(&["--full".to_owned()])), (STEPS.len(), STEPS.len() + LONGER.len()));
     }
 }

@@ -8,6 +8,7 @@ mod codegen;
 mod imports;
 mod postgres;
 mod release;
+mod schemathesis;
 mod shipped;
 mod tidy;
 
@@ -21,7 +22,11 @@ type Run = fn(&[String]) -> Result<()>;
 
 /// What can be asked for: a name, what it does, and the function that does it.
 const COMMANDS: &[(&str, &str, Run)] = &[
-    ("ci", "[STEP…]  everything a change must pass, in order; or only the named steps", ci::run),
+    (
+        "ci",
+        "[--full] [STEP…]  everything a change must pass, in order, and with --full what takes longer; or only the named steps",
+        ci::run,
+    ),
     ("codegen", "         writes what is made from the code: docs/openapi.json", codegen::run),
     ("imports", "         the table of who may import whom, against `cargo metadata`", imports::run),
     ("postgres", "COMMAND…  runs a command while tests have a PostgreSQL server", postgres::run),
