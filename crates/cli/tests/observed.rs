@@ -108,10 +108,10 @@ fn no_line_of_the_log_is_broken_endless_or_believes_what_a_client_says_of_itself
 #[test]
 fn a_proxy_that_is_trusted_is_believed_on_whom_it_speaks_for() {
     let larder = Larder::new();
+    larder.user("root", true);
     fs::write(larder.data().join("larder.toml"), "trusted_proxies = \"127.0.0.0/8\"").unwrap();
     let shown = larder.ok(&["config", "show"]);
     assert!(shown.contains("trusted_proxies = [\"127.0.0.0/8\"]"), "{shown}");
-    larder.user("root", true);
     let mut server = serve(&larder);
     let client = server.client("root");
     let forwarded = [("X-Forwarded-For", "198.51.100.1, 192.0.2.7"), ("Forwarded", "for=198.51.100.2")];
