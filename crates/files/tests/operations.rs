@@ -1,5 +1,5 @@
 //! What each operation on files promises, on a larder in memory.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test has a runtime of its own, and may unwrap")]
 
 mod support;
 
