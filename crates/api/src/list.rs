@@ -70,8 +70,8 @@ const FILTERS: [&str; 14] = [
         ("created_after" = Option<String>, Query, format = DateTime, description = "Exclusive"),
         ("created_before" = Option<String>, Query, format = DateTime, description = "Exclusive"),
         ("deleted" = Option<bool>, Query, description = "`true` lists the trash alone"),
-        ("delimiter" = Option<String>, Query, description = "`/`: names as folders, in `prefixes`"),
-        ("sort" = Option<String>, Query, description = "`created_at`, `name` or `size`; a `-` before it for descending"),
+        ("delimiter" = Option<String>, Query, pattern = "^/$", description = "`/`: names as folders, in `prefixes`"),
+        ("sort" = Option<String>, Query, pattern = "^-?(created_at|name|size)$", description = "`created_at`, `name` or `size`; a `-` before it for descending"),
         openapi::PageOf,
     ),
     responses((status = 200, description = "A page", body = Items<Record>)))]

@@ -149,6 +149,7 @@ pub(crate) struct NameOf {
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct WhichContent {
     /// `attachment` or `inline`.
+    #[param(pattern = "^(attachment|inline)$")]
     disposition: Option<String>,
     /// An older revision.
     #[param(minimum = 1)]
@@ -221,7 +222,7 @@ pub(crate) struct Form {
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct RecordPatch {
     /// Name, at most 1,024 bytes without control characters.
-    #[schema(max_length = 1024)]
+    #[schema(max_length = 1024, nullable = false)]
     name: Option<String>,
     /// All its tags from now on; null for none.
     tags: Option<Vec<String>>,
@@ -229,8 +230,10 @@ pub(crate) struct RecordPatch {
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
     /// Admins: the name of another owner.
+    #[schema(nullable = false)]
     owner: Option<String>,
     /// Admins: the name of another bucket.
+    #[schema(nullable = false)]
     bucket: Option<String>,
 }
 
@@ -240,8 +243,10 @@ pub(crate) struct RecordPatch {
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct CopyOf {
     /// Its bucket; without it the file's own.
+    #[schema(nullable = false)]
     bucket: Option<String>,
     /// Its name; without it the file's own.
+    #[schema(nullable = false)]
     name: Option<String>,
 }
 
@@ -271,6 +276,7 @@ pub(crate) struct RefreshToken {
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct SessionToEnd {
     /// The session's refresh token, spent or not; without it the session is the access token's.
+    #[schema(nullable = false)]
     refresh_token: Option<String>,
 }
 
@@ -301,7 +307,7 @@ pub(crate) struct NewPerson {
     #[schema(min_length = 8, max_length = 1024)]
     password: String,
     /// `user` where it is left out.
-    #[schema(value_type = Option<String>)]
+    #[schema(pattern = "^(admin|user)$", nullable = false)]
     role: Option<String>,
 }
 
@@ -311,11 +317,13 @@ pub(crate) struct NewPerson {
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct PersonPatch {
     /// Admins: `admin` or `user`.
+    #[schema(pattern = "^(admin|user)$", nullable = false)]
     role: Option<String>,
     /// A new password.
-    #[schema(min_length = 8, max_length = 1024)]
+    #[schema(min_length = 8, max_length = 1024, nullable = false)]
     password: Option<String>,
     /// The password so far: demanded of who changes their own.
+    #[schema(nullable = false)]
     current_password: Option<String>,
 }
 

@@ -42,8 +42,8 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
         ("bucket" = String, Path, description = "The bucket"),
         ("name" = Option<String>, Query, max_length = 1024, description = "Name; where the body is the content itself"),
         ("owner" = Option<String>, Query, description = "Admins: whose it will be"),
-        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
-        ("on_conflict" = Option<String>, Query, description = "What becomes of a name that a live file of the owner has: `keep_both`, `replace` (a new revision of the newest) or `fail`"),
+        ("sha256" = Option<String>, Query, pattern = "^[0-9a-fA-F]{64}$", description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("on_conflict" = Option<String>, Query, pattern = "^(keep_both|replace|fail)$", description = "What becomes of a name that a live file of the owner has: `keep_both`, `replace` (a new revision of the newest) or `fail`"),
         ("Content-Digest" = Option<String>, Header, description = "RFC 9530, `sha-256=:…:`; `Repr-Digest` likewise"),
         openapi::Repeatable,
     ),
@@ -68,7 +68,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
 /// `PUT /buckets/{bucket}/names/{name}`: the raw content of a new file, or of a new revision of the newest that has the name.
 #[utoipa::path(put, path = "/api/v1/buckets/{bucket}/names/{name}", operation_id = "put_by_name", tag = "files",
     params(openapi::ByName, openapi::NameOf,
-        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("sha256" = Option<String>, Query, pattern = "^[0-9a-fA-F]{64}$", description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
         ("If-Match" = Option<String>, Header, description = "The content's ETag: 412 where it is another by now, or there is none"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: 412 where there is one")),
     request_body(description = "The content", content((openapi::Binary = "application/octet-stream"))),
@@ -121,7 +121,7 @@ pub(crate) async fn put_named(ask: Ask) -> Answer {
 /// `PUT /files/{id}/content`: the raw content of a new revision.
 #[utoipa::path(put, path = "/api/v1/files/{id}/content", operation_id = "replace_content", tag = "files",
     params(("id" = String, Path, format = "uuid", description = "The file"),
-        ("sha256" = Option<String>, Query, description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
+        ("sha256" = Option<String>, Query, pattern = "^[0-9a-fA-F]{64}$", description = "SHA-256 of the content in hexadecimal: 422 where it differs"),
         ("If-Match" = Option<String>, Header, description = "The content's ETag: 412 where it is another by now")),
     request_body(description = "The content of a new revision", content((openapi::Binary = "application/octet-stream"))),
     responses((status = 200, description = "The file", body = Record)))]

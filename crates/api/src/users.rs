@@ -133,8 +133,8 @@ async fn prove(ask: &Ask, user: &User, current: Option<String>) -> Result<(), Pr
 /// `DELETE /users/{id}`: with `?files=purge` or `?files_to=NAME` where they own files.
 #[utoipa::path(delete, path = "/api/v1/users/{id}", operation_id = "delete_user", tag = "people",
     params(("id" = String, Path, format = "uuid", description = "The user"),
-        ("files" = Option<String>, Query, description = "`purge`: their files go for ever"),
-        ("files_to" = Option<String>, Query, description = "Who is given their files")),
+        ("files" = Option<String>, Query, pattern = "^purge$", description = "`purge`: their files go for ever"),
+        ("files_to" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._-]{0,39}$", description = "Who is given their files")),
     responses((status = 204, description = "Gone")))]
 pub(crate) async fn remove(ask: Ask) -> Answer {
     let caller = ask.caller().await?;
