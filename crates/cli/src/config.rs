@@ -320,6 +320,14 @@ impl Config {
                 "set `database.url` too",
             ));
         }
+        for (name, bucket) in &self.buckets {
+            let is_type =
+                |text: &str| text == "*" || text.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+            if let Some(wrong) = bucket.types.iter().find(|text| !is_type(text)) {
+                let what = format!("`{wrong}` in `buckets.{name}.types` is no content type");
+                return Err(refuse(what, "write them whole, such as `image/png`, or `*` for all"));
+            }
+        }
         let placements = self.buckets.iter().map(|(name, bucket)| (format!("buckets.{name}.placement"), bucket));
         let named = placements.map(|(key, bucket)| (key, &bucket.placement));
         for (key, stores) in named.chain([("placement".to_owned(), &self.placement)]) {
@@ -813,6 +821,8 @@ mod tests {
             ("limits.head_bytes_max = 0", "at least 1024"),
             ("limits.json_bytes_max = 1023", "at least 1024"),
             ("limits.uploads_per_user = 0", "at least 1"),
+            ("[buckets.images]\ntypes = \"image\"", "such as `image/png`"),
+            ("[buckets.images]\ntypes = \"image/\"", "such as `image/png`"),
             ("limits.body_idle_seconds = 0", "at least 1"),
             ("limits.body_rate_min = 0", "at least 1"),
             ("trusted_proxies = \"proxy\"", "`proxy` is no network"),

@@ -134,6 +134,20 @@ impl DataDir {
         made.dir(&self.path).map_err(|error| self.not_writable(&self.path, &error))
     }
 
+    /// Refuses a directory that this user may not look into: what is in it would be taken for absent.
+    ///
+    /// # Errors
+    /// It is another user's.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let what = format!("cannot look into {}: {error}", self.path.display());
+                Err(refuse(what, theirs(&self.path)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The refusal of a directory in which nothing can be made.
     pub(crate) fn not_writable(&self, path: &Path, error: &io::Error) -> anyhow::Error {
         let what = format!("cannot write {}: {error}", path.display());

@@ -3,6 +3,8 @@
 use crate::{
     Context,
     config::{self, Origin, Setting},
+    database::Database,
+    open,
     output::{Exit, Output, refuse},
 };
 use anyhow::Result;
@@ -97,6 +99,8 @@ fn check(context: &Context) -> Result<()> {
             )
         })?;
     }
+    open::check_places(&context.dir, config)?;
+    Database::configured(&context.dir, config)?;
     larder_files::check_possible(config.stores.iter().map(|(name, store)| (name, store.mode)), &config.settings())?;
     let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
     if output.json {

@@ -235,6 +235,7 @@ pub(crate) fn mount(
     made: &mut Made,
     left_out: &[String],
 ) -> Result<Mounted> {
+    check_places(dir, config)?;
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
@@ -308,6 +309,7 @@ fn recovered(recovered: &Recovered) -> Option<String> {
 /// There is none, and there must be one; a server that can't be asked.
 pub(crate) async fn check_missing(context: &Context, database: &Database, access: Access) -> Result<bool> {
     let Context { dir, config, .. } = context;
+    dir.check_readable()?;
     if database.is_there().await? {
         return Ok(false);
     }
@@ -335,6 +337,40 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
         return Err(refuse(format_args!("there is no larder in {there}"), mend));
     }
     Ok(true)
+}
+
+/// Refuses stores that lie in each other, or around the data directory: what is the one's would be foreign to the other.
+///
+/// # Errors
+/// Which of them, and what mends it.
+pub(crate) fn check_places(dir: &DataDir, config: &Config) -> Result<()> {
+    // A directory that is not there yet can't be asked where it leads.
+    let real =
+        |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
+    let places: Vec<_> = config.stores.iter().map(|(name, store)| (name, real(&root(dir, store)))).collect();
+    let data = real(dir.path());
+    for (name, place) in &places {
+        let mend = format!("give it a directory of its own: `path` in [stores.{name}]");
+        if data.starts_with(place) {
+            return Err(refuse(
+                format_args!("the store `{name}` ({}) holds the data directory", place.display()),
+                mend,
+            ));
+        }
+        let Some((other, _)) = places.iter().find(|(other, around)| other != name && place.starts_with(around)) else {
+            continue;
+        };
+        let names = [other, name].map(ToString::to_string);
+        if places.iter().any(|(again, same)| again == other && same == place) {
+            let [first, second] = names;
+            return Err(explain(StartError::SameStore { first, second }, dir, config));
+        }
+        return Err(refuse(
+            format_args!("the store `{name}` ({}) lies inside the store `{other}`", place.display()),
+            mend,
+        ));
+    }
+    Ok(())
 }
 
 /// Where the stores lie.

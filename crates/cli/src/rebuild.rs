@@ -54,6 +54,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         let mend = "name another with --data (or LARDER_DATA)";
         return Err(refuse(format_args!("there is no larder in {}", dir.path().display()), mend));
     }
+    dir.check_readable()?;
     let database = Database::configured(dir, config)?;
     let mut made = Made::default();
     let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(dir))?;

@@ -51,7 +51,7 @@ impl SetupLink {
     }
 }
 
-/// Offers a link where nobody can log in yet: on a terminal, or in a file of this user's alone, since what is not a terminal is a log.
+/// Offers a link where there is no admin yet: on a terminal, or in a file of this user's alone, since what is not a terminal is a log.
 /// A server that can't offer one serves.
 pub(crate) async fn offer(files: &Files, dir: &DataDir, address: SocketAddr, output: &Output) {
     if let Err(error) = try_to_offer(files, dir, address, output).await {
@@ -71,13 +71,13 @@ async fn try_to_offer(files: &Files, dir: &DataDir, address: SocketAddr, output:
     let minutes = SETUP_LINK_LASTS.as_secs() / 60;
     if io::stdout().is_terminal() {
         output
-            .line(format_args!("nobody can log in yet; set up here, once and within {minutes} minutes:\n  {link}"))?;
+            .line(format_args!("there is no admin yet; set up here, once and within {minutes} minutes:\n  {link}"))?;
         output.flush()?;
         return Ok(());
     }
     write_private(&dir.setup_link(), &format!("{link}\n"))?;
     output.message(format_args!(
-        "nobody can log in yet: the set-up link is in {} (once, within {minutes} minutes); \
+        "there is no admin yet: the set-up link is in {} (once, within {minutes} minutes); \
          `larder setup-link --data {}` prints a new one",
         dir.setup_link().display(),
         dir.path().display()

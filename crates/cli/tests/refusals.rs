@@ -228,6 +228,21 @@ fn two_stores_in_one_place() {
 }
 
 #[test]
+fn a_store_in_another_or_around_the_data_directory() {
+    for (path, twin, words) in [
+        ("objects", "objects/twin", ["`twin`", "lies inside the store `local`"]),
+        ("objects/own", "objects", ["`local`", "lies inside the store `twin`"]),
+        ("..", "twin", ["`local`", "holds the data directory"]),
+        (".", "twin", ["`local`", "holds the data directory"]),
+    ] {
+        let larder = Larder::new();
+        configure(&larder, &format!("[stores.local]\npath = \"{path}\"\n[stores.twin]\npath = \"{twin}\"\n"));
+        refused(&larder, &SERVE, &words);
+        refused(&larder, &["config", "check"], &words);
+    }
+}
+
+#[test]
 fn a_store_that_is_not_mounted() {
     let larder = kept();
     let objects = larder.data().join("objects");
