@@ -30,6 +30,9 @@ const OPTIONS: &[&str] = &[
     "--exclude-operation-id=set_up",
 ];
 
+/// What is there to be asked for; the rest it makes by itself.
+const THERE: &str = "[parameters]\n\"path.bucket\" = \"documents\"\n\"path.store\" = \"local\"\n";
+
 /// Runs it; answers why it was not, where it can't be had.
 ///
 /// # Errors
@@ -50,6 +53,7 @@ pub(crate) fn run(shell: &Shell) -> Result<Option<String>> {
 
 fn ask(program: &Path, binary: &Path, folder: &Path) -> Result<()> {
     let larder = Larder::start(binary, &folder.join("data"))?;
+    fs::write(folder.join("schemathesis.toml"), THERE)?;
     let document = format!("http://{}/api/v1/openapi.json", larder.address());
     let status = Command::new(program)
         .args(["run", &document])

@@ -173,11 +173,11 @@ pub(crate) struct HowMuch {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
 pub(crate) enum Content {
-    /// The content.
-    #[response(status = 200, content_type = "application/octet-stream")]
+    /// The content, of the type that was found when it came.
+    #[response(status = 200, content_type = "*/*")]
     Whole(Binary),
     /// Ranges of it.
-    #[response(status = 206, content_type = "application/octet-stream")]
+    #[response(status = 206, content_type = "*/*")]
     Part(Binary),
     /// The caller has it.
     #[response(status = 304)]
