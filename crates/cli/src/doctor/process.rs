@@ -45,7 +45,7 @@ fn clock(now: Duration, hardware: Option<Duration>) -> Said {
             synchronise,
         ),
         Some(_) => Said::ok("it agrees with the hardware's"),
-        None => Said::ok("it is no time before this version was made; there is no hardware clock to compare it with"),
+        None => Said::ok("it is not before 2026; there is no hardware clock to compare it with"),
     }
 }
 
