@@ -101,6 +101,16 @@ fn where_there_is_no_larder_yet_nothing_is_wrong_and_none_is_made() {
 }
 
 #[test]
+fn where_there_is_no_larder_yet_the_disk_that_it_will_be_made_on_is_looked_at() {
+    let larder = Larder::new();
+    let Some(_small) = Mounted::new(larder.place(), "size=8m,mode=700") else { return };
+    finds(&larder, ("data directory", "there"), "ok", &["the first start makes it in"]);
+    finds(&larder, ("data directory", "space"), "problem", &["make room"]);
+    finds(&larder, ("store local", "file system"), "warning", &["tmpfs", "reboot"]);
+    finds(&larder, ("data directory", "permissions"), "ok", &["may write"]);
+}
+
+#[test]
 fn it_works_beside_a_running_server_and_leaves_no_node_there() {
     let larder = Larder::new();
     larder.user("root", true);

@@ -3,17 +3,22 @@
 use super::{Check, Said};
 use crate::{Context, open, output::size, secrets, space::Space};
 use larder_files::{StoreMode, StoreName};
-use rustix::fs::{StatVfsMountFlags, statfs, statvfs};
+use rustix::{
+    fs::{Access, StatVfsMountFlags, access, statfs, statvfs},
+    io::Errno,
+};
 use std::{
     fs::{self, Metadata},
     io::ErrorKind,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// A directory.
 pub(super) struct Place {
     pub(super) path: PathBuf,
+    /// What there is of it: where it is not made yet, the directory that it will be made in.
+    around: PathBuf,
     pub(super) is_data: bool,
     /// Whether nothing is ever written there.
     pub(super) is_read_only: bool,
@@ -25,30 +30,41 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn data(context: &Context) -> Self {
-        let has_begun = context.dir.database().exists();
+        let has_begun = has_begun(context);
         let path = context.dir.path().to_owned();
         let secrets = look_at_secrets(context, has_begun);
-        Self { path, is_data: true, is_read_only: false, has_begun, secrets }
+        Self { around: around(&path), path, is_data: true, is_read_only: false, has_begun, secrets }
     }
 
     pub(super) fn store(context: &Context, name: &StoreName) -> Self {
         let store = &context.config.stores[name];
+        let path = open::root(&context.dir, store);
         Self {
-            path: open::root(&context.dir, store),
+            around: around(&path),
+            path,
             is_data: false,
             is_read_only: store.mode == StoreMode::Ro,
-            has_begun: context.dir.database().exists(),
+            has_begun: has_begun(context),
             secrets: Said::ok("none"),
         }
     }
 
-    /// The checks that this one has to pass; of one that is not there only whether it should be.
+    /// The checks that this one has to pass; of one that is not there, and should be, only that.
     pub(super) fn checks(&self) -> impl Iterator<Item = &'static Check<Self>> + use<> {
         let (is_there, is_data) = (self.path.is_dir(), self.is_data);
-        let more = if is_there { THERE } else { &[] };
+        let more = if is_there || !self.has_begun { THERE } else { &[] };
         let of_data = if is_there && is_data { DATA } else { &[] };
         ALWAYS.iter().chain(more).chain(of_data)
     }
+}
+
+fn has_begun(context: &Context) -> bool {
+    context.dir.database().exists() || (context.config.server().is_some() && context.dir.secrets().exists())
+}
+
+fn around(path: &Path) -> PathBuf {
+    let there = path.ancestors().find(|path| path.is_dir());
+    there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
 const ALWAYS: &[Check<Place>] = &[Check { name: "there", look: is_there }];
@@ -73,15 +89,22 @@ fn is_there(place: &Place) -> Said {
         Ok(about) if about.is_dir() => Said::ok(path),
         Ok(_) => Said::problem(format_args!("{path} is no directory"), advice),
         Err(error) if error.kind() == ErrorKind::NotFound && !place.has_begun => {
-            Said::ok(format_args!("{path} is not there yet; the first start makes it"))
+            Said::ok(format_args!("{path} is not there yet; the first start makes it in {}", place.around.display()))
         }
         Err(error) => Said::problem(format_args!("{path}: {error}"), advice),
     }
 }
 
 fn permissions(place: &Place) -> Said {
+    let there = place.around.display();
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    if !place.is_read_only && access(&place.around, all) == Err(Errno::ACCESS) {
+        let advice = format!("work as its owner, or give this user the right: `chmod u+rwx {there}`");
+        return Said::problem(format_args!("this user may not write in {there}"), advice);
+    }
     match fs::metadata(&place.path) {
         Ok(about) => judge_permissions(place, &about),
+        Err(_) if !place.has_begun => Said::ok(format_args!("this user may write in {there}")),
         Err(error) => Said::problem(error, "look at it as its owner"),
     }
 }
@@ -111,7 +134,7 @@ const FULL: u64 = 16 << 20;
 const SHARE: u64 = 20;
 
 fn space(place: &Place) -> Said {
-    match Space::of(&place.path) {
+    match Space::of(&place.around) {
         Ok(space) => judge_space(space.free, space.total),
         Err(error) => Said::problem(error, "look at the disk"),
     }
@@ -128,7 +151,7 @@ fn judge_space(free: u64, total: u64) -> Said {
 }
 
 fn inodes(place: &Place) -> Said {
-    match Space::of(&place.path) {
+    match Space::of(&place.around) {
         Ok(space) => judge_inodes(space.inodes_free, space.inodes_total),
         Err(error) => Said::problem(error, "look at the disk"),
     }
@@ -182,7 +205,7 @@ const FILE_SYSTEMS: &[(u32, &str, Kind)] = &[
 ];
 
 fn file_system(place: &Place) -> Said {
-    let (about, flags) = match (statfs(&place.path), statvfs(&place.path)) {
+    let (about, flags) = match (statfs(&place.around), statvfs(&place.around)) {
         (Ok(about), Ok(more)) => (about, more.f_flag),
         (Err(error), _) | (_, Err(error)) => return Said::problem(error, "look at the disk"),
     };
