@@ -303,7 +303,7 @@ impl Node {
         match self.record(Some(entry), Some(claim.id)).await {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
             Ok(_) => {
-                self.reconcile_soon(&copies);
+                self.reconcile_soon(file.attributes.id, &copies);
                 file.copies.retain(|copy| !copies.iter().any(|news| news.store == copy.store));
                 file.copies.extend(copies);
                 file.copies.sort_by_key(|copy| copy.store);

@@ -561,7 +561,7 @@ impl Node {
                 Err(Error::Gone)
             }
             Ok(_) => {
-                self.reconcile_soon(&copies);
+                self.reconcile_soon(revision.attributes.id, &copies);
                 revision.reservation.take().into_iter().for_each(HeldKey::pass_on);
                 if revision.lease.is_some() {
                     return Ok(File { attributes: revision.attributes, copies });

@@ -6,6 +6,7 @@ use crate::{
     committer::Committer,
     ledger::{FileRow, Position, RevisionRow, Sort},
     node::State,
+    reconcile::Noted,
     secrets::Secrets,
 };
 use larder_storage_core::{ByteStream, Digests, NodeId, OpId, Store};
@@ -136,8 +137,8 @@ pub(crate) struct Node {
     pub(crate) heir: tokio::sync::Mutex<()>,
     pub(crate) committer: Committer,
     pub(crate) state: Mutex<State>,
-    /// Tells the reconciler that something was noted.
-    pub(crate) wake: Arc<tokio::sync::Notify>,
+    /// Tells the reconciler what was noted.
+    pub(crate) noted: Arc<Noted>,
     /// Whether the reconciler has looked at every file since this node started.
     pub(crate) walked: AtomicBool,
     /// Whether the mark was raised since this node started.

@@ -265,7 +265,7 @@ impl Node {
         let copies = vec![CopyRow { store: place.id, state: CopyState::Lost, verified_at: None }];
         let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: copies.clone() };
         match self.record(Some(entry), None).await {
-            Ok(_) => self.reconcile_soon(&copies),
+            Ok(_) => self.reconcile_soon(revision.file, &copies),
             Err(error) => tracing::warn!(%error, "a lost copy could not be marked"),
         }
     }

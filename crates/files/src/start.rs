@@ -362,7 +362,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         heir: tokio::sync::Mutex::default(),
         committer,
         state: Mutex::default(),
-        wake: Arc::default(),
+        noted: Arc::default(),
         // On the only store nothing can be missing that another one has.
         walked: AtomicBool::new(is_alone),
         marked: tokio::sync::OnceCell::new(),

@@ -11,7 +11,7 @@
 //! A crash before 4 leaves what a start discards; one after 4 a copy that no row counts, which the next turn finds by 1. The claim is
 //! held for no longer than steps 4 to 6 take: bringing bytes may take hours, and holds nobody up.
 
-use super::{Need, Stuck};
+use super::{Need, rounds::Outcome};
 use crate::{
     Attributes, Error, FileId, Result, Sha256, StoreId, Timestamp,
     files::Node,
@@ -23,7 +23,7 @@ use crate::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{Body, BodyError, GetOptions, Object, OpId, Pair, Part, PutMode, PutOptions};
 use sha2::Digest;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// What a look at a copy's bytes tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,23 +64,17 @@ enum Laid {
 }
 
 impl Node {
-    /// Puts the copies of a file right, unless another node is at it.
-    pub(super) async fn put_right(self: &Arc<Self>, id: FileId) -> Result<(), Stuck> {
-        let by_itself = |error| Stuck { place: None, error };
-        self.begin_change().await.map_err(by_itself)?;
+    /// Puts the copies of a file right but for those on places that `wait`, unless another node is at it.
+    pub(super) async fn put_right(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
+        self.begin_change().await?;
         let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
-        match self
-            .ledger
-            .reserve(key, &self.node, Timestamp::from_millis(0))
-            .await
-            .map_err(|error| by_itself(error.into()))?
-        {
+        match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
             Reservation::Made => {}
             // This node works on a file once at a time: giving it back did not come through.
             Reservation::Running { node } if node == self.node => {}
-            Reservation::Running { .. } | Reservation::Done { .. } => return Ok(()),
+            Reservation::Running { .. } | Reservation::Done { .. } => return Ok(Outcome::default()),
         }
-        let result = self.put_right_alone(id).await;
+        let result = self.put_right_alone(id, wait).await;
         if self.ledger.unreserve(key, &self.node).await.is_err() {
             let node = self.clone();
             self.settle_until_done(move || {
@@ -91,32 +85,32 @@ impl Node {
         result
     }
 
-    /// All that can be put right is, whatever else fails; the first failure is answered.
-    async fn put_right_alone(self: &Arc<Self>, id: FileId) -> Result<(), Stuck> {
-        let by_itself = |error: crate::ledger::LedgerError| Stuck { place: None, error: error.into() };
-        let Some(row) = self.ledger.file(id).await.map_err(by_itself)? else { return Ok(()) };
+    /// All that can be put right is, whatever else fails; of each place the first failure is answered.
+    async fn put_right_alone(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let Some(row) = self.ledger.file(id).await? else { return Ok(outcome) };
         let wanted = self.placement_of(|bucket| bucket.name == row.attributes.bucket);
-        let mut failed = None;
-        for revision in self.ledger.revisions(id).await.map_err(by_itself)? {
+        for revision in self.ledger.revisions(id).await? {
             for (need, place) in self.needs(&revision.copies, &wanted) {
+                if wait.contains(&place) {
+                    outcome.passed_over |= need == Need::Check;
+                    continue;
+                }
                 let result = match need {
                     Need::Attributes => self.carry(place, &revision).await,
                     Need::Check | Need::Bytes => self.mend_copy(place, &revision).await,
                 };
                 match result {
-                    Err(error @ Error::Fenced(_)) => return Err(Stuck { place: None, error }),
+                    Err(error @ Error::Fenced(_)) => return Err(error),
                     Err(error) => {
-                        failed.get_or_insert(Stuck { place: Some(place), error });
-                        // What is due of the revision keeps what was only seen from being forgotten.
-                        if need == Need::Check {
-                            break;
-                        }
+                        outcome.passed_over |= need == Need::Check;
+                        outcome.failed.entry(place).or_insert(error);
                     }
                     Ok(()) => {}
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(outcome)
     }
 
     /// Steps 1 to 6 for one copy. Where nothing may be put, what is not right is marked lost.

@@ -1,0 +1,367 @@
+//! Which files the reconciler works on next, and when it tries again what failed.
+//!
+//! A copy that fails is tried again after a pause, twice as long each time: only that copy waits, not the others of its file. Where it
+//! turns out that its store is away, the store waits instead, with all that is due there; as soon as it is seen to be back, all goes on,
+//! and what had failed elsewhere too, for it may have wanted bytes from that store. None of this outlives the process, nor has to: what
+//! is due stands in the ledger, and what a walk comes upon is noted there first.
+
+use super::Need;
+use crate::{
+    Error, FileId, Result,
+    files::Node,
+    ledger::{CopyRow, CopyState, Entry, LedgerError, Placed, PlacedQuery, Record},
+};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Revisions that a turn takes from the index, and from the walk.
+const PAGE: usize = 256;
+/// How long a turn waits for the next, where more is to be done: others come between.
+const BETWEEN: Duration = Duration::from_millis(10);
+/// How often all revisions are walked over.
+const WALK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// What failed waits so long before it is tried again, twice as long each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX_OF_STORE: Duration = Duration::from_secs(5 * 60);
+const PAUSE_MAX_OF_COPY: Duration = Duration::from_secs(60 * 60);
+/// Copies that failed and are remembered. While there are more, the index is gone through less often.
+const FAILED_MAX: usize = 8192;
+
+/// What the reconciler remembers from turn to turn.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// How often the index is gone through: other nodes note things too.
+    every: Duration,
+    due: Pages,
+    walk: Pages,
+    /// Copies on stores that show themselves, to be tried again.
+    failed: BTreeMap<(FileId, usize), Pause>,
+    /// Whether more failed since the index was last begun.
+    more_failed: bool,
+    away: BTreeMap<usize, Pause>,
+    /// The places that the node knew to be away at the last turn.
+    seen_away: BTreeSet<usize>,
+    /// Whether something that the ledger does not say is due was not tried, or failed: the next walk comes sooner.
+    passed_over: bool,
+}
+
+/// Rows that are gone through page by page.
+#[derive(Debug)]
+enum Pages {
+    /// The next page begins behind this one.
+    Behind(Option<(FileId, u64)>),
+    /// That is over, and begins again at this time.
+    Over(Duration),
+}
+
+impl Pages {
+    /// Where the next page begins, if one is to be taken now.
+    fn next(&self, now: Duration) -> Option<Option<(FileId, u64)>> {
+        match self {
+            Self::Behind(after) => Some(*after),
+            Self::Over(until) => (*until <= now).then_some(None),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Duration,
+    span: Duration,
+}
+
+impl Pause {
+    /// The next pause behind `last`.
+    fn after(last: Option<&Self>, now: Duration, max: Duration) -> Self {
+        let span = last.map_or(PAUSE_MIN, |last| (last.span * 2).min(max));
+        Self { until: now + span, span }
+    }
+}
+
+/// What came of a file.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The places whose copies could not be put right.
+    pub(super) failed: BTreeMap<usize, Error>,
+    /// Whether a copy was not looked at, or not to the end, that nothing in the ledger says is due.
+    pub(super) passed_over: bool,
+}
+
+type Working = FuturesUnordered<BoxFuture<'static, (FileId, BTreeSet<usize>, Result<Outcome>)>>;
+
+/// The files of a turn: those that were noted just now take turns with the others.
+#[derive(Default)]
+struct Queue {
+    noted: VecDeque<FileId>,
+    rest: VecDeque<FileId>,
+    noted_last: bool,
+    /// Being worked on, with whether something was noted since.
+    working: BTreeMap<FileId, bool>,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<FileId> {
+        self.noted_last = !self.noted_last && !self.noted.is_empty() || self.rest.is_empty();
+        let id = if self.noted_last { self.noted.pop_front() } else { self.rest.pop_front() }?;
+        self.working.insert(id, false);
+        Some(id)
+    }
+
+    /// What is waiting already is not put there twice; no file is worked on twice at once.
+    fn note(&mut self, files: BTreeSet<FileId>) {
+        for id in files {
+            match self.working.get_mut(&id) {
+                Some(again) => *again = true,
+                None if self.noted.contains(&id) => {}
+                None => {
+                    self.rest.retain(|other| *other != id);
+                    self.noted.push_back(id);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, id: FileId) {
+        if self.working.remove(&id) == Some(true) {
+            self.noted.push_back(id);
+        }
+    }
+}
+
+impl Rounds {
+    pub(super) fn new(every: Duration) -> Self {
+        Self {
+            every,
+            due: Pages::Behind(None),
+            walk: Pages::Behind(None),
+            failed: BTreeMap::new(),
+            more_failed: false,
+            away: BTreeMap::new(),
+            seen_away: BTreeSet::new(),
+            passed_over: false,
+        }
+    }
+
+    /// One turn; answers how long to wait for the next, unless somebody notes something.
+    pub(super) async fn turn(&mut self, node: &Arc<Node>) -> Result<Duration> {
+        let now = node.environment.clock.elapsed();
+        self.see_who_is_back(node, now);
+        let mut queue = Queue::default();
+        queue.note(self.noted(node).await?);
+        let mut files = self.due(node, now).await?;
+        files.extend(self.walk(node, now).await?);
+        files.extend(
+            self.failed.keys().filter(|(id, place)| !self.waits(*id, *place, now)).map(|(id, _)| *id).take(PAGE),
+        );
+        queue.rest = files.into_iter().filter(|id| !queue.noted.contains(id)).collect();
+        self.work(node, queue).await;
+        if let Pages::Over(until) = &mut self.walk {
+            node.walked.store(true, Relaxed);
+            if self.passed_over {
+                *until = (*until).min(node.environment.clock.elapsed() + PAUSE_MAX_OF_STORE);
+            }
+        }
+        Ok(self.pause(node))
+    }
+
+    /// A store that is back is waited for no longer, and what failed may have failed for want of it.
+    fn see_who_is_back(&mut self, node: &Node, now: Duration) {
+        let away = node.state().away.clone();
+        if self.seen_away.iter().any(|place| !away.contains(place)) {
+            self.away.retain(|place, _| away.contains(place));
+            self.failed.values_mut().for_each(|pause| pause.until = pause.until.min(now));
+            if self.passed_over {
+                self.walk = Pages::Behind(None);
+            }
+        }
+        self.seen_away = away;
+    }
+
+    /// The files that were noted on this node, as far as their rows say that something is due. Those behind them come along.
+    async fn noted(&mut self, node: &Arc<Node>) -> Result<BTreeSet<FileId>> {
+        let mut files = BTreeSet::new();
+        let mut noted = std::mem::take(&mut *node.noted.files());
+        while let Some(first) = noted.pop_first() {
+            let page = PlacedQuery { due: true, after: Some((first, 0)), limit: PAGE };
+            let rows = node.ledger.placed(&page).await?;
+            self.choose(node, &rows, &mut files);
+            match rows.last().filter(|_| rows.len() == page.limit) {
+                Some(last) => noted.retain(|id| *id > last.file),
+                None => noted.clear(),
+            }
+        }
+        Ok(files)
+    }
+
+    /// A page of what the ledger says is due, if there is one to go.
+    async fn due(&mut self, node: &Arc<Node>, now: Duration) -> Result<BTreeSet<FileId>> {
+        let mut files = BTreeSet::new();
+        let Some(after) = self.due.next(now) else { return Ok(files) };
+        let rows = node.ledger.placed(&PlacedQuery { due: true, after, limit: PAGE }).await?;
+        self.choose(node, &rows, &mut files);
+        self.due = match rows.last().filter(|_| rows.len() == PAGE) {
+            Some(last) => Pages::Behind(Some((last.file, last.revision))),
+            None if std::mem::take(&mut self.more_failed) => Pages::Over(now + PAUSE_MAX_OF_STORE.max(self.every)),
+            None => Pages::Over(now + self.every),
+        };
+        Ok(files)
+    }
+
+    /// A page of the walk, if there is one to go. What is missing and stands nowhere is noted before anything is done about it.
+    async fn walk(&mut self, node: &Arc<Node>, now: Duration) -> Result<BTreeSet<FileId>> {
+        let mut files = BTreeSet::new();
+        let Some(after) = self.walk.next(now) else { return Ok(files) };
+        if after.is_none() {
+            self.passed_over = false;
+        }
+        let rows = node.ledger.placed(&PlacedQuery { due: false, after, limit: PAGE }).await?;
+        node.note_missing(&rows).await?;
+        self.choose(node, &rows, &mut files);
+        self.walk = match rows.last().filter(|_| rows.len() == PAGE) {
+            Some(last) => Pages::Behind(Some((last.file, last.revision))),
+            None => Pages::Over(now + WALK_EVERY),
+        };
+        Ok(files)
+    }
+
+    /// Adds the files of a page on which something can be done now.
+    fn choose(&mut self, node: &Arc<Node>, rows: &[Placed], files: &mut BTreeSet<FileId>) {
+        let now = node.environment.clock.elapsed();
+        for placed in rows {
+            let (waiting, open): (Vec<_>, Vec<_>) =
+                node.lacking(placed).into_iter().partition(|(_, place)| self.waits(placed.file, *place, now));
+            self.passed_over |= waiting.iter().any(|(need, _)| *need == Need::Check);
+            if !open.is_empty() {
+                files.insert(placed.file);
+            }
+        }
+    }
+
+    /// Whether a copy is not to be tried yet.
+    fn waits(&self, id: FileId, place: usize, now: Duration) -> bool {
+        let waits = |pause: Option<&Pause>| pause.is_some_and(|pause| pause.until > now);
+        waits(self.away.get(&place)) || waits(self.failed.get(&(id, place)))
+    }
+
+    async fn work(&mut self, node: &Arc<Node>, mut queue: Queue) {
+        let mut working = Working::new();
+        loop {
+            while working.len() < node.settings.copies_at_once
+                && let Some(id) = queue.next()
+            {
+                // Asked only now: a store may have turned out to be away since.
+                let now = node.environment.clock.elapsed();
+                let wait: BTreeSet<_> = (0..node.places.len()).filter(|place| self.waits(id, *place, now)).collect();
+                let node = node.clone();
+                working.push(async move { (id, wait.clone(), node.put_right(id, &wait).await) }.boxed());
+            }
+            let Some((id, waited, result)) = working.next().await else { return };
+            queue.done(id);
+            self.learn(node, id, &waited, result).await;
+            if !node.noted.files().is_empty() {
+                match self.noted(node).await {
+                    Ok(files) => queue.note(files),
+                    // What is under way goes on to its end; the index tells of these too.
+                    Err(error) => tracing::warn!(%error, "what was noted can't be told now"),
+                }
+            }
+        }
+    }
+
+    /// What came of a file, for the turns after this one.
+    async fn learn(&mut self, node: &Arc<Node>, id: FileId, waited: &BTreeSet<usize>, result: Result<Outcome>) {
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(file = %id, %error, "the copies of a file can't be looked at now");
+                self.passed_over = true;
+                return;
+            }
+        };
+        self.passed_over |= outcome.passed_over;
+        let right = |place: &usize| !waited.contains(place) && !outcome.failed.contains_key(place);
+        for place in (0..node.places.len()).filter(right) {
+            self.failed.remove(&(id, place));
+        }
+        for (place, error) in outcome.failed {
+            let store = &node.places[place].name;
+            tracing::warn!(file = %id, %store, %error, "a copy could not be put right, it is tried again");
+            self.learn_of_place(node, id, place).await;
+        }
+    }
+
+    /// Whether it was the copy that failed, or its store that is away.
+    async fn learn_of_place(&mut self, node: &Arc<Node>, id: FileId, place: usize) {
+        if !self.shows_itself(node, place).await {
+            return;
+        }
+        let last = self.failed.get(&(id, place));
+        if last.is_some() || self.failed.len() < FAILED_MAX {
+            let pause = Pause::after(last, node.environment.clock.elapsed(), PAUSE_MAX_OF_COPY);
+            self.failed.insert((id, place), pause);
+        } else {
+            self.more_failed = true;
+            self.passed_over = true;
+        }
+    }
+
+    /// Asks a store whether it is there; where it is not, it is waited for.
+    async fn shows_itself(&mut self, node: &Arc<Node>, place: usize) -> bool {
+        let shown = node.places[place].confirm().await;
+        node.saw(place, shown.is_ok());
+        let now = node.environment.clock.elapsed();
+        let Err(error) = shown else {
+            self.away.remove(&place);
+            return true;
+        };
+        // What else was under way there at that time says nothing new.
+        if self.away.get(&place).is_none_or(|pause| pause.until <= now) {
+            let pause = Pause::after(self.away.get(&place), now, PAUSE_MAX_OF_STORE);
+            tracing::warn!(store = %node.places[place].name, %error, wait = ?pause.span, "a store is away, its copies wait");
+            self.away.insert(place, pause);
+        }
+        self.seen_away.insert(place);
+        false
+    }
+
+    fn pause(&mut self, node: &Arc<Node>) -> Duration {
+        let now = node.environment.clock.elapsed();
+        let mut next = now + self.every;
+        for pages in [&self.due, &self.walk] {
+            match pages {
+                Pages::Behind(_) => return BETWEEN,
+                Pages::Over(until) => next = next.min(*until),
+            }
+        }
+        let waiting = self.failed.values().chain(self.away.values()).map(|pause| pause.until);
+        next = waiting.filter(|until| *until > now).fold(next, Duration::min);
+        (next - now.min(next)).clamp(BETWEEN, self.every.max(BETWEEN))
+    }
+}
+
+impl Node {
+    /// Notes the copies that a page of revisions lacks and no row tells of: what is to be done then stands in the ledger.
+    async fn note_missing(self: &Arc<Self>, rows: &[Placed]) -> Result<()> {
+        let missing = rows.iter().filter_map(|placed| {
+            let needs = self.lacking(placed).into_iter().map(|(_, place)| self.places[place].id);
+            let untold = needs.filter(|store| placed.copies.iter().all(|copy| copy.store != *store));
+            let pending = |store| CopyRow { store, state: CopyState::Pending, verified_at: None };
+            let copies: Vec<_> = untold.map(pending).collect();
+            let entry = Entry::Copies { file: placed.file, revision: placed.revision, copies };
+            matches!(&entry, Entry::Copies { copies, .. } if !copies.is_empty())
+                .then(|| Record { entry: Some(entry), ..Record::default() })
+        });
+        let missing: Vec<_> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.begin_change().await?;
+        self.ledger.record(missing).await.into_iter().collect::<Result<Vec<_>, LedgerError>>()?;
+        self.mark_soon();
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What the reconciler tries, when, and in which order, where copies or whole stores fail for long.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
+
+mod support;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use larder_files::{
+    Files, Settings, StoreName,
+    ledger::{CopyRow, CopyState, Entry, Ledger, Record},
+};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, NodeId, Steps};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use support::{Larder, World, put, staging_with, until};
+
+const EVERY: Duration = Duration::from_secs(30);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A disk that publishes nothing under some keys, each try taking a while; or that is away.
+#[derive(Debug, Default)]
+struct Picky {
+    refused: Mutex<Vec<Key>>,
+    away: Mutex<bool>,
+    takes: Mutex<Option<(Arc<World>, Duration)>>,
+    tries: AtomicU64,
+}
+
+impl Picky {
+    fn refuse(&self, keys: impl IntoIterator<Item = Key>) {
+        *self.refused.lock().unwrap() = keys.into_iter().collect();
+    }
+
+    fn go(&self, away: bool) {
+        *self.away.lock().unwrap() = away;
+    }
+
+    fn tries(&self) -> u64 {
+        self.tries.load(Ordering::SeqCst)
+    }
+}
+
+impl Steps for Picky {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let is_away = *self.away.lock().unwrap();
+        let is_refused = self.refused.lock().unwrap().iter().any(|refused| refused.as_str() == key);
+        let takes = self.takes.lock().unwrap().clone().filter(|_| is_refused && name == "head");
+        if name == "head" && (is_refused || is_away) {
+            self.tries.fetch_add(1, Ordering::SeqCst);
+        }
+        async move {
+            if let Some((world, span)) = takes {
+                world.pass(span);
+                tokio::task::yield_now().await;
+            }
+            if is_away || is_refused { Err(ErrorKind::Unavailable) } else { Ok(()) }
+        }
+        .boxed()
+    }
+}
+
+fn over(stores: &[(&'static str, Arc<Picky>)]) -> Larder {
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    for (name, picky) in stores {
+        larder.add_disk(name, staging_with(picky.clone()));
+    }
+    larder
+}
+
+/// A server with a placement on all stores; `copies_at_once` 0 leaves copies to others.
+async fn start(larder: &Larder, copies_at_once: usize) -> Files {
+    let placement = larder.stores.iter().map(|(name, ..)| StoreName::new(name.as_str()).unwrap()).collect();
+    let settings = Settings { placement, look_every: Some(EVERY), copies_at_once, ..Settings::default() };
+    Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0
+}
+
+async fn is_verified(larder: &Larder, id: larder_files::FileId, stores: usize) -> bool {
+    let copies = larder.ledger.file(id).await.unwrap().unwrap().copies;
+    copies.iter().filter(|copy| copy.state == CopyState::Verified).count() == stores
+}
+
+fn now(larder: &Larder) -> Duration {
+    larder_files::Clock::elapsed(&*larder.world)
+}
+
+async fn hours_pass(larder: &Larder, hours: u32) {
+    for _ in 0..hours {
+        let begun = now(larder);
+        until("an hour has passed", async || now(larder) > begun + 60 * MINUTE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_back_after_hours_gets_its_copies_within_a_minute() {
+    let picky = Arc::new(Picky::default());
+    let larder = over(&[("b", picky.clone())]);
+    let files = start(&larder, 2).await;
+    picky.go(true);
+    let mut ids = vec![];
+    for number in 0..20 {
+        ids.push(put(&files, &format!("file {number}")).await.attributes.id);
+    }
+    hours_pass(&larder, 5).await;
+    let tries = picky.tries();
+    assert!(tries < 400, "{tries} tries in five hours");
+    picky.go(false);
+    let back = now(&larder);
+    for id in ids {
+        until("the copy is made", async || is_verified(&larder, id, 2).await).await;
+    }
+    assert!(now(&larder) < back + 2 * MINUTE, "after {:?}", now(&larder) - back);
+}
+
+#[tokio::test]
+async fn once_a_store_turns_out_to_be_away_the_rest_of_a_page_is_not_tried_there() {
+    let picky = Arc::new(Picky::default());
+    let larder = over(&[("b", picky.clone())]);
+    let files = start(&larder, 0).await;
+    for number in 0..200 {
+        put(&files, &format!("file {number}")).await;
+    }
+    drop(files);
+    let files = start(&larder, 2).await;
+    picky.go(true);
+    until("it is seen to be away", async || picky.tries() > 0).await;
+    support::others_go_on().await;
+    assert!(picky.tries() < 20, "{} tries", picky.tries());
+    drop(files);
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_on_one_store_holds_up_none_of_its_file_on_another() {
+    let (bad, good) = (Arc::new(Picky::default()), Arc::new(Picky::default()));
+    let larder = over(&[("b", bad.clone()), ("c", good)]);
+    let files = start(&larder, 0).await;
+    let file = put(&files, "file").await.attributes;
+    bad.refuse([file.key.clone()]);
+    drop(files);
+    let files = start(&larder, 2).await;
+    until("the other copy is made", async || is_verified(&larder, file.id, 2).await).await;
+    hours_pass(&larder, 3).await;
+    let tries = bad.tries();
+    assert!((8..60).contains(&tries), "twice as long each time: {tries} tries in three hours");
+    let stores = larder.ledger.identity().await.unwrap().unwrap().stores;
+    let store = stores.into_iter().find(|known| known.name == "c").unwrap().id;
+    let copies = vec![CopyRow { store, state: CopyState::Lost, verified_at: None }];
+    let entry = Some(Entry::Copies { file: file.id, revision: 1, copies });
+    let noted = now(&larder);
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    until("it is made again", async || is_verified(&larder, file.id, 2).await).await;
+    assert!(now(&larder) < noted + 2 * MINUTE, "after {:?}", now(&larder) - noted);
+    bad.refuse([]);
+    until("the bad copy is made too", async || is_verified(&larder, file.id, 3).await).await;
+    drop(files);
+}
+
+#[tokio::test]
+async fn a_page_of_copies_that_fail_slowly_holds_up_no_new_file() {
+    let picky = Arc::new(Picky::default());
+    let larder = over(&[("b", picky.clone())]);
+    let files = start(&larder, 0).await;
+    let mut keys = vec![];
+    for number in 0..300 {
+        keys.push(put(&files, &format!("bad {number}")).await.attributes.key);
+    }
+    drop(files);
+    picky.refuse(keys);
+    *picky.takes.lock().unwrap() = Some((larder.world.clone(), MINUTE / 2));
+    let files = start(&larder, 2).await;
+    until("they are tried", async || picky.tries() > 10).await;
+    let begun = now(&larder);
+    let new = put(&files, "new").await.attributes.id;
+    until("the new one is copied", async || is_verified(&larder, new, 2).await).await;
+    assert!(now(&larder) < begun + 10 * MINUTE, "after {:?}", now(&larder) - begun);
+}
+
+#[tokio::test]
+async fn what_a_walk_comes_upon_stands_in_the_ledger_though_it_can_not_be_made_yet() {
+    let picky = Arc::new(Picky::default());
+    let mut larder = over(&[]);
+    let files = start(&larder, 2).await;
+    let id = put(&files, "from before").await.attributes.id;
+    drop(files);
+    larder.add_disk("b", staging_with(picky.clone()));
+    drop(start(&larder, 0).await);
+    let key = larder.ledger.file(id).await.unwrap().unwrap().attributes.key;
+    picky.refuse([key]);
+    let files = start(&larder, 2).await;
+    let states = async || {
+        let copies = larder.ledger.file(id).await.unwrap().unwrap().copies;
+        let mut states: Vec<_> = copies.iter().map(|copy| copy.state).collect();
+        states.sort_by_key(|state| *state as u8);
+        states
+    };
+    until("it is tried", async || picky.tries() > 0).await;
+    assert_eq!(states().await, [CopyState::Pending, CopyState::Verified]);
+    drop(files);
+}
