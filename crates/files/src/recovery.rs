@@ -380,7 +380,10 @@ impl Node {
         let claim = match self.ledger.take_over(claim.id, &claim.node, &self.node).await {
             Ok(claim) => claim,
             Err(LedgerError::NotFound | LedgerError::Busy) => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.settle_if_taken_over(claim.clone());
+                return Err(error.into());
+            }
         };
         let late = self.late_for();
         if claim.purpose == Purpose::Change && !late.is_zero() {
@@ -392,6 +395,21 @@ impl Node {
             self.settle_claim_later(claim, Duration::ZERO, None);
         }
         settled
+    }
+
+    /// Settles a claim later of which it is not known whether it was taken over: to whoever looks again it would be a living node's.
+    fn settle_if_taken_over(self: &Arc<Self>, claim: Claim) {
+        let node = self.clone();
+        self.settle_until_done(move || {
+            let (node, claim) = (node.clone(), claim.clone());
+            async move {
+                let open = node.ledger.claim_of(claim.file).await?;
+                if let Some(ours) = open.filter(|open| open.id == claim.id && open.node == node.node) {
+                    node.settle_claim_later(ours, node.late_for(), None);
+                }
+                Ok(())
+            }
+        });
     }
 
     async fn settle_claim_of_settled(self: &Arc<Self>, claim: &Claim) -> Result<()> {

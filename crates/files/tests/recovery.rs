@@ -352,3 +352,21 @@ async fn a_dead_nodes_reservations_are_given_up() {
     larder.start().await;
     assert!(!ledger.nodes().await.unwrap().contains(&dead));
 }
+
+#[tokio::test]
+async fn a_claim_whose_take_over_lost_its_answer_is_settled_while_the_node_lives() {
+    let (larder, files, file, _) = furnished().await;
+    drop(files);
+    let dead = NodeId::new("dead").unwrap();
+    let now = larder.environment().clock.now();
+    larder.ledger.claim(file.id, Purpose::Change, &dead, now).await.unwrap();
+    let faults = Arc::new(Faults::default());
+    faults.plan("take_over.done", "", ErrorKind::Indeterminate);
+    let files = larder.start_with(faults.clone()).await;
+    assert_ne!(larder.ledger.claim_of(file.id).await.unwrap().unwrap().node, dead, "it was taken over");
+    faults.heal();
+    until("it is closed", async || larder.ledger.claims().await.unwrap().is_empty()).await;
+    assert!(
+        files.update(&local(), file.id, Patch { name: Some("new".into()), ..Patch::default() }, None).await.is_ok()
+    );
+}

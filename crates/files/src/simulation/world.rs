@@ -333,6 +333,7 @@ impl World {
             "initialise"
                 | "raise_mark"
                 | "claim"
+                | "take_over"
                 | "harden"
                 | "record"
                 | "reserve"
