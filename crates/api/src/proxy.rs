@@ -1,6 +1,9 @@
 //! [`Proxies`]: whose word counts on where a request comes from.
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::{
+    HttpRequest,
+    http::header::{HeaderMap, HeaderValue},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -97,6 +100,11 @@ impl Network {
 }
 
 impl Proxies {
+    /// Whether there are any.
+    pub(crate) fn are_known(&self) -> bool {
+        !self.networks.is_empty()
+    }
+
     /// Where a request comes from.
     pub(crate) fn client(&self, request: &HttpRequest) -> IpAddr {
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
@@ -110,10 +118,15 @@ impl Proxies {
         if !self.trusts(client) {
             return client;
         }
-        let lines: Vec<_> = headers.get_all(self.header.name()).map(|line| line.to_str().unwrap_or_default()).collect();
-        let hops: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).collect();
-        for hop in hops.iter().rev() {
-            let told = if self.header == ForwardedBy::Forwarded { told_for(hop) } else { Some(*hop) };
+        let lines: Vec<&[u8]> = headers.get_all(self.header.name()).map(HeaderValue::as_bytes).collect();
+        let hops = lines.into_iter().flat_map(|line| match self.header {
+            ForwardedBy::XForwardedFor => line.split(|byte| *byte == b',').collect(),
+            // What is no list says nothing, and what stands before it is not read.
+            ForwardedBy::Forwarded => outside_quotes(line, b',').unwrap_or_else(|| vec![&b""[..]]),
+        });
+        for hop in hops.collect::<Vec<_>>().into_iter().rev() {
+            let told = if self.header == ForwardedBy::Forwarded { told_for(hop) } else { Some(hop) };
+            let told = told.and_then(|told| std::str::from_utf8(told).ok());
             let Some(address) = told.and_then(address) else { break };
             client = address;
             if !self.trusts(client) {
@@ -128,12 +141,34 @@ impl Proxies {
     }
 }
 
-/// What an element of `Forwarded` says that it is for.
-fn told_for(element: &str) -> Option<&str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    let node = node.trim();
-    Some(node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node))
+/// The parts between separators, but for those within quotes (RFC 9110, section 5.6.4); `None` where a quote is left open.
+fn outside_quotes(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+    let (mut parts, mut from, mut quoted, mut escaped) = (vec![], 0, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if *byte == separator && !quoted => {
+                parts.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[from..]);
+    (!quoted).then_some(parts)
+}
+
+/// What an element of `Forwarded` says that it is for; `None` where it does not, or more than once.
+fn told_for(element: &[u8]) -> Option<&[u8]> {
+    let pairs = outside_quotes(element, b';')?;
+    let mut told = pairs.into_iter().filter_map(|pair| {
+        let (name, node) = pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
+        name.trim_ascii().eq_ignore_ascii_case(b"for").then(|| node[1..].trim_ascii())
+    });
+    let node = told.next().filter(|_| told.next().is_none())?;
+    Some(node.strip_prefix(b"\"").and_then(|node| node.strip_suffix(b"\"")).unwrap_or(node))
 }
 
 /// An address, with or without a port.
@@ -147,7 +182,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     fn proxies(header: ForwardedBy) -> Proxies {
         let networks = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).into();
@@ -185,6 +220,7 @@ mod tests {
                 "what is before no address is not read",
             ),
             ("127.0.0.1", &[(FOR, "192.0.2.1, \u{fc}")], "127.0.0.1", "no text at all"),
+            ("127.0.0.1", &[(FOR, "\u{fc}, 192.0.2.1")], "192.0.2.1", "what a client wrote hides nothing"),
             ("127.0.0.1", &[("forwarded", "for=192.0.2.1")], "127.0.0.1", "in the header that it does not set"),
         ] {
             assert_eq!(client(&known, peer, lines), from, "{why}");
@@ -205,6 +241,11 @@ mod tests {
             ("for=192.0.2.1, for=unknown", "127.0.0.1"),
             ("for=192.0.2.1, by=10.0.0.1", "127.0.0.1"),
             ("192.0.2.1", "127.0.0.1"),
+            ("proto=http;host=\"a,for=198.51.100.9;x=\";for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1;host=\"a,for=198.51.100.9;x=\"", "192.0.2.1"),
+            ("host=\"a\\\",for=198.51.100.9\";for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1;for=198.51.100.9", "127.0.0.1"),
+            ("for=\", for=192.0.2.1", "127.0.0.1"),
         ] {
             assert_eq!(client(&known, "127.0.0.1", &[("forwarded", told)]), from, "{told}");
         }

@@ -91,14 +91,17 @@ pub(crate) struct Api {
 impl Api {
     fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
         let ServerConfig { limits, proxies, metrics_token, registry, .. } = config;
+        let throttle = || {
+            Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address).counting_loopback(proxies.are_known())
+        };
         Self {
             metrics: Metrics::new(registry),
             metrics_token,
             tokens: Tokens::new(&files, &limits),
             verifier: Verifier::new(),
-            throttle: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
-            proofs: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
-            setups: Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address),
+            throttle: throttle(),
+            proofs: throttle(),
+            setups: throttle(),
             callers: Callers::default(),
             in_flight: InFlight::default(),
             listing: InFlight::default(),

@@ -11,6 +11,7 @@ use std::{
 pub(crate) struct Throttle {
     per_account: usize,
     per_address: usize,
+    counts_loopback: bool,
     attempts: Mutex<Attempts>,
 }
 
@@ -63,15 +64,21 @@ impl Throttle {
     const REMEMBERED_MAX: usize = 65_536;
 
     pub(crate) fn new(per_account: usize, per_address: usize) -> Self {
-        Self { per_account, per_address, attempts: Mutex::default() }
+        Self { per_account, per_address, counts_loopback: false, attempts: Mutex::default() }
+    }
+
+    /// Counts this machine's own addresses too, as where its proxies tell whom they speak for.
+    pub(crate) fn counting_loopback(self, counts_loopback: bool) -> Self {
+        Self { counts_loopback, ..self }
     }
 
     /// Lets an attempt in at `now` (time since some fixed instant), or says how long to wait.
     pub(crate) fn begin(&self, account: &str, address: IpAddr, now: Duration) -> Result<Attempt, Duration> {
         let account: String = account.chars().take(64).collect();
         let mut who = vec![Who::Account(account)];
-        // Of this machine is a proxy, behind which everybody is: one of them must not lock the others out.
-        if !address.to_canonical().is_loopback() {
+        // Of this machine is a proxy, behind which everybody is: one of them must not lock the others out. One that is known tells
+        // them apart.
+        if self.counts_loopback || !address.to_canonical().is_loopback() {
             who.push(Who::Address(network(address)));
         }
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +166,14 @@ mod tests {
         assert!(throttle.begin("a", HOME, at(0)).is_ok());
         assert!(throttle.begin("b", HOME, at(0)).is_err());
         assert_eq!(throttle.attempts.lock().unwrap().of.len(), 2);
+    }
+
+    #[test]
+    fn behind_a_proxy_of_this_machine_that_tells_them_apart_who_is_not_told_of_counts_too() {
+        let throttle = Throttle::new(2, 1).counting_loopback(true);
+        let proxy = "127.0.0.1".parse().unwrap();
+        assert!(throttle.begin("a", proxy, at(0)).is_ok());
+        assert!(throttle.begin("b", proxy, at(0)).is_err());
     }
 
     #[test]

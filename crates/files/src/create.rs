@@ -719,7 +719,9 @@ impl Node {
                     }
                     return Ok(Reserved { key, request, says_all: false, done: None, held: Some(held) });
                 }
-                Reservation::Running { node } if !has_looked && !self.is_alive(&node).await? => {
+                Reservation::Running { node }
+                    if !has_looked && !self.state().is_recovering && !self.is_alive(&node).await? =>
+                {
                     // Its client repeats what nobody does any more: what came of it is found out now, not by the next look.
                     has_looked = true;
                     self.recover().await?;

@@ -294,13 +294,14 @@ impl Node {
 
     /// Takes up one; whether it is in living hands now.
     pub(crate) async fn take_up(self: &Arc<Self>, intent: &Intent) -> bool {
-        match self.in_hand(intent.id).await {
-            Ok(_) => {
-                let course = Course { undo: false, open: Some(intent.upload.lease) };
-                self.end_later(intent.id, course, Counted::No, (None, None));
-                true
-            }
-            // The next look tries it again: a task for each look would be endless many.
+        let taken = self.in_hand(intent.id).await;
+        // One task for each, however many looks come upon it: it may be this node's by now, though the answer was lost.
+        if self.state().taken_up.insert(intent.id) {
+            let course = Course { undo: false, open: Some(intent.upload.lease) };
+            self.end_later(intent.id, course, Counted::No, (None, None));
+        }
+        match taken {
+            Ok(_) => true,
             Err(error) => {
                 warn!(key = %intent.upload.key, %error, "an upload that broke off can't be taken up now");
                 false
@@ -340,6 +341,7 @@ impl Node {
             if let Some((upload, again)) = decided {
                 node.clean_up(id, &upload, again).await;
             }
+            node.state().taken_up.remove(&id);
         }));
     }
 

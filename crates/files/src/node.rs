@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) waits: bool,
     /// Whether there is such a task.
     pub(crate) is_recovering: bool,
+    /// Intents of the dead that a task of this node brings to their end.
+    pub(crate) taken_up: BTreeSet<u64>,
     /// Places that did not answer when they were last asked.
     pub(crate) away: BTreeSet<usize>,
     /// Copies that are read again in the background, by place and key.

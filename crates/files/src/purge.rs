@@ -129,6 +129,8 @@ enum Attempt {
 
 /// How many purges are gone on with in one recovery.
 const OWED_AT_ONCE: usize = 256;
+/// After so many that can't be cleared it is the store, and not they.
+const FAILED_AT_ONCE: usize = 16;
 /// Before the file whose purge is to be gone on with.
 const OWED: &str = "purged-";
 
@@ -207,18 +209,18 @@ impl Node {
         for place in self.places.iter().filter(|place| place.mode.changes()) {
             place.confirm().await?;
         }
-        let (mut cleared, mut failed) = (0, None);
+        let (mut cleared, mut failed) = (0, vec![]);
         for owed in &all {
-            if cleared == OWED_AT_ONCE {
-                return failed.map_or(Ok(false), Err);
+            if cleared == OWED_AT_ONCE || failed.len() == FAILED_AT_ONCE {
+                break;
             }
             match self.clear_one(owed).await {
                 Ok(()) => cleared += 1,
                 // An object that can't be deleted holds up nobody else's.
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failed.push(error),
             }
         }
-        failed.map_or(Ok(true), Err)
+        failed.into_iter().next().map_or(Ok(cleared == all.len()), Err)
     }
 
     async fn clear_one(&self, owed: &Owed) -> Result<()> {

@@ -5,8 +5,8 @@ mod support;
 
 use futures_util::{StreamExt, stream};
 use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Ledger, Received};
-use larder_storage_core::MemoryOptions;
-use std::time::Duration;
+use larder_storage_core::{ErrorKind, MemoryOptions};
+use std::{sync::Arc, time::Duration};
 use support::*;
 
 const LOOK: FsckOptions = FsckOptions { verify: false, repair: false };
@@ -68,6 +68,19 @@ async fn a_broken_off_upload_is_undone_by_the_next_start() {
     assert!(matches!(late, Err(Error::Indeterminate(_))), "{late:?}");
     settled(&larder).await;
     assert_eq!((larder.keys(), fsck(&next, LOOK).await.1), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn an_upload_whose_take_over_lost_its_answer_is_undone_while_the_node_lives() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let _broken_off = received(&files).await;
+    let faults = Arc::new(Faults::default());
+    faults.plan("fence_intent.done", "", ErrorKind::Indeterminate);
+    let _next = larder.start_over(larder.ledger.another().with_steps(faults.clone())).await.unwrap();
+    faults.heal();
+    settled(&larder).await;
+    assert_eq!(larder.keys(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -223,10 +223,11 @@ impl MigrationTrait for Search {
         };
         let db = manager.get_connection();
         db.execute_unprepared(&format!("ALTER TABLE tags ADD COLUMN owner_id {kind} NOT NULL DEFAULT {nil}")).await?;
-        db.execute_unprepared("UPDATE tags SET owner_id = files.owner_id FROM files WHERE files.id = tags.file_id")
-            .await?;
-        manager.create_index(index("tags", &["owner_id", "tag", "file_id"])).await?;
+        // PostgreSQL has no search that goes by it.
         if is_sqlite {
+            db.execute_unprepared("UPDATE tags SET owner_id = files.owner_id FROM files WHERE files.id = tags.file_id")
+                .await?;
+            manager.create_index(index("tags", &["owner_id", "tag", "file_id"])).await?;
             db.execute_unprepared(
                 "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('tags', 'tags_owner_id_tag_file_id', '1000000 1000 10 1')",
             )

@@ -215,6 +215,8 @@ impl Server {
         let found = applied(&transaction).await.map_err(failed)?;
         check_known(&found, &known)?;
         if found.len() < known.len() {
+            // However many rows there are to be changed.
+            transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await.map_err(failed)?;
             Migrator::up(&transaction, None).await.map_err(failed)?;
         }
         let row = meta::Entity::find().one(&transaction).await.map_err(failed)?;

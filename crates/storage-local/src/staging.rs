@@ -50,7 +50,9 @@ struct NodeFile {
 pub(crate) struct Estate {
     nodes: HashMap<NodeId, (OwnedFd, OwnedFd)>,
     operations: HashMap<OpId, NodeId>,
-    /// The dead whose folders could not be taken over when they were last looked for.
+    /// Those that this process has told to be dead.
+    dead: HashSet<NodeId>,
+    /// Of the dead those whose folders were not taken over whole when they were last looked for: by nobody, or by another.
     missed: HashSet<NodeId>,
 }
 
@@ -516,22 +518,27 @@ impl Inner {
         if self.node.as_ref().is_some_and(|own| own.id == *node) {
             return Ok(true);
         }
-        let missed = {
-            let estate = lock(&self.estate);
-            if estate.nodes.contains_key(node) {
-                return Ok(false);
-            }
-            estate.missed.contains(node)
-        };
-        match self.life(node.as_str(), FlockOperation::NonBlockingLockShared)? {
+        if lock(&self.estate).nodes.contains_key(node) {
+            return Ok(false);
+        }
+        let life = self.life(node.as_str(), FlockOperation::NonBlockingLockShared)?;
+        // Asked only now: who takes it over at this moment holds this.
+        let mut estate = lock(&self.estate);
+        match life {
             Life::Alive => Ok(true),
+            Life::Dead(_) if estate.nodes.contains_key(node) => Ok(false),
             // Whoever is told twice that it is dead takes it that nothing of it is left.
-            Life::Dead(_) if missed => Err(Fault::says(
+            Life::Dead(_) if estate.missed.contains(node) => Err(Fault::says(
                 ErrorKind::Unavailable,
                 "the node is dead, and what it left could not be taken over yet",
             )),
-            Life::Dead(_) | Life::Gone if self.root.is_there() => {
-                lock(&self.estate).missed.remove(node);
+            Life::Dead(_) if self.root.is_there() => {
+                estate.dead.insert(node.clone());
+                Ok(false)
+            }
+            Life::Gone if self.root.is_there() => {
+                estate.dead.remove(node);
+                estate.missed.remove(node);
                 Ok(false)
             }
             Life::Dead(_) | Life::Gone => Err(crate::list::gone()),
@@ -591,7 +598,6 @@ impl Inner {
                 Ok(found) => leftovers.extend(found),
                 // One folder that can't be read must not keep the others from being settled; an outage keeps all.
                 Err(fault) if self.root.is_there() => {
-                    lock(&self.estate).missed.extend(NodeId::new(&name));
                     tracing::warn!(store = %self, node = name, ?fault, "what a dead node left could not be taken over");
                 }
                 Err(_) => return Err(crate::list::gone()),
@@ -605,13 +611,22 @@ impl Inner {
         if estate.nodes.contains_key(&node) || self.node.as_ref().is_some_and(|own| own.id == node) {
             return Ok(Vec::new());
         }
-        let Some(held) = self.hold(&node)? else { return Ok(Vec::new()) };
-        estate.missed.remove(&node);
+        // Told to be dead, and not in these hands: so it is until all of it was looked at.
+        if estate.dead.contains(&node) {
+            estate.missed.insert(node.clone());
+        }
+        let held = self.hold(&node);
+        if !matches!(held, Ok(None)) {
+            estate.missed.insert(node.clone());
+        }
+        let Some(held) = held? else { return Ok(Vec::new()) };
         let dir = match self.root.dir(&path::join(STAGING, node.as_str())) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             dir => dir?,
         };
         let leftovers = self.inventory(&node, &dir)?;
+        estate.missed.remove(&node);
+        estate.dead.remove(&node);
         if leftovers.is_empty() {
             remove_node(&self.root, staging, node.as_str())?;
             return Ok(leftovers);
