@@ -521,32 +521,34 @@ impl Inner {
         if lock(&self.estate).nodes.contains_key(node) {
             return Ok(false);
         }
-        let life = self.life(node.as_str(), FlockOperation::NonBlockingLockShared)?;
-        // Asked only now: who takes it over at this moment holds this.
+        let is_gone = match self.life(node.as_str(), FlockOperation::NonBlockingLockShared)? {
+            Life::Alive => return Ok(true),
+            Life::Unknown => {
+                return Err(Fault::says(
+                    ErrorKind::Unavailable,
+                    "the node is of another machine or boot, and on a network file system its lock proves nothing yet",
+                ));
+            }
+            Life::Dead(_) | Life::Gone if !self.root.is_there() => return Err(crate::list::gone()),
+            Life::Gone => true,
+            // Its lock is let go of here: who takes it over at this moment holds the estate, and wants that.
+            Life::Dead(_) => false,
+        };
         let mut estate = lock(&self.estate);
-        match life {
-            Life::Alive => Ok(true),
-            Life::Dead(_) if estate.nodes.contains_key(node) => Ok(false),
+        if is_gone {
+            estate.dead.remove(node);
+            estate.missed.remove(node);
+        } else if !estate.nodes.contains_key(node) {
             // Whoever is told twice that it is dead takes it that nothing of it is left.
-            Life::Dead(_) if estate.missed.contains(node) => Err(Fault::says(
-                ErrorKind::Unavailable,
-                "the node is dead, and what it left could not be taken over yet",
-            )),
-            Life::Dead(_) if self.root.is_there() => {
-                estate.dead.insert(node.clone());
-                Ok(false)
+            if estate.missed.contains(node) {
+                return Err(Fault::says(
+                    ErrorKind::Unavailable,
+                    "the node is dead, and what it left could not be taken over yet",
+                ));
             }
-            Life::Gone if self.root.is_there() => {
-                estate.dead.remove(node);
-                estate.missed.remove(node);
-                Ok(false)
-            }
-            Life::Dead(_) | Life::Gone => Err(crate::list::gone()),
-            Life::Unknown => Err(Fault::says(
-                ErrorKind::Unavailable,
-                "the node is of another machine or boot, and on a network file system its lock proves nothing yet",
-            )),
+            estate.dead.insert(node.clone());
         }
+        Ok(false)
     }
 
     fn life(&self, node: &str, how: FlockOperation) -> Outcome<Life> {
@@ -611,12 +613,9 @@ impl Inner {
         if estate.nodes.contains_key(&node) || self.node.as_ref().is_some_and(|own| own.id == node) {
             return Ok(Vec::new());
         }
-        // Told to be dead, and not in these hands: so it is until all of it was looked at.
-        if estate.dead.contains(&node) {
-            estate.missed.insert(node.clone());
-        }
         let held = self.hold(&node);
-        if !matches!(held, Ok(None)) {
+        // Told to be dead, or just found so, and not in these hands: that stays so until all of it was looked at.
+        if estate.dead.contains(&node) || !matches!(held, Ok(None)) {
             estate.missed.insert(node.clone());
         }
         let Some(held) = held? else { return Ok(Vec::new()) };

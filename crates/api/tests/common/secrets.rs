@@ -1,16 +1,13 @@
 //! What neither the log nor a problem may hold: each password and token that a test sends or is given.
 
+#[path = "../../../files/tests/support/listener.rs"]
+mod listener;
+
 use super::Answer;
 use serde_json::Value;
 use std::{
     collections::{BTreeSet, VecDeque},
-    fmt::{Debug, Write as _},
     sync::{Mutex, MutexGuard, Once, PoisonError},
-};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
 };
 
 static KEPT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -86,38 +83,6 @@ pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         keep(&data_encoding::HEXLOWER.encode(&super::MASTER));
-        tracing::subscriber::set_global_default(Listener).unwrap();
+        listener::listen(|line| lock(&LOGGED).push_back(line));
     });
-}
-
-/// Keeps each line: all of ours, and what matters of others'.
-struct Listener;
-
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("larder") || *metadata.level() <= Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        lock(&LOGGED).push_back(line.0);
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, "{field}={value:?} ");
-    }
 }

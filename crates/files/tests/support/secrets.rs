@@ -1,15 +1,12 @@
 //! What neither the log nor a report may hold: the master secret, the keys that are made of it, tokens, and hashes of passwords.
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "listener.rs"]
+mod listener;
+
 use std::{
     collections::BTreeSet,
-    fmt::{Debug, Write as _},
-    sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError},
-};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 /// How each hash of a password begins.
@@ -52,8 +49,7 @@ pub(crate) struct Watch(());
 
 impl Watch {
     pub(crate) fn begin() -> Self {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).expect("no other listens"));
+        listener::listen(|line| look_at(&line));
         Self(())
     }
 }
@@ -64,37 +60,5 @@ impl Drop for Watch {
             let told = told();
             assert!(told.is_empty(), "secrets were told: {told:#?}");
         }
-    }
-}
-
-/// Listens to each line: all of ours, and what matters of others'.
-struct Listener;
-
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("larder") || *metadata.level() <= Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        look_at(&line.0);
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, "{field}={value:?} ");
     }
 }
