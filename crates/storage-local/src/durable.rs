@@ -14,7 +14,7 @@ use std::sync::Mutex;
 /// Folders remembered at most; then it begins anew, which costs one sync for each folder that is used again.
 const KNOWN_MAX: usize = 1 << 16;
 
-/// The table. Whoever removes a folder forgets it first.
+/// The table. Whoever removes a folder says so before and after ([`Durable::removing`]).
 #[derive(Debug, Default)]
 pub(crate) struct Durable {
     known: Mutex<Known>,
@@ -23,8 +23,21 @@ pub(crate) struct Durable {
 #[derive(Debug, Default)]
 struct Known {
     folders: HashSet<String>,
-    /// Rises with each removal: a sync that began before one proves nothing about a folder that was made after it.
+    /// Rises when a removal begins and when it ends: a sync proves nothing about a folder that was made after one that began later.
     removals: u64,
+    /// Removals under way.
+    removing: usize,
+}
+
+/// A removal under way: until it is dropped, nothing is learnt.
+pub(crate) struct Removal<'a>(&'a Durable);
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        let mut known = lock(&self.0.known);
+        known.removals += 1;
+        known.removing -= 1;
+    }
 }
 
 impl Durable {
@@ -46,7 +59,7 @@ impl Durable {
 
     fn learn(&self, folders: impl IntoIterator<Item = String>, removals: u64) {
         let mut known = lock(&self.known);
-        if known.removals != removals {
+        if known.removing > 0 || known.removals != removals {
             return;
         }
         if known.folders.len() >= KNOWN_MAX {
@@ -55,11 +68,15 @@ impl Durable {
         known.folders.extend(folders);
     }
 
-    /// To be called before `folder`, and perhaps what lies below it, is removed.
-    pub(crate) fn forget(&self, folder: &str) {
+    /// To be called before `folder`, and perhaps what lies below it, is removed, and held until that is over: who syncs the folder that
+    /// is about to go would else have the one that is made in its place called durable.
+    #[must_use]
+    pub(crate) fn removing(&self, folder: &str) -> Removal<'_> {
         let mut known = lock(&self.known);
         known.removals += 1;
+        known.removing += 1;
         known.folders.retain(|other| other != folder && path::parent(other) != folder);
+        Removal(self)
     }
 
     /// Makes names in each of `folders` durable, each folder synced once however many names it got. `open` holds handles that
@@ -80,8 +97,11 @@ impl Durable {
                 failed.insert(folder, fault);
             }
         }
+        // What was made in a directory that was moved away meanwhile survives there, where nobody will look for it.
+        let is_there = root.is_there();
         let outcome = |chain: &[String]| match chain.iter().find_map(|folder| failed.get(folder)) {
             Some(fault) => Err(fault.again().unsettled()),
+            None if !is_there => Err(crate::list::gone().unsettled()),
             None => Ok(()),
         };
         let outcomes: HashMap<_, _> = chains.iter().map(|(folder, chain)| (folder.clone(), outcome(chain))).collect();
@@ -120,7 +140,7 @@ mod tests {
         durable.sync_one(&root, "a/b/c", None).unwrap();
         assert_eq!(durable.chain("a/b/c"), ["a/b/c"]);
         assert_eq!(durable.chain("a/b/d"), ["a/b/d", "a/b"]);
-        durable.forget("a/b");
+        drop(durable.removing("a/b"));
         assert_eq!(durable.chain("a/b/c"), ["a/b/c", "a/b", "a"]);
     }
 
@@ -128,9 +148,34 @@ mod tests {
     fn a_sync_from_before_a_removal_proves_nothing() {
         let durable = Durable::default();
         let before = durable.removals();
-        durable.forget("a");
+        drop(durable.removing("a"));
         durable.learn(["a".to_owned()], before);
         assert_eq!(durable.chain("a"), ["a", ""]);
+    }
+
+    #[test]
+    fn a_sync_during_a_removal_proves_nothing() {
+        let durable = Durable::default();
+        let removal = durable.removing("a");
+        let during = durable.removals();
+        durable.learn(["a".to_owned()], during);
+        assert_eq!(durable.chain("a"), ["a", ""]);
+        drop(removal);
+        durable.learn(["a".to_owned()], during);
+        assert_eq!(durable.chain("a"), ["a", ""]);
+        durable.learn(["a".to_owned()], durable.removals());
+        assert_eq!(durable.chain("a"), ["a"]);
+    }
+
+    #[test]
+    fn a_name_in_a_root_that_was_moved_away_leaves_the_outcome_unknown() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("root");
+        let root = Root::open(&path, true).unwrap();
+        root.dir_or_make("a").unwrap();
+        std::fs::rename(&path, place.path().join("elsewhere")).unwrap();
+        let fault = Durable::default().sync_one(&root, "a", None).unwrap_err();
+        assert_eq!(fault.kind, larder_storage_core::ErrorKind::Indeterminate);
     }
 
     #[test]

@@ -543,8 +543,7 @@ pub(crate) fn clear_empty(inner: &Inner, path: &str) -> Outcome<()> {
         }
         clear_empty(inner, &path::join(path, &child))?;
     }
-    // Known as durable no longer, before a neighbour can make it anew.
-    inner.durable.forget(path);
+    let _removal = inner.durable.removing(path);
     match rustix::fs::unlinkat(inner.root.dir(folder)?, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(Errno::EXIST) => Err(ErrorKind::KeyConflict.into()),
