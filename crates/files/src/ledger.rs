@@ -211,6 +211,38 @@ pub struct CopyCount {
     pub due: u64,
 }
 
+/// A record that is wanted on every store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordId {
+    /// The tombstone of a file, or of one revision of it.
+    Tombstone(FileId, Option<u64>),
+    /// A user's sealed record.
+    User(UserId),
+    /// A bucket's sealed record.
+    Bucket(BucketId),
+}
+
+/// A record that a store is yet to be given, for it could not be reached when the record was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The store.
+    pub store: StoreId,
+    /// The record.
+    pub record: RecordId,
+    /// The epoch of the record that was missed.
+    pub epoch: u64,
+    /// Its version.
+    pub version: u64,
+}
+
+impl Missed {
+    /// How new the record is that was missed.
+    #[must_use]
+    pub fn rank(&self) -> (u64, u64) {
+        (self.epoch, self.version)
+    }
+}
+
 /// Of which revisions to tell where they lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlacedQuery {
@@ -406,6 +438,10 @@ pub enum Entry {
         /// What is known of the copy.
         state: CopyState,
     },
+    /// A store has missed a record; the highest (epoch, version) of one stays. It belongs into the group of that record.
+    Missed(Missed),
+    /// A store has been given what it had missed: that goes, unless it has missed something newer of it.
+    Carried(Missed),
     /// A row that must go because nothing on any store bears it out (`fsck` and rebuild only).
     Forget(FileId),
 }
@@ -655,6 +691,9 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// A page of tombstones by (id, revision), behind `after`.
     async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>>;
+
+    /// A page of what a store has missed, by record, behind `after`.
+    async fn missed(&self, store: StoreId, after: Option<RecordId>, limit: usize) -> Result<Vec<Missed>>;
 
     /// All users, gone ones too, by id.
     async fn users(&self) -> Result<Vec<User>>;

@@ -414,8 +414,14 @@ impl Node {
 
     /// Records one member, with nothing to publish.
     pub(crate) async fn record_one(self: &Arc<Self>, record: Record) -> Result<Recorded> {
-        let mut results = self.ledger.record(vec![record]).await;
-        let result = results.pop().expect("one result for each record").map_err(unrecorded);
+        let mut recorded = self.record_all(vec![record]).await?;
+        Ok(recorded.pop().expect("one result for each record"))
+    }
+
+    /// Records a group with nothing to publish; answers the first failure.
+    pub(crate) async fn record_all(self: &Arc<Self>, group: Vec<Record>) -> Result<Vec<Recorded>> {
+        let results = self.ledger.record(group).await.into_iter();
+        let result = results.map(|result| result.map_err(unrecorded)).collect();
         if let Err(error) = &result {
             self.heed(error);
         }

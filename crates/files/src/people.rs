@@ -12,15 +12,20 @@ pub use setup::SETUP_LINK_LASTS;
 
 use self::turn::Turn;
 use crate::{
-    Bucket, BucketId, BucketName, BucketPolicy, Caller, Error, Files, Names, Result, Role, User, UserId, UserName,
+    Bucket, BucketId, BucketName, BucketPolicy, Caller, Error, Files, Names, Result, Role, StoreId, User, UserId,
+    UserName,
     create::{carried, nothing_happened, the_less_certain},
     files::Node,
     layout,
-    ledger::{Entry, FileQuery, Position, Recorded, Sort},
+    ledger::{Entry, FileQuery, Missed, Position, Record, RecordId, Recorded, Sort},
     sealed::{self, Sealed, seal, unseal},
 };
 use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// What others wait for, until it is certain what became of a change of a user: the turn, or an idempotency key.
@@ -289,8 +294,8 @@ impl Node {
     }
 
     async fn seal_and_record(self: &Arc<Self>, user: &User) -> Result<Recorded> {
-        self.put_sealed(user).await?;
-        self.record(Some(Entry::User(Box::new(user.clone()))), None).await
+        let missed = self.put_sealed(user).await?;
+        self.record_with(Entry::User(Box::new(user.clone())), &missed).await
     }
 
     /// Finds out what became of a change whose caller was told of no success: the record that lies under its key counts, be it
@@ -301,7 +306,9 @@ impl Node {
             let Some(bytes) = place.read(&key, sealed::BYTES_MAX).await? else { continue };
             let Some(found) = unseal::<User>(&self.secrets, &key, &bytes) else { continue };
             place.make_durable(&key).await?;
-            return match self.record(Some(Entry::User(Box::new(found))), None).await {
+            // Whether the others have it is seen when it is carried there.
+            let others: Vec<_> = self.places.iter().map(|at| at.id).filter(|id| *id != place.id).collect();
+            return match self.record_with(Entry::User(Box::new(found)), &others).await {
                 Err(Error::Conflict(_)) => self.delete_sealed(user).await,
                 result => result.map(drop),
             };
@@ -319,8 +326,8 @@ impl Node {
     }
 
     async fn add_bucket(self: &Arc<Self>, bucket: &Bucket) -> Result<()> {
-        self.put_sealed(bucket).await?;
-        match self.record(Some(Entry::Bucket(Box::new(bucket.clone()))), None).await {
+        let missed = self.put_sealed(bucket).await?;
+        match self.record_with(Entry::Bucket(Box::new(bucket.clone())), &missed).await {
             Err(error @ Error::Conflict(_)) => {
                 if let Err(error) = self.delete_sealed(bucket).await {
                     tracing::warn!(bucket = %bucket.name, %error, "the record of a bucket that was refused stays");
@@ -365,30 +372,58 @@ impl Node {
         Bucket { id, name: name.clone(), policy: policy.clone(), created_at, epoch: self.epoch, version: 1 }
     }
 
-    /// Takes in sealed records that a crash kept from the ledger. Costs a listing of both folders on each store, and a read of each
-    /// record that the ledger has not, or not so new.
+    /// Takes in sealed records that a crash kept from the ledger, and notes which stores lack the newest of one. Costs a listing of both
+    /// folders on each store, and a read of each record that the ledger has not, or not so new.
     pub(crate) async fn index_sealed(self: &Arc<Self>) -> Result<()> {
         let users = self.ledger.users().await?;
         let known = users.iter().map(|user| (user.id.0, (user.epoch, user.version))).collect();
-        self.index_sealed_below(layout::accounts(), &known, |user: User| Entry::User(Box::new(user))).await?;
+        let held =
+            self.index_sealed_below(layout::accounts(), &known, |user: User| Entry::User(Box::new(user))).await?;
+        for user in self.ledger.users().await? {
+            self.note_lacking(&held, &user.key(), RecordId::User(user.id), (user.epoch, user.version)).await?;
+        }
         let buckets = self.ledger.buckets().await?;
         let known = buckets.iter().map(|bucket| (bucket.id.0, (bucket.epoch, bucket.version))).collect();
-        self.index_sealed_below(layout::buckets(), &known, |bucket: Bucket| Entry::Bucket(Box::new(bucket))).await
+        let held = self
+            .index_sealed_below(layout::buckets(), &known, |bucket: Bucket| Entry::Bucket(Box::new(bucket)))
+            .await?;
+        for bucket in self.ledger.buckets().await? {
+            self.note_lacking(&held, &bucket.key(), RecordId::Bucket(bucket.id), (bucket.epoch, bucket.version))
+                .await?;
+        }
+        Ok(())
     }
 
+    async fn note_lacking(
+        self: &Arc<Self>,
+        held: &[BTreeSet<Key>],
+        key: &Key,
+        record: RecordId,
+        (epoch, version): (u64, u64),
+    ) -> Result<()> {
+        let lacking = self.places.iter().zip(held).filter(|(place, held)| place.mode.creates() && !held.contains(key));
+        let missed = lacking.map(|(place, _)| Missed { store: place.id, record, epoch, version });
+        let group: Vec<_> =
+            missed.map(|missed| Record { entry: Some(Entry::Missed(missed)), ..Record::default() }).collect();
+        if group.is_empty() { Ok(()) } else { self.record_all(group).await.map(drop) }
+    }
+
+    /// Answers the keys that each place has.
     async fn index_sealed_below<T: Sealed>(
         self: &Arc<Self>,
         prefix: Prefix,
         known: &BTreeMap<Uuid, (u64, u64)>,
         entry: impl Fn(T) -> Entry,
-    ) -> Result<()> {
+    ) -> Result<Vec<BTreeSet<Key>>> {
+        let mut held = vec![];
         let is_news = |key: &Key| match layout::parse_sealed(&prefix, key) {
             Some((id, epoch, version)) => known.get(&id).is_none_or(|known| *known < (epoch, version)),
             None => true,
         };
         for place in &self.places {
-            for key in place.keys_below(prefix.clone()).await?.into_iter().filter(is_news) {
-                let bytes = match place.insist(|| place.read(&key, sealed::BYTES_MAX)).await? {
+            let keys: BTreeSet<_> = place.keys_below(prefix.clone()).await?.into_iter().collect();
+            for key in keys.iter().filter(|key| is_news(key)) {
+                let bytes = match place.insist(|| place.read(key, sealed::BYTES_MAX)).await? {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => continue,
                     Err(error) => {
@@ -396,15 +431,15 @@ impl Node {
                         continue;
                     }
                 };
-                match unseal(&self.secrets, &key, &bytes) {
+                match unseal(&self.secrets, key, &bytes) {
                     Some(record) => {
-                        place.make_durable(&key).await?;
+                        place.make_durable(key).await?;
                         match self.record(Some(entry(record)), None).await {
                             // It was never answered, and a rebuild must not prefer it to the one that was.
                             Err(Error::Conflict(why)) => {
                                 tracing::warn!(%key, store = %place.name, %why, "a sealed record that lost its name is removed");
                                 if place.mode.changes() {
-                                    place.store.delete(&key).await?;
+                                    place.store.delete(key).await?;
                                 }
                             }
                             result => drop(result?),
@@ -415,29 +450,37 @@ impl Node {
                     }
                 }
             }
+            held.push(keys);
         }
-        Ok(())
+        Ok(held)
     }
 
-    /// Writes a sealed record on every store that takes it, at least one.
-    async fn put_sealed(&self, record: &impl Sealed) -> Result<()> {
+    /// Writes a sealed record on every store that takes it, at least one. Answers those that have missed it.
+    async fn put_sealed(&self, record: &impl Sealed) -> Result<Vec<StoreId>> {
         let key = record.key();
         let bytes = seal(&self.secrets, &self.environment, &key, record);
-        let (mut durable, mut refused) = (0, None);
-        for place in self.places.iter().filter(|place| place.mode.creates()) {
+        let (mut missed, mut refused) = (vec![], None);
+        for place in &self.places {
+            if !place.mode.creates() {
+                missed.push(place.id);
+                continue;
+            }
             match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
-                Ok(_) => durable += 1,
+                Ok(_) => {}
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     return Err(Error::Conflict("the record was changed by another at the same time".into()));
                 }
-                Err(error) => refused = Some(the_less_certain(refused, error)),
+                Err(error) => {
+                    missed.push(place.id);
+                    refused = Some(the_less_certain(refused, error));
+                }
             }
         }
-        match (durable, refused) {
-            (0, Some(error)) if nothing_happened(error.kind()) => Err(error.into()),
-            (0, Some(error)) => Err(Error::Indeterminate(error.into())),
-            (0, None) => Err(Error::ReadOnly("no store takes sealed records".into())),
-            _ => Ok(()),
+        match refused {
+            _ if missed.len() < self.places.len() => Ok(missed),
+            Some(error) if nothing_happened(error.kind()) => Err(error.into()),
+            Some(error) => Err(Error::Indeterminate(error.into())),
+            None => Err(Error::ReadOnly("no store takes sealed records".into())),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 0. A claim of this purge, durable: from here on it is only ever finished forward.
 //! 1. A tombstone on every store that takes it, at least one (**the commit point**): whatever still lies there is garbage.
-//! 2. The rows go.
+//! 2. The rows go; which stores have missed the tombstone is noted with that, and it is carried there later.
 //! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes. Where a store is
 //!    away this follows when it is back: whoever asked is answered, for nobody can read the file any more.
 
@@ -240,8 +240,8 @@ impl Node {
             Some(tombstone) => tombstone,
             None => self.new_tombstone(claim).await?,
         };
-        self.put_tombstone(&tombstone).await?;
-        self.record(Some(Entry::Tombstone(Box::new(tombstone.clone()))), None).await?;
+        let missed = self.put_tombstone(&tombstone).await?;
+        self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), &missed).await?;
         Ok(tombstone)
     }
 
@@ -333,34 +333,22 @@ impl Node {
         Ok(None)
     }
 
-    /// Step 1 on every store that takes it.
-    pub(crate) async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<()> {
-        let (key, bytes) = (tombstone.key(), tombstone.to_bytes());
-        let (mut durable, mut refused) = (0, None);
-        for place in self.places.iter().filter(|place| place.mode.creates()) {
-            let put = match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
-                // One that arrived late, where the store does not stage, says another time: the ledger's is written over it.
-                Err(error)
-                    if *error.kind() == ErrorKind::AlreadyExists
-                        && place.store.staging().is_none()
-                        && place.mode.changes() =>
-                {
-                    place.store.put(&key, bytes.clone().into(), PutOptions::replace()).await.map(drop)
-                }
-                // A tombstone's key and bytes are one: an earlier attempt's is this one's, once it is durable.
-                Err(error) if *error.kind() == ErrorKind::AlreadyExists => place.make_durable(&key).await,
-                put => put.map(drop),
-            };
-            match put {
-                Ok(()) => durable += 1,
-                Err(error) => refused = Some(the_less_certain(refused, error)),
+    /// Step 1 on every store that takes it. Answers those that have missed it.
+    pub(crate) async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<Vec<StoreId>> {
+        let (mut missed, mut refused) = (vec![], None);
+        for place in &self.places {
+            if !place.mode.creates() {
+                missed.push(place.id);
+            } else if let Err(error) = place.put_tombstone(tombstone).await {
+                missed.push(place.id);
+                refused = Some(the_less_certain(refused, error));
             }
         }
-        match (durable, refused) {
-            (0, Some(error)) if nothing_happened(error.kind()) => Err(error.into()),
-            (0, Some(error)) => Err(Error::StoreUnavailable(Some(error.into()))),
-            (0, None) => Err(Error::ReadOnly("no store takes a tombstone".into())),
-            _ => Ok(()),
+        match refused {
+            _ if missed.len() < self.places.len() => Ok(missed),
+            Some(error) if nothing_happened(error.kind()) => Err(error.into()),
+            Some(error) => Err(Error::StoreUnavailable(Some(error.into()))),
+            None => Err(Error::ReadOnly("no store takes a tombstone".into())),
         }
     }
 
@@ -375,6 +363,21 @@ impl Node {
 }
 
 impl Place {
+    /// Puts a tombstone here, durably, where it does not lie yet.
+    pub(crate) async fn put_tombstone(&self, tombstone: &Tombstone) -> larder_storage_core::Result<()> {
+        let (key, bytes) = (tombstone.key(), tombstone.to_bytes());
+        let overwrites = self.store.staging().is_none() && self.mode.changes();
+        match self.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
+            // One that arrived late, where the store does not stage, says another time: the ledger's is written over it.
+            Err(error) if *error.kind() == ErrorKind::AlreadyExists && overwrites => {
+                self.store.put(&key, bytes.into(), PutOptions::replace()).await.map(drop)
+            }
+            // A tombstone's key and bytes are one: an earlier attempt's is this one's, once it is durable.
+            Err(error) if *error.kind() == ErrorKind::AlreadyExists => self.make_durable(&key).await,
+            put => put.map(drop),
+        }
+    }
+
     /// The keys of a file's tombstones, or of those of one revision of it. Costs a listing of all.
     pub(crate) async fn tombstones_of(
         &self,

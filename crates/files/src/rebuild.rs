@@ -22,13 +22,15 @@ use crate::{
     files::{Mount, Place},
     intents::WHOLE,
     layout,
-    ledger::{CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Position, Record, Recorded},
+    ledger::{
+        CopyRow, Entry, FileQuery, Identity, KnownStore, LedgerError, Missed, Position, Record, RecordId, Recorded,
+    },
     marker::{FORMAT, Marker, next_epoch, read_mark},
     recovery::present,
     sealed::{self, Sealed},
     truth::{Reading, chain},
 };
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use larder_storage_core::{self as core, BoxError, ErrorKind, Key, ListOptions, Prefix, PutOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -268,6 +270,9 @@ impl Installation {
         if let Some(older) = older {
             scan.purged_before(older).await?;
         }
+        if run != Run::Rehearsal && self.places.len() > 1 {
+            scan.note_missed().await?;
+        }
         scan.count().await?;
         Ok(scan)
     }
@@ -355,6 +360,41 @@ impl Scan<'_> {
                 }
             }
         }
+    }
+
+    /// Notes which stores lack a tombstone, or the newest record of a user or bucket. Costs a look at each on every store.
+    async fn note_missed(&mut self) -> Result<()> {
+        let ledger = self.parts.ledger.clone();
+        let mut after = None;
+        loop {
+            let page = ledger.tombstones(after, 1000).await.map_err(failed)?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.id, last.revision));
+            let of = |tombstone: &Tombstone| {
+                let record = RecordId::Tombstone(tombstone.id, tombstone.revision);
+                (tombstone.key(), record, tombstone.epoch, tombstone.version)
+            };
+            self.note_lacking(page.iter().map(of).collect()).await?;
+        }
+        let users = ledger.users().await.map_err(failed)?;
+        let of = |user: &User| (user.key(), RecordId::User(user.id), user.epoch, user.version);
+        self.note_lacking(users.iter().map(of).collect()).await?;
+        let buckets = ledger.buckets().await.map_err(failed)?;
+        let of = |bucket: &Bucket| (bucket.key(), RecordId::Bucket(bucket.id), bucket.epoch, bucket.version);
+        self.note_lacking(buckets.iter().map(of).collect()).await
+    }
+
+    async fn note_lacking(&mut self, records: Vec<Ranked>) -> Result<()> {
+        for place in self.places.iter().filter(|place| place.mode.creates()) {
+            let looks = stream::iter(records.clone()).map(|of| lies_there(place, of)).buffer_unordered(READS);
+            let found: Vec<_> = looks.try_collect().await.map_err(failed)?;
+            let lacking = found.into_iter().filter(|(_, lies_there)| !lies_there);
+            let missed = lacking.map(|((key, record, epoch, version), _)| {
+                (key, Entry::Missed(Missed { store: place.id, record, epoch, version }))
+            });
+            self.record(missed.collect()).await?;
+        }
+        Ok(())
     }
 
     async fn bury(&mut self, tombstone: Tombstone) -> Result<()> {
@@ -508,6 +548,14 @@ async fn sight(places: &[Place], place: &Place, key: Key) -> core::Result<Sighti
         }
     }
     Ok(Sighting { key, reading, copies })
+}
+
+/// Where a record lies, which one it is, its epoch and version.
+type Ranked = (Key, RecordId, u64, u64);
+
+async fn lies_there(place: &Place, of: Ranked) -> core::Result<(Ranked, bool)> {
+    let size = place.size_if_readable(&of.0).await?;
+    Ok((of, size.is_some()))
 }
 
 /// The objects below a folder of Larder's own, some at once; `None` for one that can't be read although the store shows

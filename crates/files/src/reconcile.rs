@@ -9,9 +9,10 @@
 //! A turn takes a page of each, and works on a few files at once. What was noted on this node just now comes in between, so that a page
 //! of copies that fail, or take long, holds up no new one. One node works on a file at a time, by a reservation in the ledger that goes
 //! to others when the node is dead; that two did would cost work and nothing else. When what failed is tried again: [`rounds`]. How one
-//! file is put right: [`copy`].
+//! file is put right: [`copy`]. Tombstones and sealed records that a store has missed: [`missed`].
 
 mod copy;
+mod missed;
 mod rounds;
 
 use crate::{

@@ -613,3 +613,114 @@ async fn while_a_store_is_away_files_are_read_made_changed_and_purged_and_the_no
     is_whole_everywhere(&larder, &files, kept, b"kept").await;
     until("nothing is left of what was purged", async || larder.keys().len() == 4).await;
 }
+
+/// The keys of tombstones and sealed records on a disk.
+fn records_on(larder: &Larder, store: usize) -> Vec<String> {
+    let folders = [".larder/tombstones/", ".larder/accounts/", ".larder/buckets/"];
+    let keys = larder.stores[store].1.objects().into_iter().map(|(key, _)| key.to_string());
+    let mut keys: Vec<_> = keys.filter(|key| folders.iter().any(|folder| key.starts_with(folder))).collect();
+    keys.sort();
+    keys
+}
+
+async fn nothing_is_missed(larder: &Larder) -> bool {
+    let mut missed = vec![];
+    for store in larder.ledger.identity().await.unwrap().unwrap().stores {
+        missed.extend(larder.ledger.missed(store.id, None, 9).await.unwrap());
+    }
+    missed.is_empty()
+}
+
+/// A pair of which the second is away: a purged file, a user with a second password, a deleted one.
+async fn with_much_missed(faults: &Arc<Faults>, larder: &Larder) -> Files {
+    let files = start(larder, &["a", "b"]).await;
+    let id = put(&files, "purged").await.attributes.id;
+    let old = put(&files, "old").await.attributes.id;
+    replace(&files, old, "newer").await;
+    for id in [id, old] {
+        verified(larder, id, 2).await;
+    }
+    let name = |name: &str| larder_files::UserName::new(name).unwrap();
+    files.add_user(name("anna"), larder_files::Role::User, Some("first".into())).await.unwrap();
+    for step in ["get", "head", "put.written", "finish.bytes", "delete.sent", "leftovers.taken"] {
+        faults.plan(step, "", ErrorKind::Unavailable);
+    }
+    files.purge(&local(), id, None).await.unwrap();
+    files.purge_revision(&local(), old, 1, None).await.unwrap();
+    let anna = files.user_named("anna").await.unwrap().unwrap();
+    files.set_password(anna.id, "second".into()).await.unwrap();
+    files.add_user(name("boris"), larder_files::Role::User, None).await.unwrap();
+    assert!(!nothing_is_missed(larder).await);
+    assert_ne!(records_on(larder, 0), records_on(larder, 1));
+    files
+}
+
+fn faulty_pair() -> (Arc<Faults>, Larder) {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(faults.clone()))]);
+    (faults, larder)
+}
+
+/// What was purged, and who may log in, as the second store alone tells it.
+async fn is_known_to_the_second_alone(larder: &mut Larder) {
+    let forget = RebuildOptions { forget: vec![StoreName::new("a").unwrap()], ..RebuildOptions::default() };
+    larder.stores.remove(0);
+    let (rebuilt, _) = larder.rebuild_with(forget).await.unwrap();
+    assert_eq!((rebuilt.files, rebuilt.tombstones, rebuilt.users), (1, 2, 2));
+    let anna = larder.ledger.user_named("anna").await.unwrap().unwrap();
+    assert_eq!(anna.password_hash.as_deref(), Some("second"));
+}
+
+#[tokio::test]
+async fn a_store_that_was_away_is_given_the_tombstones_and_sealed_records_that_it_missed() {
+    let (faults, mut larder) = faulty_pair();
+    let files = with_much_missed(&faults, &larder).await;
+    faults.heal();
+    until("all was carried", async || nothing_is_missed(&larder).await).await;
+    let newest = |keys: Vec<String>| keys.into_iter().filter(|key| !key.contains("accounts")).collect::<Vec<_>>();
+    assert_eq!(newest(records_on(&larder, 1)), newest(records_on(&larder, 0)));
+    until("what was purged is gone", async || larder.keys().len() == 4).await;
+    files.stop().await;
+    drop(files);
+    is_known_to_the_second_alone(&mut larder).await;
+}
+
+#[tokio::test]
+async fn what_a_store_missed_outlives_the_node_that_noted_it() {
+    let (faults, mut larder) = faulty_pair();
+    drop(with_much_missed(&faults, &larder).await);
+    faults.heal();
+    let files = start(&larder, &["a", "b"]).await;
+    until("all was carried", async || nothing_is_missed(&larder).await).await;
+    files.stop().await;
+    drop(files);
+    is_known_to_the_second_alone(&mut larder).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_finds_what_a_store_has_missed() {
+    let (faults, mut larder) = faulty_pair();
+    drop(with_much_missed(&faults, &larder).await);
+    faults.heal();
+    larder.rebuild().await;
+    assert!(!nothing_is_missed(&larder).await);
+    let files = start(&larder, &["a", "b"]).await;
+    until("all was carried", async || nothing_is_missed(&larder).await).await;
+    files.stop().await;
+    drop(files);
+    is_known_to_the_second_alone(&mut larder).await;
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_put_keeps_no_other_from_being_carried() {
+    let (faults, larder) = faulty_pair();
+    let files = with_much_missed(&faults, &larder).await;
+    faults.heal();
+    let anna = files.user_named("anna").await.unwrap().unwrap().id.to_string();
+    faults.plan("put.written", Box::leak(format!("accounts/{anna}").into_boxed_str()), ErrorKind::Unavailable);
+    let stores = larder.ledger.identity().await.unwrap().unwrap().stores;
+    let b = stores.iter().find(|known| known.name == "b").unwrap().id;
+    until("all others were carried", async || larder.ledger.missed(b, None, 9).await.unwrap().len() == 1).await;
+    faults.heal();
+    until("and this one too", async || nothing_is_missed(&larder).await).await;
+}

@@ -1,11 +1,12 @@
 //! Rows to words of `larder-files`, and back. What a row holds that no version of Larder wrote is an error, never a guess.
 
-use crate::entity::{claims, copies, files, intents, meta, reservations, revisions, sessions, tags};
+use crate::entity::{claims, copies, files, intents, meta, missed, reservations, revisions, sessions, tags};
 use larder_files::{
-    Attributes, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId, canonical,
+    Attributes, BucketId, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId,
+    canonical,
     ledger::{
-        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Made, Purpose, Reservation, Result,
-        RevisionRow, Session, Upload, folded,
+        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Made, Missed, Purpose, RecordId,
+        Reservation, Result, RevisionRow, Session, Upload, folded,
     },
 };
 use sea_orm::DbErr;
@@ -214,6 +215,28 @@ pub(crate) fn claim(row: claims::Model) -> Result<Claim, DbErr> {
 }
 
 const INTENT_STATES: [IntentState; 3] = [IntentState::Pending, IntentState::Recovering, IntentState::Failed];
+
+pub(crate) fn missed_row(missed: &Missed) -> missed::Model {
+    let (kind, id, revision) = match missed.record {
+        RecordId::Tombstone(file, revision) => (0, file.0, revision.unwrap_or(0)),
+        RecordId::User(user) => (1, user.0, 0),
+        RecordId::Bucket(bucket) => (2, bucket.0, 0),
+    };
+    let (epoch, version) = (int(missed.epoch), int(missed.version));
+    missed::Model { store_id: missed.store.0, kind, id, revision: int(revision), epoch, version }
+}
+
+pub(crate) fn missed(row: &missed::Model) -> Result<Missed, DbErr> {
+    let revision = Some(row.revision.cast_unsigned()).filter(|revision| *revision > 0);
+    let record = match row.kind {
+        0 => RecordId::Tombstone(FileId(row.id), revision),
+        1 => RecordId::User(UserId(row.id)),
+        2 => RecordId::Bucket(BucketId(row.id)),
+        _ => return Err(wrong("a kind of record")),
+    };
+    let (epoch, version) = (row.epoch.cast_unsigned(), row.version.cast_unsigned());
+    Ok(Missed { store: StoreId(row.store_id), record, epoch, version })
+}
 
 pub(crate) fn intent_row(intent: &Intent) -> intents::Model {
     let state = INTENT_STATES.iter().position(|state| *state == intent.state).expect("every state is listed");

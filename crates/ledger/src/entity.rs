@@ -269,6 +269,30 @@ pub(crate) mod buckets {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Records that stores have missed; `kind` is that of the record, `revision` 0 where it is of no revision.
+pub(crate) mod missed {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "missed")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub store_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub revision: i64,
+        pub epoch: i64,
+        pub version: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// Sessions.
 pub(crate) mod sessions {
     use sea_orm::entity::prelude::*;

@@ -22,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(PeopleMadeOnce),
             Box::new(DueCopies),
             Box::new(Search),
+            Box::new(Missed),
         ]
     }
 }
@@ -271,6 +272,24 @@ const LETTERS: &[&str] = &[
      INSERT INTO letters (rowid, name, owner) VALUES (new.rowid, new.name_folded, 'X' || substr(hex(new.owner_id), -2)); \
      END",
 ];
+
+/// What stores have missed.
+struct Missed;
+
+impl MigrationName for Missed {
+    fn name(&self) -> &str {
+        "m0010_missed"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for Missed {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut columns = [uuid("store_id"), big("kind"), uuid("id"), big("revision"), big("epoch"), big("version")];
+        manager.create_table(table(manager, "missed", &mut columns, &["store_id", "kind", "id", "revision"])).await
+    }
+}
 
 /// A copy that is pending, lost, or present with a time of verification, as the numbers of its state say it. Of a copy that is right
 /// the index on them has no row, so that an upload to one store writes no page more.

@@ -3,7 +3,7 @@
 use crate::{
     cache::RowCache,
     convert,
-    entity::{buckets, claims, intents, meta, reservations, revisions, sessions, tombstones, users},
+    entity::{buckets, claims, intents, meta, missed, reservations, revisions, sessions, tombstones, users},
     fault::ledger_error,
     home::Home,
     lists::{self, copies_text},
@@ -19,8 +19,8 @@ use larder_files::{
     Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User,
     UserId,
     ledger::{
-        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Placed, PlacedQuery, Purpose,
-        Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed, PlacedQuery, Purpose,
+        Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use sea_orm::{
@@ -466,6 +466,20 @@ impl Ledger for SqlLedger {
         let query = query.order_by_asc(Column::FileId).order_by_asc(Column::Revision).limit(limit as u64);
         let rows = query.all(&self.orm).await.map_err(ledger_error)?;
         rows.iter().map(|row| convert::tombstone(&row.tombstone)).collect::<Result<_, _>>().map_err(ledger_error)
+    }
+
+    async fn missed(&self, store: StoreId, after: Option<RecordId>, limit: usize) -> Result<Vec<Missed>> {
+        use missed::Column;
+        let behind = |after: RecordId| {
+            let row = convert::missed_row(&Missed { store, record: after, epoch: 0, version: 0 });
+            let columns = [Column::Kind, Column::Id, Column::Revision].map(Expr::col);
+            Expr::tuple(columns).gt(Expr::tuple([Expr::val(row.kind), Expr::val(row.id), Expr::val(row.revision)]))
+        };
+        let of_store = Condition::all().add(Column::StoreId.eq(store.0)).add_option(after.map(behind));
+        let rows = missed::Entity::find().filter(of_store).limit(limit as u64);
+        let rows = rows.order_by_asc(Column::Kind).order_by_asc(Column::Id).order_by_asc(Column::Revision);
+        let rows = rows.all(&self.orm).await.map_err(ledger_error)?;
+        rows.iter().map(convert::missed).collect::<Result<_, _>>().map_err(ledger_error)
     }
 
     async fn users(&self) -> Result<Vec<User>> {

@@ -4,16 +4,16 @@
 use crate::{
     convert::{self, Last, Wide, int},
     entity::{
-        buckets, claims, copies, files, given, intents, meta, reservations, revisions, sessions, tags, tombstones,
-        users,
+        buckets, claims, copies, files, given, intents, meta, missed, reservations, revisions, sessions, tags,
+        tombstones, users,
     },
 };
 use larder_files::{
     Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
     User, UserId,
     ledger::{
-        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Purpose, Record,
-        Recorded, Refreshed, Reservation, Result, Session, Upload,
+        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Missed, Purpose,
+        Record, RecordId, Recorded, Refreshed, Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{
@@ -188,6 +188,14 @@ pub(crate) struct Work {
     unwanted_copies: BTreeMap<(FileId, u64, StoreId), CopyState>,
     /// Copies that are written only where what the table has of them lets them ([`CopyRow::replaces`]).
     weak_copies: BTreeSet<(FileId, u64, StoreId)>,
+    missed: BTreeMap<(StoreId, RecordId), News>,
+}
+
+/// What is new of a record that a store may have missed: up to which rank it was carried, and then which one was missed.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    carried: Option<(u64, u64)>,
+    missed: Option<(u64, u64)>,
 }
 
 /// What must be loaded.
@@ -244,7 +252,7 @@ impl Needs {
                 self.reservations.extend(tombstone.created_by_key.iter().map(|made| made.key));
             }
             Some(Entry::Copies { file, revision, .. }) => self.revision(*file, *revision),
-            Some(Entry::Unwanted { .. }) => {}
+            Some(Entry::Unwanted { .. } | Entry::Missed(_) | Entry::Carried(_)) => {}
             Some(Entry::User(user)) => {
                 self.users.push((user.id, user.name.to_string()));
                 self.sessions_of.insert(user.id);
@@ -304,6 +312,7 @@ impl Work {
             dropped_copies: BTreeSet::new(),
             unwanted_copies: BTreeMap::new(),
             weak_copies: BTreeSet::new(),
+            missed: BTreeMap::new(),
         })
     }
 }
@@ -674,6 +683,8 @@ impl Work {
             }
             Some(Entry::User(user)) => self.take_user(user)?,
             Some(Entry::Bucket(bucket)) => self.take_bucket(bucket)?,
+            Some(Entry::Missed(missed)) => self.take_missed(missed)?,
+            Some(Entry::Carried(carried)) => self.take_carried(carried)?,
             Some(Entry::Forget(file)) => {
                 self.drop_rows(*file);
                 Recorded::Taken
@@ -755,6 +766,21 @@ impl Work {
         }
         let covered = [0, revision].iter().any(|of| self.tombstones.get(&(file, *of)).is_some());
         if covered { Recorded::Tombstoned } else { Recorded::Taken }
+    }
+
+    fn take_missed(&mut self, missed: &Missed) -> Result<Recorded> {
+        Wide::check(&[missed.epoch, missed.version])?;
+        let news = self.missed.entry((missed.store, missed.record)).or_default();
+        news.missed = news.missed.max(Some(missed.rank()));
+        Ok(Recorded::Taken)
+    }
+
+    fn take_carried(&mut self, carried: &Missed) -> Result<Recorded> {
+        Wide::check(&[carried.epoch, carried.version])?;
+        let news = self.missed.entry((carried.store, carried.record)).or_default();
+        news.missed = news.missed.filter(|missed| *missed > carried.rank());
+        news.carried = news.carried.max(Some(carried.rank()));
+        Ok(Recorded::Taken)
     }
 
     fn take_user(&mut self, user: &User) -> Result<Recorded> {
@@ -927,6 +953,13 @@ impl Work {
             let gone = one.filter(copies::Column::State.eq(convert::copy_state(*state))).exec(writes.db).await?;
             writes.any |= gone.rows_affected > 0;
         }
+        for ((store, record), news) in &self.missed {
+            let Some((epoch, version)) = news.carried else { continue };
+            let row = convert::missed_row(&Missed { store: *store, record: *record, epoch, version });
+            let one = missed::Entity::delete_by_id((row.store_id, row.kind, row.id, row.revision));
+            let up_to = Expr::cust(format!("(epoch, version) <= ({}, {})", row.epoch, row.version));
+            writes.any |= one.filter(up_to).exec(writes.db).await?.rows_affected > 0;
+        }
         let given = keys(self.given.removed(), |id| id.0.into());
         writes.remove::<given::Entity>(given::Column::FileId, given).await?;
         let claims = keys(self.claims.removed(), |id| id.cast_signed().into());
@@ -984,6 +1017,13 @@ impl Work {
         });
         let (users, buckets) = (users.collect(), buckets.collect());
         writes.put(tombstones.collect()).await?;
+        let missed = self.missed.iter().filter_map(|((store, record), news)| {
+            let (epoch, version) = news.missed?;
+            Some(convert::missed_row(&Missed { store: *store, record: *record, epoch, version }))
+        });
+        let missed = missed.collect();
+        let is_older = Expr::cust("(missed.epoch, missed.version) < (excluded.epoch, excluded.version)");
+        writes.put_where(missed, is_older).await?;
         writes.put(self.claims.written().map(|(_, claim)| convert::claim_row(claim)).collect()).await?;
         writes.put(self.intents.written().map(|(_, intent)| convert::intent_row(intent)).collect()).await?;
         writes.put(self.reservations.written().map(|(key, of)| convert::reservation_row(*key, of)).collect()).await?;

@@ -122,6 +122,7 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "ALTER TABLE tags DROP COLUMN owner_id; INSERT INTO tags VALUES ('old', (SELECT id FROM files))").await;
     raw(path, "ALTER TABLE reservations DROP COLUMN user_id").await;
     raw(path, "DROP INDEX copies_due").await;
+    raw(path, "DROP TABLE missed").await;
     raw(path, "DROP TABLE sessions").await;
     raw(path, "DROP TABLE intents").await;
     raw(path, "ALTER TABLE meta DROP COLUMN intents").await;

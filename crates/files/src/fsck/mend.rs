@@ -130,7 +130,8 @@ impl Check<'_> {
     }
 
     async fn bury(&self, tombstone: &Tombstone) -> Result<String> {
-        self.node.put_tombstone(tombstone).await?;
+        let missed = self.node.put_tombstone(tombstone).await?;
+        self.node.record_with(Entry::Tombstone(Box::new(tombstone.clone())), &missed).await?;
         self.node.clear(tombstone).await?;
         Ok("written again".into())
     }

@@ -45,6 +45,7 @@ struct State {
     users: BTreeMap<UserId, User>,
     buckets: BTreeMap<BucketId, Bucket>,
     sessions: BTreeMap<SessionId, Session>,
+    missed: BTreeMap<(StoreId, RecordId), (u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -357,6 +358,18 @@ impl Ledger for MemoryLedger {
         .await
     }
 
+    async fn missed(&self, store: StoreId, after: Option<RecordId>, limit: usize) -> Result<Vec<Missed>> {
+        self.read(steps!("missed"), |state| {
+            let of_store = state.missed.iter().filter(|((of, record), _)| *of == store && after < Some(*record));
+            let told = |((_, record), rank): (&(StoreId, RecordId), &(u64, u64))| {
+                let (record, (epoch, version)) = (*record, *rank);
+                Missed { store, record, epoch, version }
+            };
+            of_store.take(limit).map(told).collect()
+        })
+        .await
+    }
+
     async fn users(&self) -> Result<Vec<User>> {
         self.read(steps!("users"), |state| state.users.values().cloned().collect()).await
     }
@@ -490,6 +503,16 @@ impl State {
             }
             Some(Entry::User(user)) => self.take_user(*user)?,
             Some(Entry::Bucket(bucket)) => self.take_bucket(*bucket)?,
+            Some(Entry::Missed(missed)) => {
+                let known = self.missed.entry((missed.store, missed.record)).or_default();
+                *known = missed.rank().max(*known);
+                Recorded::Taken
+            }
+            Some(Entry::Carried(carried)) => {
+                let place = (carried.store, carried.record);
+                self.missed.retain(|known, rank| *known != place || *rank > carried.rank());
+                Recorded::Taken
+            }
             Some(Entry::Forget(file)) => {
                 self.drop_rows(file);
                 Recorded::Taken

@@ -9,7 +9,7 @@ use super::Need;
 use crate::{
     Error, FileId, Result,
     files::Node,
-    ledger::{CopyRow, CopyState, Entry, LedgerError, Placed, PlacedQuery, Record},
+    ledger::{CopyRow, CopyState, Entry, LedgerError, Placed, PlacedQuery, Record, RecordId},
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{
@@ -43,6 +43,9 @@ pub(super) struct Rounds {
     /// Whether more failed since the index was last begun.
     more_failed: bool,
     away: BTreeMap<usize, Pause>,
+    /// Behind which record the next page begins of what a place has missed, where there is one to go; and when all begin again.
+    missed: BTreeMap<usize, Option<RecordId>>,
+    missed_again: Duration,
     /// The places that the node knew to be away at the last turn.
     seen_away: BTreeSet<usize>,
     /// Whether something that the ledger does not say is due was not tried, or failed: the next walk comes sooner.
@@ -141,6 +144,8 @@ impl Rounds {
             failed: BTreeMap::new(),
             more_failed: false,
             away: BTreeMap::new(),
+            missed: BTreeMap::new(),
+            missed_again: Duration::ZERO,
             seen_away: BTreeSet::new(),
             passed_over: false,
         }
@@ -150,6 +155,7 @@ impl Rounds {
     pub(super) async fn turn(&mut self, node: &Arc<Node>) -> Result<Duration> {
         let now = node.environment.clock.elapsed();
         self.see_who_is_back(node, now);
+        self.carry(node, now).await?;
         let mut queue = Queue::default();
         queue.note(self.noted(node).await?);
         let mut files = self.due(node, now).await?;
@@ -174,11 +180,38 @@ impl Rounds {
         if self.seen_away.iter().any(|place| !away.contains(place)) {
             self.away.retain(|place, _| away.contains(place));
             self.failed.values_mut().for_each(|pause| pause.until = pause.until.min(now));
+            self.missed_again = now;
             if self.passed_over {
                 self.walk = Pages::Behind(None);
             }
         }
         self.seen_away = away;
+    }
+
+    /// A page of what each place has missed, where it takes that now.
+    async fn carry(&mut self, node: &Arc<Node>, now: Duration) -> Result<()> {
+        if self.missed_again <= now {
+            self.missed_again = now + self.every;
+            self.missed = (0..node.places.len()).map(|place| (place, None)).collect();
+        }
+        for (place, after) in std::mem::take(&mut self.missed) {
+            let at = &node.places[place];
+            if !at.mode.creates() || self.away.get(&place).is_some_and(|pause| pause.until > now) {
+                continue;
+            }
+            let page = node.ledger.missed(at.id, after, PAGE).await?;
+            if page.is_empty() {
+                continue;
+            }
+            if let Err(error) = node.carry_all(place, &page).await {
+                tracing::warn!(store = %at.name, %error, "what a store has missed can't be carried there now");
+                if !self.shows_itself(node, place).await {
+                    continue;
+                }
+            }
+            self.missed.extend(page.last().filter(|_| page.len() == PAGE).map(|last| (place, Some(last.record))));
+        }
+        Ok(())
     }
 
     /// The files that were noted on this node, as far as their rows say that something is due. Those behind them come along.
@@ -330,6 +363,9 @@ impl Rounds {
 
     fn pause(&mut self, node: &Arc<Node>) -> Duration {
         let now = node.environment.clock.elapsed();
+        if !self.missed.is_empty() {
+            return BETWEEN;
+        }
         let mut next = now + self.every;
         for pages in [&self.due, &self.walk] {
             match pages {

@@ -2,12 +2,13 @@
 
 use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
-    Bucket, FileId, Ledger, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Ledger, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Placed,
-        PlacedQuery, Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Missed, Placed,
+        PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
     name_claim,
+    sealed::Sealed,
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -300,6 +301,10 @@ impl Ledger for Watched {
         self.call("tombstones", self.inner.tombstones(after, limit)).await
     }
 
+    async fn missed(&self, store: StoreId, after: Option<RecordId>, limit: usize) -> Result<Vec<Missed>> {
+        self.call("missed", self.inner.missed(store, after, limit)).await
+    }
+
     async fn users(&self) -> Result<Vec<User>> {
         self.call("users", self.inner.users()).await
     }
@@ -365,6 +370,19 @@ pub(super) fn revisions(database: &Arc<dyn Database>) -> Result<Vec<(FileRow, Re
             all.extend(revisions.into_iter().map(|revision| (row.clone(), revision)));
         }
         Ok(all)
+    };
+    database.complete(async { found = Some(all.await) }.boxed());
+    found.expect("it was run to its end")
+}
+
+/// Where every store has the tombstones, and the newest record of each user and bucket, past every fault.
+pub(super) fn records(database: &Arc<dyn Database>) -> Result<Vec<Key>> {
+    let (ledger, mut found) = (database.open(), None);
+    let all = async {
+        let mut keys: Vec<_> = ledger.tombstones(None, usize::MAX >> 1).await?.iter().map(Tombstone::key).collect();
+        keys.extend(ledger.users().await?.iter().map(Sealed::key));
+        keys.extend(ledger.buckets().await?.iter().map(Sealed::key));
+        Ok(keys)
     };
     database.complete(async { found = Some(all.await) }.boxed());
     found.expect("it was run to its end")

@@ -309,6 +309,7 @@ impl Operator {
             self.world.deliver_late(|_| 1000);
             self.inspect(&first).await?;
         }
+        self.check_each_alone()?;
         let dump = self.dump(&first).await?;
         self.world.kill(first.process);
 

@@ -1,17 +1,22 @@
 //! What must hold of copies: one that is said to be verified is there, byte for byte, whenever anybody looks; and once everything has
-//! healed, every revision comes to have one on every store of its placement, with its attributes beside it.
+//! healed, every revision comes to have one on every store of its placement, with its attributes beside it, and every store to have
+//! each tombstone and each sealed record: it alone then tells of the same files as all of them.
 
 use super::{
-    database::{Left, held, revisions},
+    database::{Left, held, records, revisions},
     operator::{Operator, SETTLED_AFTER},
     oracle::Verdict,
 };
 use crate::{
-    Attributes, Sha256,
+    Attributes, FileId, Sha256, layout,
     ledger::{CopyRow, CopyState, FileRow, RevisionRow},
+    rebuild::buried,
 };
 use larder_storage_core::Key;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// By then every copy is made: far sooner than the next walk over all revisions, which must find nothing.
 const MADE_AFTER: Duration = Duration::from_secs(30 * 60);
@@ -42,7 +47,7 @@ impl Operator {
         let until = self.world.executor.now() + patience;
         loop {
             self.check_copies(false)?;
-            let lacking = self.check_copies(true);
+            let lacking = self.check_copies(true).and_then(|()| self.check_records());
             let database = self.world.state().database.clone();
             let idle = held(&database).is_ok_and(|left| is_at_rest(&left));
             match lacking {
@@ -54,6 +59,39 @@ impl Operator {
                 _ => self.world.executor.sleep(LOOK_AGAIN).await,
             }
         }
+    }
+
+    /// Tombstones, and the newest record of each user and bucket, lie on every store that takes them.
+    fn check_records(&self) -> Verdict {
+        let database = self.world.state().database.clone();
+        let records = records(&database).map_err(|error| format!("the ledger fails when all has healed: {error:?}"))?;
+        for (shelf, disk) in self.world.profile.stores.iter().zip(&self.world.disks) {
+            let objects: BTreeMap<Key, bytes::Bytes> = disk.objects().into_iter().collect();
+            let lacking = records.iter().find(|key| !objects.contains_key(*key));
+            if let Some(key) = lacking.filter(|_| shelf.mode.creates()) {
+                return Err(format!("I2: {} has missed {key}", shelf.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each store alone knows every file as it is, and no other.
+    pub(super) fn check_each_alone(&self) -> Verdict {
+        if !self.world.profile.replicas {
+            return Ok(());
+        }
+        let database = self.world.state().database.clone();
+        let rows = revisions(&database).map_err(|error| format!("the ledger fails when all has healed: {error:?}"))?;
+        let rows: BTreeMap<_, _> = rows.into_iter().map(|(row, _)| (row.attributes.id, row.attributes)).collect();
+        for (shelf, disk) in self.world.profile.stores.iter().zip(&self.world.disks) {
+            let alone = known_alone(&disk.objects());
+            let differs = |id: &&FileId| alone.get(id) != rows.get(id);
+            if let Some(id) = rows.keys().chain(alone.keys()).find(differs) {
+                let (alone, row) = (alone.get(id), rows.get(id));
+                return Err(format!("I6: {} alone tells of {id} {alone:?}, the file is {row:?}", shelf.name));
+            }
+        }
+        Ok(())
     }
 
     /// What verified copies promise; with `all`, that each revision has one everywhere.
@@ -74,6 +112,22 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+/// The files of which a store tells, as a rebuild of it alone would find them.
+fn known_alone(objects: &[(Key, bytes::Bytes)]) -> BTreeMap<FileId, Attributes> {
+    let tombstones = objects.iter().filter(|(key, _)| layout::tombstones().contains(key));
+    let buried: BTreeSet<_> = tombstones.filter_map(|(key, _)| buried(key)).collect();
+    let holds = |key: &Key| key.as_str().ends_with(Attributes::SUFFIX) || layout::overlays().contains(key);
+    let mut known = BTreeMap::<FileId, Attributes>::new();
+    let read = objects.iter().filter(|(key, _)| holds(key)).filter_map(|(_, bytes)| Attributes::from_bytes(bytes).ok());
+    for found in read.filter(|of| [None, Some(of.revision)].iter().all(|which| !buried.contains(&(of.id, *which)))) {
+        let known = known.entry(found.id).or_insert_with(|| found.clone());
+        if found.rank() > known.rank() {
+            *known = found;
+        }
+    }
+    known
 }
 
 fn database_stores(database: &std::sync::Arc<dyn super::Database>) -> Result<Vec<crate::ledger::KnownStore>, String> {

@@ -21,6 +21,7 @@ mod claims;
 mod harness;
 mod installation;
 mod intents;
+mod missed;
 mod people;
 mod queries;
 mod records;
@@ -137,6 +138,12 @@ macro_rules! __with_ledger_laws {
                 nodes_are_those_that_hold_something
                 of_16_racing_requests_exactly_one_runs
                 reservations_survive_a_reopening
+            }
+            missed {
+                what_a_store_missed_is_told_until_it_was_carried
+                what_was_missed_since_is_not_forgotten_with_what_was_carried
+                what_was_missed_comes_in_pages_of_its_store
+                what_was_missed_survives_a_reopening
             }
             people {
                 a_user_is_found_by_id_and_by_name

@@ -2,10 +2,11 @@
 
 use super::{Harness, LAWS};
 use crate::{
-    Bucket, FileId, Rank, SessionId, Sha256, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Placed,
-        PlacedQuery, Purpose, Record, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Missed,
+        Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session,
+        Upload,
     },
 };
 use async_trait::async_trait;
@@ -52,6 +53,7 @@ enum Flaw {
     CountsNoSessions,
     KeepsSessionsOpen,
     ForgetsWhatIsDue,
+    ForgetsWhatIsMissed,
 }
 
 /// The flaw and a law that it breaks.
@@ -87,6 +89,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::CountsNoSessions, "a_user_has_no_more_sessions_than_are_allowed"),
     (Flaw::KeepsSessionsOpen, "a_session_is_found_until_it_is_ended"),
     (Flaw::ForgetsWhatIsDue, "a_copy_that_is_due_is_told_until_it_is_right"),
+    (Flaw::ForgetsWhatIsMissed, "what_was_missed_since_is_not_forgotten_with_what_was_carried"),
 ];
 
 /// A ledger with one flaw over a right one.
@@ -112,6 +115,7 @@ impl Wrong {
             match (&mut record.entry, self.flaw) {
                 (_, Flaw::ForgetsToClose) => record.closes = record.closes.filter(|_| record.entry.is_none()),
                 (_, Flaw::IgnoresFences | Flaw::KeepsSettledIntents) => record.settles = None,
+                (Some(Entry::Carried(carried)), Flaw::ForgetsWhatIsMissed) => carried.version = u64::MAX,
                 (Some(Entry::Attributes { copies, .. }), Flaw::LosesOutrankedCopies) => copies.clear(),
                 (Some(Entry::Tombstone(tombstone)), Flaw::LosesTombstones) => {
                     record.entry = Some(Entry::Forget(tombstone.id));
@@ -331,6 +335,10 @@ impl Ledger for Wrong {
 
     async fn tombstones(&self, after: Option<(FileId, Option<u64>)>, limit: usize) -> Result<Vec<Tombstone>> {
         self.right.tombstones(after, limit).await
+    }
+
+    async fn missed(&self, store: StoreId, after: Option<RecordId>, limit: usize) -> Result<Vec<Missed>> {
+        self.right.missed(store, after, limit).await
     }
 
     async fn users(&self) -> Result<Vec<User>> {

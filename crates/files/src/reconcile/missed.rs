@@ -1,0 +1,86 @@
+//! Tombstones and sealed records are wanted on every store, so that a rebuild from any of them knows what was purged, and who may log
+//! in. Who makes one durable notes in the transaction that records it which stores it did not reach; this carries it there.
+//!
+//! 1. Read what a store has missed, page by page, from the ledger: which records, and of what rank.
+//! 2. Put each there as the ledger has it now, create-only: what lies there already is made durable.
+//! 3. Record that it was carried, up to the rank of 1: what the store has missed since stays noted.
+//!
+//! A crash between 2 and 3 has it carried again, which changes nothing. That two nodes carry one at once changes nothing either.
+
+use crate::{
+    Error, Result, StoreId,
+    files::{Node, Place},
+    ledger::{Entry, Missed, Record, RecordId, Recorded},
+    sealed::{Sealed, seal},
+};
+use larder_storage_core::{self as core, ErrorKind, PutOptions};
+use std::sync::Arc;
+
+impl Node {
+    /// Records a tombstone, a user or a bucket that is durable on a store, and in the same transaction the stores that have missed it.
+    pub(crate) async fn record_with(self: &Arc<Self>, entry: Entry, missed: &[StoreId]) -> Result<Recorded> {
+        let (record, epoch, version) = match &entry {
+            Entry::Tombstone(tombstone) => {
+                (RecordId::Tombstone(tombstone.id, tombstone.revision), tombstone.epoch, tombstone.version)
+            }
+            Entry::User(user) => (RecordId::User(user.id), user.epoch, user.version),
+            Entry::Bucket(bucket) => (RecordId::Bucket(bucket.id), bucket.epoch, bucket.version),
+            other => return Err(Error::internal(format!("{other:?} is not wanted on every store"))),
+        };
+        let missed = missed.iter().map(|store| Entry::Missed(Missed { store: *store, record, epoch, version }));
+        let group =
+            std::iter::once(entry).chain(missed).map(|entry| Record { entry: Some(entry), ..Record::default() });
+        let recorded = self.record_all(group.collect()).await?;
+        Ok(recorded[0])
+    }
+
+    /// Steps 2 and 3 of a page. Those that fail stay noted; the first failure is answered, which is the last if the store is away.
+    pub(super) async fn carry_all(self: &Arc<Self>, place: usize, page: &[Missed]) -> Result<()> {
+        self.begin_change().await?;
+        let (at, mut carried, mut failed) = (&self.places[place], vec![], None);
+        for missed in page {
+            match self.carry_record(at, missed.record).await {
+                Ok(()) => carried.push(Record { entry: Some(Entry::Carried(*missed)), ..Record::default() }),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    if at.confirm().await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        if !carried.is_empty() {
+            tracing::info!(store = %at.name, records = carried.len(), "what a store had missed was carried there");
+            self.record_all(carried).await?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// What the ledger does not have any more is not missed.
+    async fn carry_record(&self, at: &Place, record: RecordId) -> Result<()> {
+        match record {
+            RecordId::Tombstone(id, revision) => match self.ledger.tombstone(id, revision).await? {
+                Some(tombstone) => Ok(at.put_tombstone(&tombstone).await?),
+                None => Ok(()),
+            },
+            RecordId::User(id) => match self.ledger.user(id).await? {
+                Some(user) => Ok(self.put_sealed_on(at, &user).await?),
+                None => Ok(()),
+            },
+            RecordId::Bucket(id) => match self.ledger.buckets().await?.into_iter().find(|bucket| bucket.id == id) {
+                Some(bucket) => Ok(self.put_sealed_on(at, &bucket).await?),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// No two records of one rank differ: what lies there is this one.
+    async fn put_sealed_on(&self, at: &Place, record: &impl Sealed) -> core::Result<()> {
+        let key = record.key();
+        let bytes = seal(&self.secrets, &self.environment, &key, record);
+        match at.store.put(&key, bytes.into(), PutOptions::create()).await {
+            Err(error) if *error.kind() == ErrorKind::AlreadyExists => at.make_durable(&key).await,
+            put => put.map(drop),
+        }
+    }
+}
