@@ -204,4 +204,5 @@ bugs! {
     a_copy_without_attributes_is_seen: CopyWithoutAttributes, REPLICAS, 100;
     a_copy_that_a_change_left_behind_is_seen: CopyLeftBehind, REPLICAS, 100;
     a_note_of_a_copy_that_is_forgotten_is_seen: NoteForgotten, REPLICAS, 100;
+    a_note_of_what_a_store_missed_that_is_forgotten_is_seen: MissedForgotten, REPLICAS, 300;
 }

@@ -67,11 +67,13 @@ pub enum Bug {
     CopyLeftBehind,
     /// The ledger forgets what is to be done about copies.
     NoteForgotten,
+    /// The ledger forgets what stores have missed.
+    MissedForgotten,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -96,6 +98,7 @@ impl Bug {
         Self::CopyWithoutAttributes,
         Self::CopyLeftBehind,
         Self::NoteForgotten,
+        Self::MissedForgotten,
     ];
 
     /// How many times in 1,000 it bites where it can.
