@@ -13,6 +13,7 @@
 
 mod copy;
 mod missed;
+mod overlays;
 mod rounds;
 
 use crate::{

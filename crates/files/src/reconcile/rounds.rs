@@ -24,6 +24,8 @@ const PAGE: usize = 256;
 const BETWEEN: Duration = Duration::from_millis(10);
 /// How often all revisions are walked over.
 const WALK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often overlays are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// What failed waits so long before it is tried again, twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX_OF_STORE: Duration = Duration::from_secs(5 * 60);
@@ -46,6 +48,7 @@ pub(super) struct Rounds {
     /// Behind which record the next page begins of what a place has missed, where there is one to go; and when all begin again.
     missed: BTreeMap<usize, Option<RecordId>>,
     missed_again: Duration,
+    sweep_again: Duration,
     /// The places that the node knew to be away at the last turn.
     seen_away: BTreeSet<usize>,
     /// Whether something that the ledger does not say is due was not tried, or failed: the next walk comes sooner.
@@ -146,6 +149,7 @@ impl Rounds {
             away: BTreeMap::new(),
             missed: BTreeMap::new(),
             missed_again: Duration::ZERO,
+            sweep_again: Duration::ZERO,
             seen_away: BTreeSet::new(),
             passed_over: false,
         }
@@ -156,6 +160,7 @@ impl Rounds {
         let now = node.environment.clock.elapsed();
         self.see_who_is_back(node, now);
         self.carry(node, now).await?;
+        self.sweep(node, now).await;
         let mut queue = Queue::default();
         queue.note(self.noted(node).await?);
         let mut files = self.due(node, now).await?;
@@ -212,6 +217,22 @@ impl Rounds {
             self.missed.extend(page.last().filter(|_| page.len() == PAGE).map(|last| (place, Some(last.record))));
         }
         Ok(())
+    }
+
+    /// Removes overlays that nothing needs any more, where the places show themselves.
+    async fn sweep(&mut self, node: &Arc<Node>, now: Duration) {
+        if self.sweep_again > now {
+            return;
+        }
+        self.sweep_again = now + SWEEP_EVERY;
+        for (place, at) in node.places.iter().enumerate().filter(|(_, at)| at.mode.changes()) {
+            if self.away.get(&place).is_some_and(|pause| pause.until > now) {
+                continue;
+            }
+            if let Err(error) = node.sweep_overlays(place).await {
+                tracing::warn!(store = %at.name, %error, "overlays can't be looked at now");
+            }
+        }
     }
 
     /// The files that were noted on this node, as far as their rows say that something is due. Those behind them come along.
