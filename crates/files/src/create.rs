@@ -8,6 +8,9 @@
 //! 5. Answer.
 //! 6. Discard.
 //!
+//! Where the store has no room, takes nothing or is away at 2, content that is still at hand goes to the next of its placement that stages,
+//! and other content goes there first for a minute. What is left behind is a staged part, of which nothing is published.
+//!
 //! A crash before 3 leaves nothing but staged parts, one after 3 a file that the next start records. Where a store does not stage,
 //! the steps are those of `intents`.
 
@@ -41,6 +44,8 @@ use std::{
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Content up to this size that is at hand is staged together with its attributes, in one step.
 const SMALL_MAX: usize = 64 << 10;
+/// For so long new content goes elsewhere first, where a store had no room for it, or took nothing.
+const REFUSES_FOR: Duration = Duration::from_secs(60);
 /// An owner seen so long ago may have gone since.
 pub(crate) const OWNER_FRESH: Duration = Duration::from_secs(1);
 const TAGS_MAX: usize = 64;
@@ -152,6 +157,14 @@ pub(crate) struct Revision {
     lease: Option<Arc<Lease>>,
     /// The name that it is to bear, where no other may; kept until it is known what became of it.
     name: Option<NameClaim>,
+}
+
+/// Why a revision was not published.
+enum Refused {
+    /// Nothing of it is anywhere but in staging.
+    Unpublished(Box<Revision>, Error),
+    /// It is over, or settled later.
+    Answered(Error),
 }
 
 impl Files {
@@ -360,7 +373,8 @@ impl Files {
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_mut().and_then(|reserved| reserved.held.take());
         let mut guard = Discard { node: node.clone(), place, op: op.clone(), lease: None, reservation, armed: true };
-        let Arrived { staged, head, small } = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await?;
+        let arrived = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await;
+        let Arrived { staged, head, small } = arrived.inspect_err(|error| node.note_refusal(place, error))?;
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
         Ok(Received {
@@ -444,9 +458,8 @@ impl Node {
     fn place_for(&self, bucket: &Bucket) -> Result<usize> {
         let places = self.placement(&bucket.policy);
         let takes = |place: &&usize| self.places[**place].mode.creates();
-        let away = self.state().away.clone();
-        // One that is away may be back, if no other takes it.
-        if let Some(place) = places.iter().filter(takes).min_by_key(|place| away.contains(place)) {
+        // One that is away may be back, and one that is full have room, if no other takes it.
+        if let Some(place) = places.iter().filter(takes).min_by_key(|place| self.is_unfit(**place)) {
             return Ok(*place);
         }
         match places.first() {
@@ -456,6 +469,36 @@ impl Node {
                 .err()
                 .unwrap_or_else(|| Error::internal("a placement names a store that is not configured"))),
         }
+    }
+
+    /// Whether a place is away, and whether it refused content not long ago.
+    fn is_unfit(&self, place: usize) -> (bool, bool) {
+        let now = self.environment.clock.elapsed();
+        let state = self.state();
+        (state.away.contains(&place), state.refusing.get(&place).is_some_and(|until| *until > now))
+    }
+
+    /// Has new content go elsewhere first for a while, where a place has no room for it, or takes nothing.
+    fn note_refusal(&self, place: usize, error: &Error) {
+        if matches!(error, Error::Full(_) | Error::ReadOnly(_)) {
+            tracing::warn!(store = %self.places[place].name, %error, "new content goes to another store, if it may");
+            let until = self.environment.clock.elapsed() + REFUSES_FOR;
+            self.state().refusing.insert(place, until);
+        }
+    }
+
+    /// Where content goes that is still at hand and was refused with `error` by all of `tried`: the next place of its placement that stages.
+    fn elsewhere(&self, revision: &Revision, tried: &[usize], error: &Error) -> Option<usize> {
+        let refused = matches!(error, Error::Full(_) | Error::ReadOnly(_) | Error::StoreUnavailable(_));
+        if !refused || revision.small.is_none() || revision.lease.is_some() {
+            return None;
+        }
+        let stages = |place: &usize| {
+            let at = &self.places[*place];
+            at.mode.creates() && at.store.staging().is_some() && !tried.contains(place)
+        };
+        let places = self.placement_of(|bucket| bucket.name == revision.attributes.bucket).into_iter();
+        places.filter(stages).min_by_key(|place| self.is_unfit(*place))
     }
 
     /// Streams bytes to where they wait for their attributes.
@@ -550,6 +593,26 @@ impl Node {
 
     /// Steps 2 to 6.
     pub(crate) async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
+        let mut tried = vec![];
+        loop {
+            tried.push(revision.place);
+            let (refused, error) = match self.publish_here(revision).await {
+                Ok(file) => return Ok(file),
+                Err(Refused::Answered(error)) => return Err(error),
+                Err(Refused::Unpublished(refused, error)) => (*refused, error),
+            };
+            revision = refused;
+            self.note_refusal(revision.place, &error);
+            let Some(place) = self.elsewhere(&revision, &tried, &error) else {
+                return Err(self.abandon(revision, error).await);
+            };
+            self.discard_staged(revision.place, &revision.op).await;
+            revision.place = place;
+        }
+    }
+
+    /// Steps 2 to 6 on the revision's place.
+    async fn publish_here(self: &Arc<Self>, mut revision: Revision) -> Result<File, Refused> {
         let copies = self.with_wanted(&revision.attributes.bucket, vec![self.copy_verified(revision.place)]);
         let entry = Entry::Attributes { attributes: Box::new(revision.attributes.clone()), copies: copies.clone() };
         let record =
@@ -558,7 +621,7 @@ impl Node {
             Ok(Recorded::Tombstoned) => {
                 // Purged by a node that took this one for dead. What was published is garbage by its tombstone.
                 self.settle_later(revision);
-                Err(Error::Gone)
+                Err(Refused::Answered(Error::Gone))
             }
             Ok(_) => {
                 self.reconcile_soon(revision.attributes.id, &copies);
@@ -571,10 +634,10 @@ impl Node {
                 self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
                 Ok(File { attributes: revision.attributes, copies })
             }
-            Err(CommitError::Unpublished(error)) => Err(self.abandon(revision, error).await),
+            Err(CommitError::Unpublished(error)) => Err(Refused::Unpublished(Box::new(revision), error)),
             Err(CommitError::Unsettled(error)) => {
                 self.settle_later(revision);
-                Err(error)
+                Err(Refused::Answered(error))
             }
         }
     }

@@ -10,7 +10,11 @@ use crate::{
     recovery::InHand,
 };
 use larder_storage_core::{Key, NodeId};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::oneshot;
 
 /// How long after a commit the mark is written at the latest.
@@ -39,6 +43,8 @@ pub(crate) struct State {
     pub(crate) taken_up: BTreeSet<u64>,
     /// Places that did not answer when they were last asked.
     pub(crate) away: BTreeSet<usize>,
+    /// Places that had no room, or took nothing although their mode says so, until when new content goes elsewhere first.
+    pub(crate) refusing: BTreeMap<usize, Duration>,
     /// Copies that are read again in the background, by place and key.
     pub(crate) doubted: BTreeSet<(usize, Key)>,
     /// When the last claim was asked for: no two are at one time.

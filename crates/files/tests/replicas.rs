@@ -724,3 +724,97 @@ async fn a_record_that_can_not_be_put_keeps_no_other_from_being_carried() {
     faults.heal();
     until("and this one too", async || nothing_is_missed(&larder).await).await;
 }
+
+#[tokio::test]
+async fn while_a_store_is_full_small_content_goes_to_the_next_and_large_content_at_the_second_try() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let a = id_of(&larder, "a").await;
+    let on_a = async |id| {
+        let copies = larder.ledger.file(id).await.unwrap().unwrap().copies;
+        copies.into_iter().find(|copy| copy.store == a).unwrap().state
+    };
+    let large = || vec![7; 200_000];
+    for kind in [ErrorKind::Full, ErrorKind::ReadOnly] {
+        faults.plan("stage.begun", "", kind);
+        let receive = support::into_documents();
+        let refused = files.receive(&local(), receive, Body::from(large())).await;
+        assert!(matches!(refused, Err(Error::Full(_) | Error::ReadOnly(_))), "{refused:?}");
+        let second = put_content(&files, "large", large()).await.attributes.id;
+        assert_eq!(on_a(second).await, CopyState::Pending, "nothing is lost by the first try");
+        larder.world.pass(Duration::from_secs(61));
+        let small = put(&files, "small").await.attributes.id;
+        assert_eq!(on_a(small).await, CopyState::Pending);
+        assert_eq!(content(&files, small).await.unwrap(), b"small");
+        others_go_on().await;
+        assert!(larder.stores.iter().all(|(_, disk, _)| disk.staged() == 0), "nothing stays staged");
+        faults.heal();
+        larder.world.pass(Duration::from_secs(61));
+        let after = put_content(&files, "after", large()).await.attributes.id;
+        assert_eq!(on_a(after).await, CopyState::Verified, "it is the first again once it has room");
+    }
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    for row in files.list(&local(), larder_files::ListFiles { limit: 100, ..Default::default() }).await.unwrap().items {
+        verified(&larder, row.attributes.id, 2).await;
+    }
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
+}
+
+#[tokio::test]
+async fn where_every_store_is_full_nothing_is_made() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all(["a", "b"].map(|name| (name, staging_with(faults.clone()))));
+    let files = start_idle(&larder, &["a", "b"]).await;
+    faults.plan("stage.begun", "", ErrorKind::Full);
+    let received = files.receive(&local(), support::into_documents(), Body::from("x".to_owned())).await.unwrap();
+    let refused = files.create(&local(), received, support::named("x")).await;
+    assert!(matches!(refused, Err(Error::Full(_))), "{refused:?}");
+    assert_eq!(larder.keys(), Vec::<String>::new());
+    assert!(larder.stores.iter().all(|(_, disk, _)| disk.staged() == 0), "nothing stays staged");
+}
+
+fn overlays(larder: &Larder) -> usize {
+    larder.count_below(".larder/attributes/")
+}
+
+#[tokio::test]
+async fn an_overlay_goes_once_its_attributes_lie_beside_the_bytes() {
+    let (faults, larder) = faulty_pair();
+    // New content lies on the second store alone.
+    let files = start(&larder, &["b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    for step in ["get", "head", "put.written", "finish.bytes"] {
+        faults.plan(step, "", ErrorKind::Unavailable);
+    }
+    for name in ["first", "second"] {
+        let patch = Patch { name: Some(name.into()), ..Patch::default() };
+        files.update(&local(), id, patch, None).await.unwrap();
+    }
+    assert_eq!(overlays(&larder), 2);
+    let hour = larder_files::Clock::elapsed(&*larder.world) + Duration::from_secs(3600);
+    until("an hour passes", async || larder_files::Clock::elapsed(&*larder.world) > hour).await;
+    assert_eq!(overlays(&larder), 2, "they are all that tells of the change");
+    faults.heal();
+    until("they are gone", async || overlays(&larder) == 0).await;
+    let attributes = files.describe(&local(), id).await.unwrap().attributes;
+    assert_eq!(lies_on(&larder, 1, &attributes.sidecar()).unwrap(), attributes.to_bytes());
+    assert_eq!(attributes.name, "second");
+}
+
+#[tokio::test]
+async fn an_overlay_stays_where_bytes_lie_on_a_store_that_takes_no_changes() {
+    let mut larder = pair();
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    larder.stores[0].2 = StoreMode::Rw;
+    let files = start(&larder, &["a"]).await;
+    let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+    files.update(&local(), id, patch, None).await.unwrap();
+    let hour = larder_files::Clock::elapsed(&*larder.world) + Duration::from_secs(3600);
+    until("an hour passes", async || larder_files::Clock::elapsed(&*larder.world) > hour).await;
+    assert_eq!(overlays(&larder), 1);
+    drop(files);
+}
