@@ -8,8 +8,9 @@
 //! 5. Answer.
 //! 6. Discard.
 //!
-//! Where the store has no room, takes nothing or is away at 2, content that is still at hand goes to the next of its placement that stages,
-//! and other content goes there first for a minute. What is left behind is a staged part, of which nothing is published.
+//! Where the store has no room, takes nothing or is away at 2, content that is still at hand, and claims no name, goes to the next of its
+//! placement that stages; and other content goes there first for a minute. What is left behind is a staged part, of which nothing is
+//! published.
 //!
 //! A crash before 3 leaves nothing but staged parts, one after 3 a file that the next start records. Where a store does not stage,
 //! the steps are those of `intents`.
@@ -487,10 +488,11 @@ impl Node {
         }
     }
 
-    /// Where content goes that is still at hand and was refused with `error` by all of `tried`: the next place of its placement that stages.
+    /// Where content goes that is still at hand and was refused with `error` by all of `tried`: the next place of its placement that
+    /// stages. A name is claimed for what one store holds: whoever sees the claim looks for it there.
     fn elsewhere(&self, revision: &Revision, tried: &[usize], error: &Error) -> Option<usize> {
         let refused = matches!(error, Error::Full(_) | Error::ReadOnly(_) | Error::StoreUnavailable(_));
-        if !refused || revision.small.is_none() || revision.lease.is_some() {
+        if !refused || revision.small.is_none() || revision.lease.is_some() || revision.name.is_some() {
             return None;
         }
         let stages = |place: &usize| {

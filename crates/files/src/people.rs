@@ -28,6 +28,9 @@ use std::{
 };
 use uuid::Uuid;
 
+/// How many records that stores lack are noted in one transaction.
+const NOTED_AT_ONCE: usize = 256;
+
 /// What others wait for, until it is certain what became of a change of a user: the turn, or an idempotency key.
 type Kept = Arc<dyn Any + Send + Sync>;
 
@@ -379,32 +382,35 @@ impl Node {
         let known = users.iter().map(|user| (user.id.0, (user.epoch, user.version))).collect();
         let held =
             self.index_sealed_below(layout::accounts(), &known, |user: User| Entry::User(Box::new(user))).await?;
-        for user in self.ledger.users().await? {
-            self.note_lacking(&held, &user.key(), RecordId::User(user.id), (user.epoch, user.version)).await?;
-        }
+        let users = self.ledger.users().await?.into_iter();
+        let newest = users.map(|user| (user.key(), RecordId::User(user.id), (user.epoch, user.version)));
+        self.note_lacking(&held, newest).await?;
         let buckets = self.ledger.buckets().await?;
         let known = buckets.iter().map(|bucket| (bucket.id.0, (bucket.epoch, bucket.version))).collect();
         let held = self
             .index_sealed_below(layout::buckets(), &known, |bucket: Bucket| Entry::Bucket(Box::new(bucket)))
             .await?;
-        for bucket in self.ledger.buckets().await? {
-            self.note_lacking(&held, &bucket.key(), RecordId::Bucket(bucket.id), (bucket.epoch, bucket.version))
-                .await?;
-        }
-        Ok(())
+        let buckets = self.ledger.buckets().await?.into_iter();
+        let newest = buckets.map(|bucket| (bucket.key(), RecordId::Bucket(bucket.id), (bucket.epoch, bucket.version)));
+        self.note_lacking(&held, newest).await
     }
 
+    /// Notes which of the `newest` records a place that takes them does not hold, some in one transaction.
     async fn note_lacking(
         self: &Arc<Self>,
         held: &[BTreeSet<Key>],
-        key: &Key,
-        record: RecordId,
-        (epoch, version): (u64, u64),
+        newest: impl Iterator<Item = (Key, RecordId, (u64, u64))>,
     ) -> Result<()> {
-        let lacking = self.places.iter().zip(held).filter(|(place, held)| place.mode.creates() && !held.contains(key));
-        let missed = lacking.map(|(place, _)| Missed { store: place.id, record, epoch, version });
-        let group: Vec<_> =
-            missed.map(|missed| Record { entry: Some(Entry::Missed(missed)), ..Record::default() }).collect();
+        let mut group = vec![];
+        for (key, record, (epoch, version)) in newest {
+            let lacking =
+                self.places.iter().zip(held).filter(|(place, held)| place.mode.creates() && !held.contains(&key));
+            let missed = lacking.map(|(place, _)| Missed { store: place.id, record, epoch, version });
+            group.extend(missed.map(|missed| Record { entry: Some(Entry::Missed(missed)), ..Record::default() }));
+            if group.len() >= NOTED_AT_ONCE {
+                self.record_all(std::mem::take(&mut group)).await?;
+            }
+        }
         if group.is_empty() { Ok(()) } else { self.record_all(group).await.map(drop) }
     }
 

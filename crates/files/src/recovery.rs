@@ -47,6 +47,13 @@ pub(crate) struct InHand {
     pub(crate) is_broken: bool,
 }
 
+impl InHand {
+    /// An operation that a store had no room for has left something on the next one too.
+    fn is_of(&self, place: usize, op: &OpId) -> bool {
+        self.place == place && self.leftover.op == *op
+    }
+}
+
 impl Node {
     /// Settles what dead nodes left. Costs a listing of the staging spaces where they left nothing.
     ///
@@ -118,7 +125,7 @@ impl Node {
         for InHand { leftover, .. } in here {
             match self.settle_leftover(place, &leftover).await {
                 Ok(settled) => {
-                    self.state().leftovers.retain(|other| other.leftover.op != leftover.op);
+                    self.state().leftovers.retain(|other| !other.is_of(place, &leftover.op));
                     match settled {
                         Settled::Finished => recovered.finished += 1,
                         Settled::Undone => recovered.undone += 1,
@@ -129,7 +136,7 @@ impl Node {
                     recovered.waiting += 1;
                     // Broken attributes wait for `fsck`; anything else heals, and claims of the dead wait for it.
                     let is_broken = matches!(error, Error::Fenced(_) | Error::Conflict(_));
-                    self.state().mark_in_hand(&leftover.op, is_broken);
+                    self.state().mark_in_hand(place, &leftover.op, is_broken);
                     if !is_broken {
                         self.recover_later();
                     }
@@ -515,8 +522,8 @@ impl State {
         }
     }
 
-    fn mark_in_hand(&mut self, op: &OpId, is_broken: bool) {
-        for known in self.leftovers.iter_mut().filter(|known| known.leftover.op == *op) {
+    fn mark_in_hand(&mut self, place: usize, op: &OpId, is_broken: bool) {
+        for known in self.leftovers.iter_mut().filter(|known| known.is_of(place, op)) {
             known.is_broken = is_broken;
         }
     }

@@ -370,3 +370,28 @@ async fn a_claim_whose_take_over_lost_its_answer_is_settled_while_the_node_lives
         files.update(&local(), file.id, Patch { name: Some("new".into()), ..Patch::default() }, None).await.is_ok()
     );
 }
+
+#[tokio::test]
+async fn what_an_upload_left_on_two_stores_is_settled_on_each() {
+    let (on_a, on_b) = (Arc::<Faults>::default(), Arc::<Faults>::default());
+    let larder = Larder::over_all([("a", staging_with(on_a.clone())), ("b", staging_with(on_b.clone()))]);
+    let (files, _) = larder.start().await;
+    let new = another(&put(&files, "file").await.attributes);
+    let node = NodeId::new("dying").unwrap();
+    // The first had no room for it; the second has published it, and not recorded it.
+    let [on_first, on_second] =
+        [0, 1].map(|at| MemoryStore::open(&larder.stores[at].1, larder.stores[at].0.as_str(), node.clone()));
+    stage(&on_first, &new, "content").await;
+    let pair = stage(&on_second, &new, "content").await;
+    on_second.publish(&[pair]).await.remove(0).unwrap();
+    larder.stores.iter().for_each(|(_, disk, _)| disk.kill(&node));
+    on_a.plan("leftovers.taken", "", ErrorKind::Unavailable);
+    on_b.plan("finish.durable", "", ErrorKind::Unavailable);
+    let (files, recovered) = larder.start().await;
+    assert_eq!((recovered.finished, recovered.undone), (0, 0));
+    on_a.heal();
+    until("it is settled on the first", async || larder.stores[0].1.staged() == 0).await;
+    on_b.heal();
+    until("the node is ready", async || files.health() == Health::Ready).await;
+    assert_eq!(content(&files, new.id).await.unwrap(), b"content");
+}

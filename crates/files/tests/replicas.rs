@@ -804,6 +804,54 @@ async fn an_overlay_goes_once_its_attributes_lie_beside_the_bytes() {
 }
 
 #[tokio::test]
+async fn an_overlay_stays_until_every_copy_is_made() {
+    let (on_a, on_b) = (Arc::new(Faults::default()), Arc::new(Faults::default()));
+    let larder = Larder::over_all([("a", staging_with(on_a.clone())), ("b", staging_with(on_b.clone()))]);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    let id = put(&files, "first").await.attributes.id;
+    drop(files);
+    let files = start(&larder, &["a", "b"]).await;
+    verified(&larder, id, 2).await;
+    // The second store has the first revision alone, and can't be given the next.
+    on_b.plan("stage.begun", "", ErrorKind::Unavailable);
+    replace(&files, id, "second").await;
+    for step in ["put.written", "finish.bytes"] {
+        on_a.plan(step, ".attr.json", ErrorKind::Unavailable);
+    }
+    let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+    let renamed = files.update(&local(), id, patch, None).await.unwrap().attributes;
+    assert_eq!(overlays(&larder), 1);
+    on_a.heal();
+    let hour = larder_files::Clock::elapsed(&*larder.world) + Duration::from_secs(3600);
+    until("an hour passes", async || larder_files::Clock::elapsed(&*larder.world) > hour).await;
+    assert_eq!(lies_on(&larder, 0, &renamed.sidecar()).unwrap(), renamed.to_bytes(), "carried home");
+    assert_eq!(overlays(&larder), 1, "what the second store has tells of the first revision");
+    on_b.heal();
+    until("it is gone", async || overlays(&larder) == 0).await;
+    is_whole_everywhere(&larder, &files, id, b"second").await;
+}
+
+#[tokio::test]
+async fn overlays_are_gone_through_page_by_page() {
+    let (faults, larder) = faulty_pair();
+    let files = start(&larder, &["b"]).await;
+    let mut ids = vec![];
+    for number in 0..150 {
+        ids.push(put(&files, &format!("file {number}")).await.attributes.id);
+    }
+    for step in ["get", "head", "put.written", "finish.bytes"] {
+        faults.plan(step, "", ErrorKind::Unavailable);
+    }
+    for id in ids {
+        let patch = Patch { name: Some("renamed".into()), ..Patch::default() };
+        files.update(&local(), id, patch, None).await.unwrap();
+    }
+    assert_eq!(overlays(&larder), 150);
+    faults.heal();
+    until("they are gone", async || overlays(&larder) == 0).await;
+}
+
+#[tokio::test]
 async fn an_overlay_stays_where_bytes_lie_on_a_store_that_takes_no_changes() {
     let mut larder = pair();
     let files = start(&larder, &["a"]).await;
@@ -817,4 +865,45 @@ async fn an_overlay_stays_where_bytes_lie_on_a_store_that_takes_no_changes() {
     until("an hour passes", async || larder_files::Clock::elapsed(&*larder.world) > hour).await;
     assert_eq!(overlays(&larder), 1);
     drop(files);
+}
+
+#[tokio::test]
+async fn a_store_that_is_new_is_given_the_users_and_buckets_that_are_there() {
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    let files = start(&larder, &["a"]).await;
+    let name = |name: &str| larder_files::UserName::new(name).unwrap();
+    let anna = files.add_user(name("anna"), larder_files::Role::User, Some("first".into())).await.unwrap();
+    files.set_password(anna.id, "second".into()).await.unwrap();
+    drop(files);
+    larder.add_disk("b", MemoryOptions::with_staging());
+    let files = start(&larder, &["a", "b"]).await;
+    until("all was carried", async || nothing_is_missed(&larder).await).await;
+    files.stop().await;
+    drop(files);
+    let forget = RebuildOptions { forget: vec![StoreName::new("a").unwrap()], ..RebuildOptions::default() };
+    larder.stores.remove(0);
+    let (rebuilt, _) = larder.rebuild_with(forget).await.unwrap();
+    assert_eq!((rebuilt.users, larder.ledger.buckets().await.unwrap().len()), (1, 3));
+    assert_eq!(
+        larder.ledger.user_named("anna").await.unwrap().unwrap().password_hash.as_deref(),
+        Some("second"),
+        "the newest"
+    );
+}
+
+#[tokio::test]
+async fn content_that_claims_a_name_stays_with_the_store_that_the_claim_tells_of() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    faults.plan("stage.begun", "", ErrorKind::Full);
+    let named = || larder_files::NewFile { on_conflict: larder_files::OnConflict::Fail, ..support::named("one") };
+    let create = async || {
+        let received = files.receive(&local(), support::into_documents(), Body::from("one".to_owned())).await.unwrap();
+        files.create(&local(), received, named()).await
+    };
+    assert!(matches!(create().await, Err(Error::Full(_))));
+    let second = create().await.unwrap().file;
+    assert_eq!(content(&files, second.attributes.id).await.unwrap(), b"one");
+    assert!(lies_on(&larder, 1, &second.attributes.key).is_some());
 }

@@ -10,35 +10,43 @@ use crate::{
     ledger::{CopyState, FileRow, Purpose},
     truth::Reading,
 };
-use futures_util::TryStreamExt;
-use larder_storage_core::{Key, ListOptions};
+use futures_util::{StreamExt, TryStreamExt};
+use larder_storage_core::{Key, ListOptions, ListToken};
 use std::sync::Arc;
 
-/// Overlays that are looked at at once.
-const CHUNK: usize = 256;
+/// Overlays that are looked at in a turn: other work comes between.
+const PAGE: usize = 64;
 
 impl Node {
-    /// Removes the overlays on a place that nothing needs any more. Costs a listing, and for each overlay a look at its file.
-    pub(super) async fn sweep_overlays(self: &Arc<Self>, place: usize) -> Result<()> {
+    /// Removes the overlays of a page on a place that nothing needs any more; answers behind which the next page begins, if there is one.
+    /// Costs a listing of the page, and for each overlay a look at its file.
+    pub(super) async fn sweep_overlays(
+        self: &Arc<Self>,
+        place: usize,
+        after: Option<ListToken>,
+    ) -> Result<Option<ListToken>> {
         let at = &self.places[place];
-        let listed = at.store.list(ListOptions::below(layout::overlays())).map_ok(|listed| listed.object.key);
-        let mut chunks = std::pin::pin!(listed.try_chunks(CHUNK));
-        while let Some(keys) = chunks.try_next().await.map_err(|broken| broken.1)? {
-            for key in keys {
-                let Some((id, epoch, version)) = layout::parse_overlay(&key) else { continue };
-                if !self.is_carried_home(id, (epoch, version)).await? {
-                    continue;
-                }
-                if let Err(error) = self.remove_overlay(place, &key, id, (epoch, version)).await {
-                    tracing::warn!(%key, store = %at.name, %error, "an overlay that nothing needs stays for now");
-                }
+        let listed = at.store.list(ListOptions { prefix: layout::overlays(), after }).take(PAGE);
+        let listed: Vec<_> = listed.try_collect().await?;
+        for key in listed.iter().map(|listed| &listed.object.key) {
+            let Some((id, epoch, version)) = layout::parse_overlay(key) else { continue };
+            if !self.is_carried_home(id, (epoch, version)).await? {
+                continue;
+            }
+            if let Err(error) = self.remove_overlay(place, key, id, (epoch, version)).await {
+                tracing::warn!(%key, store = %at.name, %error, "an overlay that nothing needs stays for now");
             }
         }
-        Ok(())
+        let is_full = listed.len() == PAGE;
+        Ok(listed.into_iter().next_back().filter(|_| is_full).map(|last| last.resume))
     }
 
     async fn remove_overlay(self: &Arc<Self>, place: usize, key: &Key, id: FileId, rank: (u64, u64)) -> Result<()> {
         self.begin_change().await?;
+        // A change is under way: there is time.
+        if self.ledger.claim_of(id).await?.is_some() {
+            return Ok(());
+        }
         let claim = self.claim(id, Purpose::Change).await?;
         let removed = match self.is_carried_home(id, rank).await {
             Ok(true) => self.places[place].store.delete(key).await.map_err(Into::into),
@@ -56,7 +64,8 @@ impl Node {
         {
             return Ok(false);
         }
-        for copy in copies.iter().filter(|copy| copy.state != CopyState::Pending) {
+        // One that is yet to be made may lie where an older revision tells of itself alone.
+        for copy in &copies {
             let home = self.place(copy.store).map(|(_, home)| home).filter(|home| home.mode.changes());
             let Some(home) = home.filter(|_| copy.state == CopyState::Verified) else { return Ok(false) };
             match home.attributes_at(&attributes.sidecar()).await {

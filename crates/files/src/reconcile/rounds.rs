@@ -12,6 +12,7 @@ use crate::{
     ledger::{CopyRow, CopyState, Entry, LedgerError, Placed, PlacedQuery, Record, RecordId},
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use larder_storage_core::ListToken;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -48,7 +49,9 @@ pub(super) struct Rounds {
     /// Behind which record the next page begins of what a place has missed, where there is one to go; and when all begin again.
     missed: BTreeMap<usize, Option<RecordId>>,
     missed_again: Duration,
-    sweep_again: Duration,
+    /// Behind which overlay the next page of a place begins, where there is one to go; and when all begin again.
+    overlays: BTreeMap<usize, Option<ListToken>>,
+    overlays_again: Duration,
     /// The places that the node knew to be away at the last turn.
     seen_away: BTreeSet<usize>,
     /// Whether something that the ledger does not say is due was not tried, or failed: the next walk comes sooner.
@@ -149,7 +152,8 @@ impl Rounds {
             away: BTreeMap::new(),
             missed: BTreeMap::new(),
             missed_again: Duration::ZERO,
-            sweep_again: Duration::ZERO,
+            overlays: BTreeMap::new(),
+            overlays_again: Duration::ZERO,
             seen_away: BTreeSet::new(),
             passed_over: false,
         }
@@ -219,18 +223,20 @@ impl Rounds {
         Ok(())
     }
 
-    /// Removes overlays that nothing needs any more, where the places show themselves.
+    /// A page of the overlays on each place: those that nothing needs any more are removed.
     async fn sweep(&mut self, node: &Arc<Node>, now: Duration) {
-        if self.sweep_again > now {
-            return;
+        if self.overlays_again <= now {
+            self.overlays_again = now + SWEEP_EVERY;
+            self.overlays = (0..node.places.len()).map(|place| (place, None)).collect();
         }
-        self.sweep_again = now + SWEEP_EVERY;
-        for (place, at) in node.places.iter().enumerate().filter(|(_, at)| at.mode.changes()) {
-            if self.away.get(&place).is_some_and(|pause| pause.until > now) {
+        for (place, after) in std::mem::take(&mut self.overlays) {
+            let at = &node.places[place];
+            if !at.mode.changes() || self.away.get(&place).is_some_and(|pause| pause.until > now) {
                 continue;
             }
-            if let Err(error) = node.sweep_overlays(place).await {
-                tracing::warn!(store = %at.name, %error, "overlays can't be looked at now");
+            match node.sweep_overlays(place, after).await {
+                Ok(next) => self.overlays.extend(next.map(|next| (place, Some(next)))),
+                Err(error) => tracing::warn!(store = %at.name, %error, "overlays can't be looked at now"),
             }
         }
     }
@@ -384,7 +390,7 @@ impl Rounds {
 
     fn pause(&mut self, node: &Arc<Node>) -> Duration {
         let now = node.environment.clock.elapsed();
-        if !self.missed.is_empty() {
+        if !self.missed.is_empty() || !self.overlays.is_empty() {
             return BETWEEN;
         }
         let mut next = now + self.every;
