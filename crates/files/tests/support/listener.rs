@@ -11,7 +11,7 @@ use tracing::{
 };
 
 /// Has each line from now on told to `hear`: all of ours, and what matters of others'. Only the first call of a process counts.
-pub fn listen(hear: fn(String)) {
+pub(crate) fn listen(hear: fn(String)) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Listener(hear)).expect("no other listens"));
 }
