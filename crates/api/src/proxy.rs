@@ -7,7 +7,7 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -40,7 +40,7 @@ impl ForwardedBy {
     }
 }
 
-/// Addresses that begin alike, such as `10.0.0.0/8`; or one alone.
+/// Addresses that begin alike, such as `10.0.0.0/8`; or one alone. IPv4 addresses in the clothes of IPv6 are taken for what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
@@ -50,21 +50,43 @@ pub struct Network {
 
 /// Why a text is no [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no network, such as 10.0.0.0/8 or 2001:db8::/32, and no address; one of all addresses would believe everybody"
-)]
-pub struct NoNetwork(String);
+pub enum NoNetwork {
+    /// It is nothing of the kind, or all addresses.
+    #[error(
+        "`{0}` is no network, such as 10.0.0.0/8 or 2001:db8::/32, and no address; one of all addresses would believe everybody"
+    )]
+    Other(String),
+    /// It is one address with the size of a network.
+    #[error("`{0}` is an address within a network: write {1} for the network, or the address alone")]
+    Within(String, Network),
+}
 
 impl FromStr for Network {
     type Err = NoNetwork;
 
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let none = || NoNetwork(text.into());
+        let none = || NoNetwork::Other(text.into());
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| none())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| none())?;
-        Some(Self { address, bits }).filter(|_| (1..=most).contains(&bits)).ok_or_else(none)
+        let told: IpAddr = address.parse().map_err(|_| none())?;
+        let address = told.to_canonical();
+        let (most, clothes) = (width(address), width(told) - width(address));
+        let bits = bits.map_or(Ok(most + clothes), str::parse).map_err(|_| none())?;
+        let bits = bits.checked_sub(clothes).filter(|bits| (1..=most).contains(bits)).ok_or_else(none)?;
+        let network = Self { address: first_of(address, bits), bits };
+        if network.address == address { Ok(network) } else { Err(NoNetwork::Within(text.into(), network)) }
+    }
+}
+
+/// How many bits an address has.
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The first of the addresses that begin with the same `bits`, of which there is at least one.
+fn first_of(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - bits))).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - bits))).into(),
     }
 }
 
@@ -91,11 +113,7 @@ impl fmt::Display for Network {
 impl Network {
     /// Whether an address that is no IPv4 one in the clothes of IPv6 lies in it.
     fn holds(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()) >> (32 - self.bits) == 0,
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()) >> (128 - self.bits) == 0,
-            _ => false,
-        }
+        self.address.is_ipv4() == address.is_ipv4() && first_of(address, self.bits) == self.address
     }
 }
 
@@ -171,12 +189,14 @@ fn told_for(element: &[u8]) -> Option<&[u8]> {
     Some(node.strip_prefix(b"\"").and_then(|node| node.strip_suffix(b"\"")).unwrap_or(node))
 }
 
-/// An address, with or without a port.
+/// An address, with or without a port, and with or without the zone (RFC 4007, section 11) that only the proxy's own machine knows.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let without_zone =
+        || bare.split_once('%').and_then(|(address, _)| address.parse::<Ipv6Addr>().ok()).map(IpAddr::V6);
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
+    bare.parse().ok().or_else(without_zone).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -213,6 +233,7 @@ mod tests {
             ("127.0.0.1", &[(FOR, "192.0.2.1:4711")], "192.0.2.1", "with a port"),
             ("127.0.0.1", &[(FOR, "[2001:db9::1]:4711")], "2001:db9::1", "with a port"),
             ("127.0.0.1", &[(FOR, "2001:db9::1")], "2001:db9::1", "without"),
+            ("127.0.0.1", &[(FOR, "fe80::1%eth0")], "fe80::1", "with a zone"),
             (
                 "127.0.0.1",
                 &[(FOR, "192.0.2.1, unknown, 10.0.0.1")],
@@ -265,13 +286,39 @@ mod tests {
             ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
             ("::1", "::1", "::2"),
             ("128.0.0.0/1", "255.0.0.1", "::1"),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", "11.0.0.1"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.6"),
         ] {
             assert!(holds(network, inside) && !holds(network, outside), "{network}");
         }
-        for none in ["", "proxy", "10.0.0.0/33", "::/129", "0.0.0.0/0", "::/0", "10.0.0.0/", "10.0.0.0/-1", "10.0.0/8"]
-        {
+        for none in [
+            "",
+            "proxy",
+            "10.0.0.0/33",
+            "::/129",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+            "::ffff:10.0.0.0/96",
+            "::ffff:10.0.0.0/8",
+        ] {
             let refused = none.parse::<Network>().unwrap_err().to_string();
             assert!(refused.contains(&format!("`{none}`")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_the_size_of_a_network_is_refused_with_the_network() {
+        for (within, network) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.0.2.129/25", "192.0.2.128/25"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+        ] {
+            let refused = within.parse::<Network>().unwrap_err().to_string();
+            assert!(refused.contains(&format!("write {network} for")), "{refused}");
         }
     }
 }
