@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Client, DEADLINE, Larder, PASSWORD, Server, secrets::Told as _, sha256};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -724,6 +725,27 @@ fn a_set_up_link_makes_the_first_admin_and_then_there_is_none() {
     let again = larder.serve();
     assert!(!again.said().contains("setup-link") && !kept.exists(), "{}", again.said());
     assert_eq!(Client::nobody(&again.address).get("/setup").status, 200);
+}
+
+#[test]
+fn on_a_terminal_the_set_up_link_is_shown_and_lies_nowhere() {
+    let larder = Larder::new();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).unwrap();
+    unlockpt(&terminal).unwrap();
+    let mut command = larder.command(&["serve", "--port", "0"]);
+    command.stdout(ioctl_tiocgptpeer(&terminal, flags).unwrap());
+    let server = Server::start(command).unwrap();
+    // It was written before the server said that it listens.
+    rustix::io::ioctl_fionbio(&terminal, true).unwrap();
+    let (mut shown, mut block) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = rustix::io::read(&terminal, &mut block) {
+        shown.extend_from_slice(&block[..read]);
+    }
+    let shown = String::from_utf8(shown).unwrap();
+    let link = shown.lines().map(str::trim).find(|line| line.contains("/setup#")).expect("a link");
+    assert!(link.starts_with(&format!("http://{}/setup#", server.address)), "{shown}");
+    assert!(!larder.data().join("setup-link").exists() && !server.said().contains("/setup#"), "{}", server.said());
 }
 
 #[test]

@@ -18,6 +18,7 @@ const RACES_MAX: usize = 64;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 // NONBLOCK, or a FIFO that somebody put there would hold the thread for ever.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+const LOCK: OFlags = OFlags::RDWR.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Which directory it is, whatever lies at its path by now.
 pub(crate) type Identity = (Dev, u64);
@@ -97,6 +98,14 @@ impl Root {
     /// Opens the file `name` of a folder that is open.
     pub(crate) fn file_in(&self, dir: &OwnedFd, name: &str) -> Result<OwnedFd> {
         self.open_at(dir.as_fd(), name, READ, ResolveFlags::empty())
+    }
+
+    /// Opens the file `name` of a folder that is open, to lock it. NFS locks alone only what was opened for writing (flock(2)).
+    pub(crate) fn lock_file_in(&self, dir: &OwnedFd, name: &str) -> Result<OwnedFd> {
+        match self.open_at(dir.as_fd(), name, LOCK, ResolveFlags::empty()) {
+            Err(Errno::ROFS) => self.file_in(dir, name),
+            opened => opened,
+        }
     }
 
     /// Opens the file at `path` if the kernel needs no disk to find it; `None` where it does, or can't say.

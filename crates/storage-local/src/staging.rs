@@ -1,8 +1,12 @@
 //! This process's own folder below `.larder/staging/`, the parts staged in it, their publication, and what dead processes left.
 //!
 //! `<node>/lock` is locked as long as its process lives; `<node>/node.json` says in which boot of the machine. A node is dead when
-//! its lock is free and it is of this boot, or of another and the file system is this machine's own. On a network file system a
-//! node of another boot counts as dead only when its folder is older than `orphan_after`, by the file system's own clock.
+//! its lock is free and it is of this boot, or of another and the file system is this machine's own. On any other file system a
+//! node of another boot counts as dead only when its folder is older than `orphan_after`, by the file system's own clock; a node that
+//! lives touches its lock whenever it looks for what the dead have left.
+//!
+//! A folder is made as `.new-<node>`: its lock first, then the rest, then its name. Whoever clears up takes nothing out of a folder whose
+//! lock it does not hold, and its lock last, so a node that has its name has its lock too.
 
 use crate::durable::Durable;
 use crate::errno::{Fault, Outcome};
@@ -14,10 +18,11 @@ use crate::store::{Inner, clear_empty};
 use crate::write::Temporary;
 use bytes::Bytes;
 use larder_storage_core::{ErrorKind, Key, Leftover, NodeId, OpId, Pair, Part};
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest attributes.
@@ -36,7 +41,7 @@ const RACES_MAX: usize = 64;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) dir: OwnedFd,
-    _lock: OwnedFd,
+    lock: OwnedFd,
     temporaries: AtomicU64,
 }
 
@@ -77,11 +82,12 @@ impl Node {
         let node = Self::fill(root, &path, id.clone());
         let node = node.and_then(|node| {
             rustix::fs::renameat(&staging, &begun, &staging, id.as_str())?;
+            node.check_lock()?;
             Durable::default().sync_one(root, STAGING, Some(staging.try_clone().map_err(from_std)?))?;
             Ok(node)
         });
         if node.is_err() {
-            let _ = remove_node(root, &staging, &begun);
+            let _ = remove_node(root, &staging, &begun).or_else(|_| remove_node(root, &staging, id.as_str()));
         }
         node
     }
@@ -94,7 +100,20 @@ impl Node {
             .map_err(|error| Fault::says(ErrorKind::Unavailable, error))?;
         root.create_whole(&dir, NODE_JSON, &text)?;
         rustix::fs::fsync(&dir)?;
-        Ok(Self { id, dir, _lock: lock, temporaries: AtomicU64::new(0) })
+        Ok(Self { id, dir, lock, temporaries: AtomicU64::new(0) })
+    }
+
+    /// That the lock still bears its name: without it the node would be taken for dead while it lives.
+    fn check_lock(&self) -> Outcome<()> {
+        let (held, named) =
+            (rustix::fs::fstat(&self.lock)?, rustix::fs::statat(&self.dir, LOCK, AtFlags::SYMLINK_NOFOLLOW)?);
+        if identity(&held) == identity(&named) { Ok(()) } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// Shows others, whose file system may not tell them of the lock, that this node lives.
+    fn touch(&self) -> Outcome<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        Ok(rustix::fs::futimens(&self.lock, &Timestamps { last_access: now, last_modification: now })?)
     }
 
     /// A name for a temporary file of no operation; whoever takes the folder over removes it.
@@ -135,12 +154,13 @@ pub(crate) fn names(dir: &OwnedFd) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a node's folder and all that is left in it; it holds files only.
+/// Removes a node's folder and all that is left in it; it holds files only. Its lock goes last, so that it counts up to then.
 fn remove_node(root: &Root, staging: &OwnedFd, name: &str) -> Outcome<()> {
     let dir = root.dir(&path::join(STAGING, name))?;
-    for name in names(&dir)? {
+    for name in names(&dir)?.into_iter().filter(|name| name != LOCK) {
         unlink(&dir, &name)?;
     }
+    unlink(&dir, LOCK)?;
     Ok(rustix::fs::unlinkat(staging, name, AtFlags::REMOVEDIR)?)
 }
 
@@ -556,7 +576,7 @@ impl Inner {
             Err(Errno::NOENT) => return Ok(Life::Gone),
             dir => dir?,
         };
-        let held = match self.root.file_in(&dir, LOCK) {
+        let held = match self.root.lock_file_in(&dir, LOCK) {
             Err(Errno::NOENT) => return Ok(Life::Dead(dir)),
             held => held?,
         };
@@ -585,19 +605,22 @@ impl Inner {
     }
 
     /// Takes over the folders of the dead, each once, and answers what lies in them.
-    pub(crate) fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+    pub(crate) fn leftovers(self: &Arc<Self>) -> Outcome<TakenOver> {
+        let mut taken = TakenOver { inner: self.clone(), leftovers: Vec::new() };
+        if let Some(node) = self.node.as_ref().filter(|_| self.is_network) {
+            node.touch()?;
+        }
         let staging = match self.root.dir(STAGING) {
-            Err(Errno::NOENT) if self.root.is_there() => return Ok(Vec::new()),
+            Err(Errno::NOENT) if self.root.is_there() => return Ok(taken),
             dir => dir?,
         };
-        let mut leftovers = Vec::new();
         for name in names(&staging)? {
             let found = match NodeId::new(&name) {
                 Some(node) => self.take_over(&staging, node),
                 None => self.clear_begun(&staging, &name).map(|()| Vec::new()),
             };
             match found {
-                Ok(found) => leftovers.extend(found),
+                Ok(found) => taken.leftovers.extend(found),
                 // One folder that can't be read must not keep the others from being settled; an outage keeps all.
                 Err(fault) if self.root.is_there() => {
                     tracing::warn!(store = %self, node = name, ?fault, "what a dead node left could not be taken over");
@@ -605,7 +628,7 @@ impl Inner {
                 Err(_) => return Err(crate::list::gone()),
             }
         }
-        Ok(leftovers)
+        Ok(taken)
     }
 
     fn take_over(&self, staging: &OwnedFd, node: NodeId) -> Outcome<Vec<Leftover>> {
@@ -681,18 +704,54 @@ impl Inner {
         Ok(Leftover { node: node.clone(), op, bytes, attributes })
     }
 
-    /// Removes a folder whose process died before it had a name. One that is just being made is seen unlocked for a moment; its
-    /// maker then begins again.
+    /// Removes a folder whose process died before it had a name. One that is just being made is seen without its lock, or unlocked, for
+    /// a moment: nothing is taken out of the first, and the maker of the other then begins again.
     fn clear_begun(&self, staging: &OwnedFd, name: &str) -> Outcome<()> {
         if !name.starts_with(".new-") {
             return Ok(());
         }
-        match self.life(name, FlockOperation::NonBlockingLockExclusive)? {
-            Life::Dead(_) => match remove_node(&self.root, staging, name) {
-                Err(fault) if fault.is_absent() || fault.kind == ErrorKind::KeyConflict => Ok(()),
-                removed => removed,
-            },
-            _ => Ok(()),
+        let dir = match self.root.dir(&path::join(STAGING, name)) {
+            Err(Errno::NOENT) => return Ok(()),
+            dir => dir?,
+        };
+        // In this order: it was made after the lock, so where it is and the lock is not, that was taken away.
+        let was_made = is_there(&dir, NODE_JSON)?;
+        let removed = if is_there(&dir, LOCK)? || was_made {
+            match self.life(name, FlockOperation::NonBlockingLockExclusive)? {
+                Life::Dead(_) => remove_node(&self.root, staging, name),
+                _ => Ok(()),
+            }
+        } else {
+            rustix::fs::unlinkat(staging, name, AtFlags::REMOVEDIR).map_err(Fault::from)
+        };
+        match removed {
+            Err(fault) if fault.is_absent() || fault.kind == ErrorKind::KeyConflict => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// What was taken over and nobody knows of yet. Where nobody comes to know it, for the store went away or its caller did, the folders are
+/// left to whoever looks next.
+pub(crate) struct TakenOver {
+    inner: Arc<Inner>,
+    leftovers: Vec<Leftover>,
+}
+
+impl TakenOver {
+    /// Hands them to who settles them.
+    pub(crate) fn hand_over(mut self) -> Vec<Leftover> {
+        std::mem::take(&mut self.leftovers)
+    }
+}
+
+impl Drop for TakenOver {
+    fn drop(&mut self) {
+        let mut estate = lock(&self.inner.estate);
+        for Leftover { node, op, .. } in &self.leftovers {
+            estate.operations.remove(op);
+            estate.nodes.remove(node);
+            estate.missed.insert(node.clone());
         }
     }
 }

@@ -344,9 +344,9 @@ impl Inner {
     fn flock(&self, name: &str, how: FlockOperation) -> Outcome<OwnedFd> {
         self.node()?;
         let staging = self.root.dir_or_make(STAGING)?;
-        let file = match self.root.file_in(&staging, name) {
+        let file = match self.root.lock_file_in(&staging, name) {
             Err(Errno::NOENT) => match self.root.create(&staging, name) {
-                Err(Errno::EXIST) => self.root.file_in(&staging, name)?,
+                Err(Errno::EXIST) => self.root.lock_file_in(&staging, name)?,
                 made => made?,
             },
             file => file?,
@@ -753,7 +753,7 @@ impl Staging for LocalStore {
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        self.act(Op::Recover, STAGING, |inner| inner.leftovers()).await
+        Ok(self.act(Op::Recover, STAGING, Inner::leftovers).await?.hand_over())
     }
 
     async fn finish(&self, pair: &Pair) -> Result<()> {

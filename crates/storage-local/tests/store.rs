@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
-    Body, ByteRange, Digests, Durable, ErrorKind, GetOptions, Key, ListOptions, OpId, Pair, Part, Prefix, PutMode,
-    PutOptions, Staging, Store, StoreExt,
+    Body, ByteRange, Digests, Durable, ErrorKind, GetOptions, Key, ListOptions, NodeId, OpId, Pair, Part, Prefix,
+    PutMode, PutOptions, Staging, Store, StoreExt,
 };
 use larder_storage_local::{ForeignKind, LocalOptions, LocalStore};
 use std::fs;
@@ -435,6 +435,77 @@ async fn the_dead_whose_folder_could_not_be_taken_over_are_not_told_to_have_left
     fs::remove_dir(&attributes).unwrap();
     assert_eq!(store.leftovers().await.unwrap().len(), 1);
     assert!(!store.is_alive(&node).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_was_taken_over_before_the_store_went_away_is_given_when_it_is_back() {
+    let place = tempfile::tempdir().unwrap();
+    let (root, away) = (place.path().join("objects"), place.path().join("away"));
+    let dead: Vec<_> = (0..8).map(|_| LocalStore::open(LocalOptions::new(&root)).unwrap()).collect();
+    for (store, number) in dead.iter().zip(0..) {
+        stage(store, number).await;
+    }
+    drop(dead);
+    let store = LocalStore::open(LocalOptions::new(&root)).unwrap();
+    // The disk goes as the last of them is looked at: it can't be read, and the store is not at its place.
+    let names: Vec<_> =
+        fs::read_dir(root.join(".larder/staging")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let last = names.iter().rfind(|path| path.file_name().unwrap().to_str() != Some(store.node().as_str())).unwrap();
+    let (lock, aside) = (last.join("lock"), place.path().join("lock"));
+    fs::rename(&lock, &aside).unwrap();
+    symlink("nowhere", &lock).unwrap();
+    fs::rename(&root, &away).unwrap();
+    let found = store.leftovers().await;
+    assert!(found.is_err(), "{found:?}");
+    fs::rename(&away, &root).unwrap();
+    for name in names.iter().map(|path| NodeId::new(path.file_name().unwrap().to_str().unwrap()).unwrap()) {
+        let told = store.is_alive(&name).await;
+        assert!(name == store.node() || told.is_err(), "what it left is not known yet: {told:?}");
+    }
+    fs::remove_file(&lock).unwrap();
+    fs::rename(&aside, &lock).unwrap();
+    assert_eq!(store.leftovers().await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn what_is_taken_over_for_who_has_gone_away_is_given_to_the_next() {
+    let (_place, dead) = open();
+    let root = dead.root().to_owned();
+    stage(&dead, 1).await;
+    drop(dead);
+    let store = LocalStore::open(LocalOptions::new(root)).unwrap();
+    for _ in 0..50 {
+        drop(futures_util::poll!(Box::pin(store.leftovers())));
+    }
+    let mut found = vec![];
+    while found.is_empty() {
+        found = store.leftovers().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(found.len(), 1);
+    assert_eq!(store.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_out_of_a_folder_that_is_just_being_made() {
+    let (_place, store) = open();
+    let staging = store.root().join(".larder/staging");
+    let folder = |name: &str| {
+        fs::create_dir(staging.join(name)).unwrap();
+        staging.join(name)
+    };
+    let (empty, dead, broken) = (folder(".new-1"), folder(".new-2"), folder(".new-3"));
+    let (begun, locked) = (folder(".new-4"), folder(".new-5"));
+    fs::write(dead.join("lock"), "").unwrap();
+    fs::write(dead.join("node.json"), "").unwrap();
+    fs::write(broken.join("node.json"), "").unwrap();
+    fs::write(begun.join("other"), "").unwrap();
+    let held = fs::File::create(locked.join("lock")).unwrap();
+    held.lock().unwrap();
+    assert_eq!(store.leftovers().await.unwrap(), []);
+    assert_eq!([&empty, &dead, &broken].map(|path| path.exists()), [false; 3]);
+    assert!(begun.join("other").exists(), "whose lock is yet to be made");
+    assert!(locked.join("lock").exists());
 }
 
 #[tokio::test]
