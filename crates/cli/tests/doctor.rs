@@ -75,6 +75,7 @@ fn a_larder_that_is_well_has_no_problem_and_stays_as_it_was() {
         "durability",
         "schema",
         "integrity",
+        "search",
         "start",
         "unread stores",
         "newest file",

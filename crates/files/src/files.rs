@@ -336,7 +336,7 @@ pub struct ListFiles {
 }
 
 /// A page of files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The files, in the order asked for.
     pub items: Vec<File>,

@@ -4,6 +4,7 @@
 //! 2. From the rows to the stores: every file's attributes and bytes.
 //! 3. Tombstones and sealed records, both ways.
 //! 4. From the stores to the rows: every object.
+//! 5. What the ledger finds files by.
 //!
 //! While others work, rows and stores differ for moments. So whatever looks wrong is only a *suspect*: it is looked at
 //! again, after pauses, and reported only if it is wrong each time and no live claim explains it. With `repair`, what
@@ -67,6 +68,7 @@ impl Files {
         run.sealed(layout::buckets()).await?;
         run.objects(Prefix::all()).await?;
         run.objects(layout::overlays()).await?;
+        run.index().await?;
         Ok(FsckSummary { bytes_verified: check.verified(), ..run.summary })
     }
 }
@@ -147,6 +149,8 @@ enum Mend {
     TakeUp(Box<Intent>),
     /// A dead node's reservations are given up.
     Unreserve(NodeId),
+    /// What the ledger finds files by is made anew from its rows.
+    Index,
     /// One after the other.
     Both(Box<[Mend; 2]>),
 }
@@ -253,6 +257,14 @@ impl Run<'_> {
             }
         }
         self.look_again().await
+    }
+
+    /// What the ledger finds files by: it looks at one moment, so others' work is no suspicion.
+    async fn index(&mut self) -> Result<()> {
+        match self.check.node.ledger.check_index().await? {
+            Some(wrong) => self.conclude(Trouble::new(FindingKind::IndexDiffers, None, None, wrong, Mend::Index)).await,
+            None => Ok(()),
+        }
     }
 
     async fn suspect(&mut self, suspects: Vec<Suspect>) -> Result<()> {

@@ -4,15 +4,17 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod folders;
 mod memory;
 mod rows;
 mod session;
 
+pub use folders::FolderPage;
 pub use memory::{MemoryLedger, Snapshot, Steps};
 pub use session::{Refreshed, Session};
 
 use crate::{
-    Attributes, Bucket, BucketId, FileId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, BucketId, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
 };
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
@@ -501,7 +503,7 @@ pub enum Made {
     User(UserId),
 }
 
-/// Which files to list.
+/// Which files to list. No text of a file has a NUL, so a filter with one finds nothing ([`FileQuery::finds_nothing`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileQuery {
     /// Only of this bucket.
@@ -671,6 +673,29 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// A page of files, in the order of the query.
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>>;
 
+    /// A page of a list by [`Sort::Name`] in which the names that go on with a `/` behind the prefix are one folder, however many they
+    /// are: files and folders together are at most the limit. Here each folder costs a question of its own.
+    async fn folders(&self, query: &FileQuery) -> Result<Page> {
+        let mut page = FolderPage::of(query);
+        while let Some(wanted) = page.wanted() {
+            let found = self.files(wanted).await?;
+            page.take(found, |row: &FileRow| (row.attributes.name.clone(), row.attributes.id));
+        }
+        let (items, folders, next) = page.filled();
+        Ok(Page { items, folders, next })
+    }
+
+    /// What is wrong with what the ledger keeps to find rows by, in words; `None` where it agrees with them, as they are at one moment.
+    /// Costs a walk over all files.
+    async fn check_index(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Makes that anew, beside whoever works.
+    async fn remake_index(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The revisions of a file, by number.
     async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>>;
 
@@ -701,7 +726,7 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// At most `limit` users with ids above `after`, gone ones too, by id.
     async fn users_behind(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>>;
 
-    /// The user of this name, gone or not.
+    /// The user of this name, gone or not; `None` of what can be no name.
     async fn user_named(&self, name: &str) -> Result<Option<User>>;
 
     /// The user of this id, gone or not.

@@ -4,16 +4,12 @@ use crate::{
     Caller, Error, File, FileId, Files, ListFiles, Page, Result, Role, UserId,
     ledger::{FileQuery, Position, Sort},
 };
-use uuid::Uuid;
 
 const LIMIT_MAX: usize = 1000;
 
-/// How many rows are asked for behind a folder: the next one may be near.
-const NEAR: usize = 16;
-
 impl Files {
     /// A page of files: the caller's own, or of an admin everybody's. One that exists during a whole walk is seen exactly once, in
-    /// the order of names or sizes unless its own changed meanwhile. Folders cost a query each.
+    /// the order of names or sizes unless its own changed meanwhile.
     ///
     /// # Errors
     /// `Invalid` of a limit out of bounds, of a place in another order, of folders in another order than that of names; `NotFound` of
@@ -40,7 +36,7 @@ impl Files {
             after: query.after,
             limit: query.limit,
         };
-        if query.folders { self.list_folders(rows).await } else { self.list_files(rows).await }
+        if query.folders { Ok(self.0.ledger.folders(&rows).await?) } else { self.list_files(rows).await }
     }
 
     /// The newest live file of exactly this name in a bucket; of the caller's own where no owner is named.
@@ -77,32 +73,6 @@ impl Files {
         Ok(Page { items, folders: vec![], next })
     }
 
-    async fn list_folders(&self, mut query: FileQuery) -> Result<Page> {
-        let (limit, prefix) = (query.limit, query.prefix.clone().unwrap_or_default());
-        let (mut items, mut folders, mut rows) = (vec![], vec![], limit);
-        while items.len() + folders.len() < limit {
-            query.limit = rows.min(limit - items.len() - folders.len());
-            let found = self.0.ledger.files(&query).await?;
-            let is_last = found.len() < query.limit;
-            rows = rows.saturating_mul(4);
-            let mut skips = false;
-            for file in found {
-                if let Some(folder) = folder_of(&file.attributes.name, &prefix) {
-                    query.after = Some(behind(folder, query.descending));
-                    folders.push(folder.to_owned());
-                    (skips, rows) = (true, NEAR);
-                    break;
-                }
-                query.after = Some(Position::of(&file.attributes, query.sort));
-                items.push(file);
-            }
-            if is_last && !skips {
-                return Ok(Page { items, folders, next: None });
-            }
-        }
-        Ok(Page { items, folders, next: query.after })
-    }
-
     /// Whose files the caller asks for; `None` where there can't be any for them.
     async fn whose(&self, caller: &Caller, named: Option<&str>) -> Result<Option<Owner>> {
         Ok(match named {
@@ -126,21 +96,6 @@ fn check(query: &ListFiles) -> Result<()> {
         Some(place) if place.sort() != query.sort => Err(Error::invalid("cursor", "is of a list in another order")),
         _ => Ok(()),
     }
-}
-
-/// The folder that a name lies in, below `prefix`.
-fn folder_of<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    let slash = name.get(prefix.len()..)?.find('/')?;
-    Some(&name[..=prefix.len() + slash])
-}
-
-/// Behind all names that begin with `folder`, which ends in `/`: `0` is the next byte. No id is smaller than nil, so it is a place where no file is.
-fn behind(folder: &str, descending: bool) -> Position {
-    let name = match folder.strip_suffix('/') {
-        Some(stem) if !descending => format!("{stem}0"),
-        _ => folder.to_owned(),
-    };
-    Position::Name(name, FileId(Uuid::nil()))
 }
 
 enum Owner {

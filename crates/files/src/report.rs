@@ -45,6 +45,8 @@ pub enum FindingKind {
     IntentOpen,
     /// A temporary file of a dead node.
     Temporary,
+    /// The database finds files by what differs from its rows.
+    IndexDiffers,
     /// Something that is not ours.
     Foreign,
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     fault::{CORRUPT, INTERRUPTED, sqlite_code},
+    letters,
     open::{self, Durability, Open, OpenError, Place},
     schema::Migrator,
 };
@@ -21,6 +22,8 @@ pub struct Examined {
     pub is_current: bool,
     /// What SQLite's own check has found, at most ten lines; `None` where the time was not enough.
     pub damage: Option<Vec<String>>,
+    /// How many files the index of names lacks at most; a few thousand are usual. `None` in an older schema, or a damaged one.
+    pub unindexed: Option<u64>,
 }
 
 /// How many steps of SQLite's machine pass between two looks at the clock: some milliseconds.
@@ -47,8 +50,10 @@ async fn examine(place: &Place, reader: &SqlitePool, within: Duration) -> Result
     let found = open::applied(&db).await.map_err(|error| open::refused(place, error))?;
     let known = Migrator::known();
     open::check_known(&found, &known)?;
+    let is_current = found.len() == known.len();
+    let unindexed = if is_current { letters::behind(&db).await.ok() } else { None };
     let damage = quick_check(reader, within).await.map_err(refused)?;
-    Ok(Examined { durability, is_current: found.len() == known.len(), damage })
+    Ok(Examined { durability, is_current, damage, unindexed: unindexed.map(i64::unsigned_abs) })
 }
 
 async fn quick_check(reader: &SqlitePool, within: Duration) -> Result<Option<Vec<String>>, sqlx::Error> {

@@ -10,6 +10,7 @@ mod entity;
 mod examine;
 mod fault;
 mod home;
+mod letters;
 mod lists;
 mod open;
 mod scans;

@@ -6,19 +6,21 @@
 //! how long a page takes, never what is on it. PostgreSQL counts for itself, and knows no letters: there a `q` reads the names.
 
 use crate::{
-    convert,
     entity::{files, tags},
+    letters::{self, BEHIND_MAX, threes},
+    sql::file_row,
 };
 use larder_files::{
-    UserId,
-    ledger::{FileQuery, Position, Sort, folded},
+    FileId, Page, UserId,
+    ledger::{FileQuery, FileRow, FolderPage, Position, Sort, folded},
 };
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder,
     QuerySelect, Select,
     sea_query::{Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use uuid::Uuid;
 
 /// So many files are gathered and sorted rather than passed by in the order of the list: about as long as a walk past a million takes
 /// to find a hundred of them.
@@ -44,10 +46,54 @@ enum Way {
     Time,
 }
 
-/// Attributes and copies of a page.
-pub(crate) async fn page(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Vec<(String, Option<String>)>, DbErr> {
+/// The files of a page.
+pub(crate) async fn page(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Vec<FileRow>, DbErr> {
     let way = way(db, query).await?;
-    select(db.get_database_backend(), query, way).into_tuple().all(db).await
+    rows(db, shown(db.get_database_backend(), query, way)).await
+}
+
+/// A page of names as folders. Few files are gathered once, however many folders they are in; of many each folder leads on by the index.
+pub(crate) async fn folders(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Page, DbErr> {
+    match way(db, query).await? {
+        Way::Walk => walked(db, query).await,
+        way => gathered(db, query, way).await,
+    }
+}
+
+async fn walked(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Page, DbErr> {
+    let mut page = FolderPage::of(query);
+    while let Some(wanted) = page.wanted() {
+        let found = rows(db, shown(db.get_database_backend(), wanted, Way::Walk)).await?;
+        page.take(found, |row: &FileRow| (row.attributes.name.clone(), row.attributes.id));
+    }
+    let (items, folders, next) = page.filled();
+    Ok(Page { items, folders, next })
+}
+
+async fn gathered(db: &impl ConnectionTrait, query: &FileQuery, way: Way) -> Result<Page, DbErr> {
+    let backend = db.get_database_backend();
+    let places = select(backend, query, way).column(files::Column::Name).column(files::Column::Id);
+    let places: Vec<(String, Uuid)> = places.into_tuple().all(db).await?;
+    let places: Vec<_> = places.into_iter().map(|(name, id)| (name, FileId(id))).collect();
+    let mut page = FolderPage::of(query);
+    while let Some(wanted) = page.wanted() {
+        let behind = places.partition_point(|(name, id)| !wanted.is_behind(&Position::Name(name.clone(), *id)));
+        let found = places[behind..].iter().take(wanted.limit).collect();
+        page.take(found, |place| (*place).clone());
+    }
+    let (places, folders, next) = page.filled();
+    let of = files::Column::Id.is_in(places.iter().map(|(_, id)| id.0));
+    let found = rows(db, whole(backend, files::Entity::find().select_only().filter(of))).await?;
+    // What changed meanwhile is not on the page that was asked for any more.
+    let found = found.into_iter().filter(|row| query.wants(&row.attributes)).map(|row| (row.attributes.id, row));
+    let mut found: HashMap<FileId, FileRow> = found.collect();
+    let of = |(name, id): &(String, FileId)| found.remove(id).filter(|row| row.attributes.name == *name);
+    Ok(Page { items: places.into_iter().filter_map(of).collect(), folders, next })
+}
+
+async fn rows(db: &impl ConnectionTrait, of: Select<files::Entity>) -> Result<Vec<FileRow>, DbErr> {
+    let rows: Vec<(String, Option<String>)> = of.into_tuple().all(db).await?;
+    rows.iter().map(|(attributes, copies)| file_row(attributes, copies.as_deref())).collect()
 }
 
 async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr> {
@@ -55,6 +101,7 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
         return Ok(Way::Walk);
     }
     if let Some(letters) = letters(query)
+        && letters::behind(db).await? <= BEHIND_MAX
         && may_use_letters(db, query.owner).await?
         && is_few(db, lettered(&letters), FEW).await?
     {
@@ -84,7 +131,8 @@ async fn may_use_letters(db: &impl ConnectionTrait, owner: Option<UserId>) -> Re
 async fn is_few(db: &impl ConnectionTrait, mut rows: SelectStatement, few: u64) -> Result<bool, DbErr> {
     rows.expr(Expr::cust("1")).limit(few + 1);
     let count = Query::select().expr(Expr::cust("count(*)")).from_subquery(rows, "some").take();
-    let counted: i64 = db.query_one(&count).await?.ok_or_else(|| convert::wrong("no count"))?.try_get_by_index(0)?;
+    let counted: i64 =
+        db.query_one(&count).await?.ok_or_else(|| crate::convert::wrong("no count"))?.try_get_by_index(0)?;
     Ok(counted.cast_unsigned() <= few)
 }
 
@@ -122,25 +170,29 @@ fn matches(letters: &str) -> SimpleExpr {
 /// What is sought in the table of letters: each three letters that are beside each other in `q`, and the owner's. `None` where `q` has
 /// less, or what no name has.
 fn letters(query: &FileQuery) -> Option<String> {
-    let q: Vec<char> = folded(query.q.as_deref()?).chars().collect();
-    if q.len() < 3 || q.iter().any(|letter| letter.is_control()) {
+    let q = folded(query.q.as_deref()?);
+    let threes: BTreeSet<String> = threes(&q).take(LETTERS_MAX).map(|three| three.iter().collect()).collect();
+    if threes.is_empty() || q.contains(char::is_control) {
         return None;
     }
-    let threes: BTreeSet<String> = q.windows(3).take(LETTERS_MAX).map(|three| three.iter().collect()).collect();
     let owner = query.owner.map(|owner| format!("X{:02X}", owner.0.as_bytes()[15]));
     let quoted = |three: String| format!("\"{}\"", three.replace('"', "\"\""));
     Some(owner.into_iter().chain(threes).map(quoted).collect::<Vec<_>>().join(" AND "))
 }
 
 /// The files of a page with their copies.
+fn shown(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Entity> {
+    whole(backend, select(backend, query, way)).limit(query.limit as u64)
+}
+
+fn whole(backend: DbBackend, rows: Select<files::Entity>) -> Select<files::Entity> {
+    rows.column(files::Column::Attributes).expr_as(Expr::cust(copies_text(backend, "files")), "copies")
+}
+
+/// Nothing yet of all files that a query wants, in its order.
 fn select(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Entity> {
     let order = if query.descending { Order::Desc } else { Order::Asc };
-    let mut rows = files::Entity::find()
-        .select_only()
-        .column(files::Column::Attributes)
-        .expr_as(Expr::cust(copies_text(backend, "files")), "copies")
-        .filter(condition(backend, query, way))
-        .limit(query.limit as u64);
+    let mut rows = files::Entity::find().select_only().filter(condition(backend, query, way));
     begin(QuerySelect::query(&mut rows), query, way);
     // What is gathered by its time is sorted: an index in the order of the list would be walked.
     let plain = |name: &str| Expr::cust(format!("{}\"files\".\"{name}\"", if way == Way::Time { "+" } else { "" }));
@@ -228,7 +280,11 @@ fn behind(place: &Position, descending: bool) -> SimpleExpr {
     match place {
         Position::Created(id) if descending => Column::Id.lt(id.0),
         Position::Created(id) => Column::Id.gt(id.0),
-        Position::Name(name, id) => row(Column::Name, Expr::val(name.as_str()), id.0),
+        Position::Name(name, id) => {
+            // PostgreSQL has no text with a NUL. No name has one either: such a place is right behind all files of what is before it.
+            let (name, id) = name.split_once('\0').map_or((&**name, id.0), |(head, _)| (head, Uuid::max()));
+            row(Column::Name, Expr::val(name), id)
+        }
         Position::Size(size, id) => row(Column::Size, Expr::val(i64::try_from(*size).unwrap_or(i64::MAX)), id.0),
     }
 }
@@ -273,7 +329,10 @@ mod tests {
         ledger::{Entry, Identity, Record},
     };
     use sea_orm::{DatabaseConnection, QueryTrait, Statement};
-    use uuid::Uuid;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     const ORDERS: [Sort; 3] = [Sort::Created, Sort::Name, Sort::Size];
     const WAYS: [Way; 4] = [Way::Walk, Way::Tag, Way::Letters, Way::Time];
@@ -287,7 +346,7 @@ mod tests {
 
     /// How SQLite goes about a statement.
     async fn plan(db: &DatabaseConnection, query: &FileQuery, way: Way) -> String {
-        let statement = select(DbBackend::Sqlite, query, way).build(DbBackend::Sqlite);
+        let statement = shown(DbBackend::Sqlite, query, way).build(DbBackend::Sqlite);
         let explained = format!("EXPLAIN QUERY PLAN {}", statement.sql);
         let values = statement.values.unwrap();
         let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
@@ -444,9 +503,8 @@ mod tests {
     }
 
     async fn names(ledger: &SqlLedger, query: &FileQuery, way: Way) -> Vec<String> {
-        let rows = select(DbBackend::Sqlite, query, way).into_tuple::<(String, Option<String>)>();
-        let rows = rows.all(ledger.reader()).await.unwrap();
-        rows.iter().map(|(attributes, _)| convert::record::<Attributes>(attributes).unwrap().name).collect()
+        let rows = rows(ledger.reader(), shown(DbBackend::Sqlite, query, way)).await.unwrap();
+        rows.into_iter().map(|row| row.attributes.name).collect()
     }
 
     #[tokio::test]
@@ -471,6 +529,37 @@ mod tests {
             }
         }
         assert!(found > 100, "{found}");
+    }
+
+    #[tokio::test]
+    async fn names_as_folders_are_the_same_by_every_way_and_few_are_gathered_once() {
+        let (folder, ledger) = ledger().await;
+        let filed = |number: u128| {
+            let name = format!("{}/report {number}{}", number % 40, ["", "/x"][usize::from(number.is_multiple_of(3))]);
+            Attributes { name, ..attributes(number * 7) }
+        };
+        put(&ledger, (1..=200).map(filed).collect()).await;
+        gather(&folder, 150).await;
+        let (tag, q) = (Some("seventh".to_owned()), Some("REPORT".to_owned()));
+        let (from, until) = (Some(FileId(Uuid::from_u128(7))), Some(FileId(Uuid::from_u128(1300))));
+        let all = FileQuery { tag, q, from, until, sort: Sort::Name, ..live() };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut db = ledger.reader().clone();
+        let counter = asked.clone();
+        db.set_metric_callback(move |_| _ = counter.fetch_add(1, Relaxed));
+        for (descending, limit) in [(false, 100), (true, 100), (false, 7), (true, 7)] {
+            for prefix in [None, Some("3/".to_owned())] {
+                let query = FileQuery { descending, limit, prefix, ..all.clone() };
+                let walk = walked(&db, &query).await.unwrap();
+                assert!(walk.items.len() + walk.folders.len() > 3, "{walk:?}");
+                for way in [Way::Tag, Way::Letters, Way::Time] {
+                    assert_eq!(gathered(&db, &query, way).await.unwrap(), walk, "{way:?} of {query:?}");
+                }
+            }
+        }
+        asked.store(0, Relaxed);
+        assert_eq!(folders(&db, &all).await.unwrap().folders.len(), 40);
+        assert!(asked.load(Relaxed) <= 4, "{asked:?} statements");
     }
 
     #[tokio::test]

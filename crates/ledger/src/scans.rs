@@ -34,6 +34,7 @@ pub(crate) struct Scans {
     idle: Arc<Mutex<Vec<Scanner>>>,
     turns: Arc<Semaphore>,
     all: Arc<[DatabaseConnection]>,
+    most: Duration,
 }
 
 /// One connection.
@@ -75,7 +76,7 @@ impl Scans {
     pub(crate) fn new(home: &Home) -> Self {
         let scanners: Vec<Scanner> = (0..SCANS).map(|_| Scanner::new(home)).collect();
         let all = scanners.iter().map(|scanner| scanner.orm.clone()).collect();
-        Self { idle: Arc::new(Mutex::new(scanners)), turns: Arc::new(Semaphore::new(SCANS)), all }
+        Self { idle: Arc::new(Mutex::new(scanners)), turns: Arc::new(Semaphore::new(SCANS)), all, most: SCAN_MAX }
     }
 
     /// Has `work` done by the next connection that is free. Where the caller goes away meanwhile, SQLite is told to stop.
@@ -91,7 +92,9 @@ impl Scans {
         if let Some(brake) = brake {
             brake.release().await?;
         }
-        work(orm).await.map_err(|error| match Fault::of(&error) {
+        // A list may be many statements, and a server bounds each by itself.
+        let done = tokio::time::timeout(self.most, work(orm)).await.map_err(|_| LedgerError::Busy)?;
+        done.map_err(|error| match Fault::of(&error) {
             Fault::Interrupted => LedgerError::Busy,
             fault => fault.told(error),
         })
@@ -192,6 +195,19 @@ mod tests {
             drop(asked);
             ask(&scans, SHORT).await.unwrap();
         }
+        assert_eq!(scans.turns.available_permits(), SCANS);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_many_statements_has_one_time_over_a_server_too() {
+        let server = crate::Server::new("postgres://nobody@localhost/nothing", "larder").unwrap();
+        let scans = Scans { most: Duration::from_millis(5), ..Scans::new(&Home::Server(Box::new(server))) };
+        let endless = scans.run(async |_| {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(matches!(endless.await, Err::<(), _>(LedgerError::Busy)));
         assert_eq!(scans.turns.available_permits(), SCANS);
     }
 

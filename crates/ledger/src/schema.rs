@@ -23,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(DueCopies),
             Box::new(Search),
             Box::new(Missed),
+            Box::new(LettersOnce),
         ]
     }
 }
@@ -288,6 +289,50 @@ impl MigrationTrait for Missed {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut columns = [uuid("store_id"), big("kind"), uuid("id"), big("revision"), big("epoch"), big("version")];
         manager.create_table(table(manager, "missed", &mut columns, &["store_id", "kind", "id", "revision"])).await
+    }
+}
+
+/// In one trigger, for the order of two is nobody's promise. Where more than a thousand rows are behind, because the table is being made
+/// anew, each new row brings two thousand of them, so that no upload waits for all.
+const LETTERS_COME: &str = "CREATE TRIGGER letters_come AFTER INSERT ON files \
+    WHEN new.rowid <= (SELECT upto FROM lettered) OR new.rowid >= (SELECT upto FROM lettered) + 1000 BEGIN \
+    INSERT INTO letters (rowid, name, owner) \
+    SELECT new.rowid, new.name_folded, 'X' || substr(hex(new.owner_id), -2) FROM lettered WHERE new.rowid <= upto; \
+    INSERT INTO letters (rowid, name, owner) \
+    SELECT files.rowid, name_folded, 'X' || substr(hex(owner_id), -2) FROM lettered CROSS JOIN files \
+    WHERE files.rowid > upto AND files.rowid <= upto + 2000; \
+    UPDATE lettered SET upto = min(upto + 2000, (SELECT max(rowid) FROM files)); \
+    END";
+
+/// Each row comes to the table of letters once, what is behind in bounded steps; and what is in the table can be looked at.
+struct LettersOnce;
+
+impl MigrationName for LettersOnce {
+    fn name(&self) -> &str {
+        "m0011_letters_once"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for LettersOnce {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() != DbBackend::Sqlite {
+            return Ok(());
+        }
+        let db = manager.get_connection();
+        for statement in [
+            "DROP TRIGGER letters_come",
+            "DROP TRIGGER letters_gather",
+            "CREATE VIRTUAL TABLE letters_terms USING fts5vocab (letters, instance)",
+            LETTERS_COME,
+            "INSERT INTO letters (letters) VALUES ('delete-all')",
+            LETTERS[3],
+            "UPDATE lettered SET upto = (SELECT ifnull(max(rowid), 0) FROM files)",
+        ] {
+            db.execute_unprepared(statement).await?;
+        }
+        Ok(())
     }
 }
 

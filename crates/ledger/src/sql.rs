@@ -6,6 +6,7 @@ use crate::{
     entity::{buckets, claims, intents, meta, missed, reservations, revisions, sessions, tombstones, users},
     fault::ledger_error,
     home::Home,
+    letters,
     lists::{self, copies_text},
     open::{self, Durability, Open, OpenError},
     scans::Scans,
@@ -16,11 +17,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use larder_files::{
-    Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User,
-    UserId,
+    Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
+    User, UserId,
     ledger::{
-        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed, PlacedQuery, Purpose,
-        Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed, PlacedQuery,
+        Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
     },
 };
 use sea_orm::{
@@ -225,7 +226,7 @@ fn placed_row(row: &QueryResult) -> Result<Placed, DbErr> {
     })
 }
 
-fn file_row(attributes: &str, copies: Option<&str>) -> Result<FileRow, DbErr> {
+pub(crate) fn file_row(attributes: &str, copies: Option<&str>) -> Result<FileRow, DbErr> {
     let attributes: Attributes = convert::record(attributes)?;
     Ok(FileRow { attributes, copies: convert::copies_of(copies)? })
 }
@@ -400,16 +401,35 @@ impl Ledger for SqlLedger {
     }
 
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
-        if query.after.as_ref().is_some_and(|after| after.sort() != query.sort) {
+        if query.finds_nothing() {
             return Ok(vec![]);
         }
-        let rows = if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
-            lists::page(&self.orm, query).await.map_err(ledger_error)?
-        } else {
-            self.scans.run(async |db| lists::page(db, query).await).await?
-        };
-        let read = |(attributes, copies): &(String, Option<String>)| file_row(attributes, copies.as_deref());
-        rows.iter().map(read).collect::<Result<_, _>>().map_err(ledger_error)
+        if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
+            return lists::page(&self.orm, query).await.map_err(ledger_error);
+        }
+        self.scans.run(async |db| lists::page(db, query).await).await
+    }
+
+    /// However many folders: one turn, one time that it may take.
+    async fn folders(&self, query: &FileQuery) -> Result<Page> {
+        if query.finds_nothing() {
+            return Ok(Page::default());
+        }
+        self.scans.run(async |db| lists::folders(db, query).await).await
+    }
+
+    async fn check_index(&self) -> Result<Option<String>> {
+        match self.home {
+            Home::File(_) => letters::check(&self.orm).await.map_err(ledger_error),
+            Home::Server(_) => Ok(None),
+        }
+    }
+
+    async fn remake_index(&self) -> Result<()> {
+        match self.home {
+            Home::File(_) => letters::make_anew(&self.home).await.map_err(ledger_error),
+            Home::Server(_) => Ok(()),
+        }
     }
 
     async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {
@@ -495,6 +515,9 @@ impl Ledger for SqlLedger {
     }
 
     async fn user_named(&self, name: &str) -> Result<Option<User>> {
+        if name.contains('\0') {
+            return Ok(None);
+        }
         let row = users::Entity::find().filter(users::Column::Name.eq(name)).one(&self.orm).await;
         row.and_then(|row| row.map(|row| convert::record(&row.record)).transpose()).map_err(ledger_error)
     }

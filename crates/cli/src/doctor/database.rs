@@ -26,6 +26,7 @@ const CHECKS: &[Check<Examined>] = &[
     Check { name: "durability", look: durability },
     Check { name: "schema", look: |examined| schema(examined.is_current) },
     Check { name: "integrity", look: integrity },
+    Check { name: "search", look: search },
 ];
 
 /// How long a database's own check may take: as long as somebody reads, its log can't be cut.
@@ -148,6 +149,20 @@ fn integrity(examined: &Examined) -> Said {
             "end the server and make it again from the stores: `larder rebuild`; look at the disk before",
         ),
         None => Said::ok(format_args!("quick_check found nothing in {} s and was broken off", CHECK_WITHIN.as_secs())),
+    }
+}
+
+/// So many files may wait for their place in the index of names: they come to it by thousands.
+const UNINDEXED_MAX: u64 = 4_000;
+
+fn search(examined: &Examined) -> Said {
+    match examined.unindexed {
+        Some(files) if files > UNINDEXED_MAX => Said::warning(
+            format_args!("the index of names lacks {files} files, which a search reads one by one"),
+            "uploads bring it up in time; `larder fsck --repair` at once",
+        ),
+        Some(files) => Said::ok(format_args!("the index of names lacks {files} files, which is usual")),
+        None => Said::ok(format_args!("no index of names to look at")),
     }
 }
 

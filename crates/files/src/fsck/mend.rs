@@ -27,6 +27,7 @@ impl Check<'_> {
                 true => "taken up: it is settled once nothing of it can turn up any more".into(),
                 false => "it can't be taken up now".into(),
             }),
+            Mend::Index => Ok(self.node.ledger.remake_index().await.map(|()| "made anew".into())?),
             Mend::Both(both) => {
                 let [first, second] = *both;
                 let (first, second) = (Box::pin(self.mend(first)).await?, Box::pin(self.mend(second)).await?);

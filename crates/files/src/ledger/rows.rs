@@ -66,6 +66,14 @@ impl FileQuery {
             && self.until.is_none_or(|until| file.id < until)
     }
 
+    /// Whether it asks for what no file can be: one with a NUL in a text of it, or one behind a place of another order.
+    #[must_use]
+    pub fn finds_nothing(&self) -> bool {
+        let texts = [&self.name, &self.prefix, &self.q, &self.tag, &self.content_type];
+        let is_elsewhere = |after: &Position| after.sort() != self.sort;
+        texts.into_iter().flatten().any(|text| text.contains('\0')) || self.after.as_ref().is_some_and(is_elsewhere)
+    }
+
     /// Whether a place comes behind [`FileQuery::after`].
     #[must_use]
     pub fn is_behind(&self, place: &Position) -> bool {

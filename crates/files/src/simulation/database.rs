@@ -2,7 +2,7 @@
 
 use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
-    Bucket, FileId, Ledger, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Ledger, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
         Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Missed, Placed,
         PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
@@ -275,6 +275,18 @@ impl Ledger for Watched {
 
     async fn files(&self, query: &FileQuery) -> Result<Vec<FileRow>> {
         self.call("files", self.inner.files(query)).await
+    }
+
+    async fn folders(&self, query: &FileQuery) -> Result<Page> {
+        self.call("folders", self.inner.folders(query)).await
+    }
+
+    async fn check_index(&self) -> Result<Option<String>> {
+        self.call("check_index", self.inner.check_index()).await
+    }
+
+    async fn remake_index(&self) -> Result<()> {
+        self.call("remake_index", self.inner.remake_index()).await
     }
 
     async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {

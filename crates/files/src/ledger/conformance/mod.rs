@@ -173,6 +173,8 @@ macro_rules! __with_ledger_laws {
                 a_place_of_another_order_is_behind_everything
                 names_are_ordered_by_bytes
                 a_page_ends_at_its_limit
+                a_text_with_nul_finds_nothing
+                folders_come_once_each_with_each_filter_and_both_ways
                 each_filter_stands_alone
                 filters_stand_together
                 a_prefix_is_literal

@@ -5,7 +5,7 @@ use super::{
     harness::{Harness, Verdict, at, attributes, copy, dead, entry, file, revised, tombstone},
 };
 use crate::{
-    Attributes, BucketId, FileId, UserId,
+    Attributes, BucketId, FileId, Page, UserId,
     ledger::{CopyCount, CopyRow, CopyState, Entry, FileQuery, PlacedQuery, Position, Sort, folded},
 };
 use std::collections::BTreeSet;
@@ -104,6 +104,101 @@ pub(super) async fn each_filter_stands_alone(harness: Harness) -> Verdict {
         let wanted = expected(&harness, &query).await?;
         ensure!(!wanted.is_empty(), "{query:?} wants nothing");
         ensure_eq!(harness.listed(query.clone()).await?, wanted, "{query:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn a_text_with_nul_finds_nothing(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    for text in ["\0", "name 1\0", "name\0", "\0name 1", "tag1\0", "text/1\0"] {
+        let with = |set: fn(&mut FileQuery, String)| {
+            let mut query = all();
+            set(&mut query, text.to_owned());
+            query
+        };
+        for query in [
+            with(|query, text| query.name = Some(text)),
+            with(|query, text| query.prefix = Some(text)),
+            with(|query, text| query.q = Some(text)),
+            with(|query, text| query.tag = Some(text)),
+            with(|query, text| query.content_type = Some(text)),
+        ] {
+            ensure_eq!(harness.listed(query.clone()).await?, vec![], "{query:?}");
+            let page = harness.ledger.folders(&FileQuery { sort: Sort::Name, limit: 9, ..query.clone() }).await?;
+            ensure_eq!(page, Page::default(), "folders of {query:?}");
+        }
+        ensure_eq!(harness.ledger.user_named(text).await?, None, "the user {text:?}");
+    }
+    // A place is one even where no file can be.
+    for (descending, name) in [(false, "name 2\0"), (true, "name 2\0x"), (false, "\0"), (true, "\0")] {
+        let query = FileQuery {
+            sort: Sort::Name,
+            descending,
+            after: Some(Position::Name(name.into(), FileId(Uuid::nil()))),
+            ..all()
+        };
+        let wanted = expected(&harness, &query).await?;
+        ensure_eq!(harness.listed(query.clone()).await?, wanted, "{query:?}");
+    }
+    Ok(())
+}
+
+const FOLDERS: [&str; 12] =
+    ["a", "a/", "a/b", "a/b/c", "a/c", "a0", "a-", "b/x/y", "b/x/z", "c", "é/é", "\u{10ffff}/\u{10ffff}"];
+
+/// What a page of names as folders should be, told by the contract: the names of its files, and its folders.
+async fn in_folders(harness: &Harness, query: &FileQuery) -> Result<(Vec<String>, Vec<String>), Broken> {
+    let (mut files, mut folders) = (vec![], vec![]);
+    for number in expected(harness, &FileQuery { after: None, ..query.clone() }).await? {
+        let row = harness.ledger.file(file(number)).await?;
+        let name = row.ok_or_else(|| Broken::new(format!("file {number} has no row")))?.attributes.name;
+        let prefix = query.prefix.as_ref().map_or(0, String::len);
+        match name[prefix..].find('/') {
+            None => files.push(name),
+            Some(slash) if folders.last().is_some_and(|last| *last == name[..=prefix + slash]) => {}
+            Some(slash) => folders.push(name[..=prefix + slash].to_owned()),
+        }
+    }
+    Ok((files, folders))
+}
+
+pub(super) async fn folders_come_once_each_with_each_filter_and_both_ways(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    for (number, name) in (1_u128..).zip(FOLDERS) {
+        let tags = if number % 3 == 0 { vec![] } else { vec!["tag1".to_owned()] };
+        let owner_id = UserId(Uuid::from_u128(number % 2));
+        harness.put(&Attributes { name: name.into(), tags, owner_id, ..attributes(number, 1) }).await?;
+    }
+    let of = |query: FileQuery| FileQuery { sort: Sort::Name, ..query };
+    let (tag, owner, q) = (Some("tag1".to_owned()), Some(UserId(Uuid::from_u128(1))), Some("/".to_owned()));
+    for filter in [
+        of(all()),
+        of(FileQuery { prefix: Some("a".into()), ..all() }),
+        of(FileQuery { prefix: Some("a/".into()), ..all() }),
+        of(FileQuery { prefix: Some("b/x".into()), ..all() }),
+        of(FileQuery { tag: tag.clone(), ..all() }),
+        of(FileQuery { owner, ..all() }),
+        of(FileQuery { owner, tag, q: q.clone(), ..all() }),
+        of(FileQuery { q, from: Some(file(3)), until: Some(file(11)), ..all() }),
+    ] {
+        for (descending, limit) in [1, 2, 3, 100].into_iter().flat_map(|limit| [(false, limit), (true, limit)]) {
+            let mut query = FileQuery { descending, limit, ..filter.clone() };
+            let wanted = in_folders(&harness, &query).await?;
+            let (mut files, mut folders, mut pages) = (vec![], vec![], 0);
+            loop {
+                let page = harness.ledger.folders(&query).await?;
+                let count = page.items.len() + page.folders.len();
+                ensure!(count <= limit && pages < 30, "{count} on page {pages} of {query:?}");
+                files.extend(page.items.into_iter().map(|row| row.attributes.name));
+                folders.extend(page.folders);
+                pages += 1;
+                query.after = page.next;
+                if query.after.is_none() {
+                    break;
+                }
+            }
+            ensure_eq!((files, folders), wanted, "{query:?}");
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{Harness, LAWS};
 use crate::{
-    Bucket, FileId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Bucket, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
         Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Missed,
         Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session,
@@ -54,6 +54,8 @@ enum Flaw {
     KeepsSessionsOpen,
     ForgetsWhatIsDue,
     ForgetsWhatIsMissed,
+    CutsTextsAtNul,
+    TellsAFolderAgain,
 }
 
 /// The flaw and a law that it breaks.
@@ -88,6 +90,8 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::OpensForAnybody, "a_session_is_opened_of_a_user_as_they_are"),
     (Flaw::CountsNoSessions, "a_user_has_no_more_sessions_than_are_allowed"),
     (Flaw::KeepsSessionsOpen, "a_session_is_found_until_it_is_ended"),
+    (Flaw::CutsTextsAtNul, "a_text_with_nul_finds_nothing"),
+    (Flaw::TellsAFolderAgain, "folders_come_once_each_with_each_filter_and_both_ways"),
     (Flaw::ForgetsWhatIsDue, "a_copy_that_is_due_is_told_until_it_is_right"),
     (Flaw::ForgetsWhatIsMissed, "what_was_missed_since_is_not_forgotten_with_what_was_carried"),
 ];
@@ -290,6 +294,12 @@ impl Ledger for Wrong {
             Flaw::TakesPercentForAnything => {
                 query.prefix = query.prefix.map(|prefix| prefix.split('%').next().unwrap_or_default().to_owned());
             }
+            Flaw::CutsTextsAtNul => {
+                let cut = |text: &mut Option<String>| {
+                    *text = text.take().map(|text| text.split('\0').next().unwrap_or_default().to_owned());
+                };
+                [&mut query.name, &mut query.prefix, &mut query.tag, &mut query.q].into_iter().for_each(cut);
+            }
             Flaw::HidesTheTrash => query.deleted = query.deleted.or(Some(false)),
             Flaw::RepeatsTheLastOfAPage => {
                 query.after = query.after.map(|after| match after {
@@ -306,6 +316,16 @@ impl Ledger for Wrong {
             rows.retain(|row| query.q.as_ref().is_none_or(|q| row.attributes.name.contains(q)));
         }
         Ok(rows)
+    }
+
+    async fn folders(&self, query: &FileQuery) -> Result<Page> {
+        let mut page = self.right.folders(query).await?;
+        if self.is(Flaw::TellsAFolderAgain)
+            && let Some(last) = page.folders.last().cloned()
+        {
+            page.next = page.next.map(|_| crate::Position::Name(last, FileId(uuid::Uuid::nil())));
+        }
+        Ok(page)
     }
 
     async fn revisions(&self, id: FileId) -> Result<Vec<RevisionRow>> {
