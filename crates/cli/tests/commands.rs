@@ -160,6 +160,29 @@ fn damaged_content_is_not_written() {
     assert!(!larder.place().join("back").exists());
 }
 
+#[test]
+fn an_index_of_names_that_somebody_spoilt_is_told_and_made_anew() {
+    let larder = Larder::new();
+    larder.put("report.txt", "found");
+    assert_eq!(larder.run(&["fsck"]).status.code(), Some(0));
+    let spoilt = std::process::Command::new("python3")
+        .args([
+            "-c",
+            "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+            c.execute(\"insert into letters (rowid, name, owner) values (77, 'nobody', 'X01')\"); c.commit(); c.close()",
+        ])
+        .arg(larder.data().join("db/larder.db"))
+        .status();
+    if !spoilt.is_ok_and(|status| status.success()) {
+        println!("skipped: no python3 to change the database with");
+        return;
+    }
+    let said = larder.run(&["fsck", "--json"]);
+    assert_eq!((said.status.code(), &records(&said.stdout)[0]["kind"]), (Some(1), &"index_differs".into()), "{said:?}");
+    larder.run(&["fsck", "--repair"]);
+    assert_eq!(larder.run(&["fsck"]).status.code(), Some(0));
+}
+
 fn find(larder: &Larder, is: impl Fn(&str) -> bool) -> String {
     let tree = larder.tree();
     let mut paths = tree.keys().map(|path| path.to_str().unwrap());
