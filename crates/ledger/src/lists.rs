@@ -3,7 +3,11 @@
 //! In the order of the list a page is full at once where many files fit what is asked, and where few do all are read in vain. From
 //! what few files have in common (a tag, three letters of a name, a span of time) it is the other way round: those are soon gathered
 //! and sorted. So the few are counted first, up to a bound. Every way asks every condition of every row: which one is taken decides
-//! how long a page takes, never what is on it. PostgreSQL counts for itself, and knows no letters: there a `q` reads the names.
+//! how long a page takes, never what is on it.
+//!
+//! PostgreSQL knows no letters: there a `q` reads the names. To its planner each way is told in words that leave it no other ([`range`]).
+
+mod range;
 
 use crate::{
     entity::{files, tags},
@@ -14,10 +18,11 @@ use larder_files::{
     FileId, Page, UserId,
     ledger::{FileQuery, FileRow, FolderPage, Position, Sort, folded},
 };
+use range::{Range, hide};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder,
     QuerySelect, Select,
-    sea_query::{Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
+    sea_query::{Expr, Func, JoinType, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
@@ -97,10 +102,11 @@ async fn rows(db: &impl ConnectionTrait, of: Select<files::Entity>) -> Result<Ve
 }
 
 async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr> {
-    if db.get_database_backend() != DbBackend::Sqlite || query.name.is_some() {
+    if query.name.is_some() {
         return Ok(Way::Walk);
     }
-    if let Some(letters) = letters(query)
+    if db.get_database_backend() == DbBackend::Sqlite
+        && let Some(letters) = letters(query)
         && letters::behind(db).await? <= BEHIND_MAX
         && may_use_letters(db, query.owner).await?
         && is_few(db, lettered(&letters), FEW).await?
@@ -114,10 +120,10 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
             return Ok(Way::Tag);
         }
     }
-    if query.sort != Sort::Created && has_time(query) && is_few(db, made_between(query), FEW).await? {
-        return Ok(Way::Time);
-    }
-    Ok(Way::Walk)
+    let of = made_between(db.get_database_backend(), query);
+    let may_be = query.sort != Sort::Created && has_time(query) && query.deleted.is_some();
+    let is_worth_it = may_be && is_few(db, of, FEW).await?;
+    Ok(if is_worth_it { Way::Time } else { Way::Walk })
 }
 
 /// Whether a search by letters is worth more than it tells of others.
@@ -147,7 +153,7 @@ fn lettered(letters: &str) -> SelectStatement {
     Query::select().from("letters").and_where(matches(letters)).take()
 }
 
-fn made_between(query: &FileQuery) -> SelectStatement {
+fn made_between(backend: DbBackend, query: &FileQuery) -> SelectStatement {
     let of = FileQuery {
         bucket: query.bucket,
         owner: query.owner,
@@ -156,7 +162,10 @@ fn made_between(query: &FileQuery) -> SelectStatement {
         until: query.until,
         ..FileQuery::default()
     };
-    Query::select().from(files::Entity).cond_where(condition(DbBackend::Sqlite, &of, Way::Time)).take()
+    match range(backend, &of, Way::Time) {
+        Some(range) => range.gathered(&of, Condition::all()),
+        None => Query::select().from(files::Entity).cond_where(condition(backend, &of, Way::Time)).take(),
+    }
 }
 
 fn has_time(query: &FileQuery) -> bool {
@@ -192,8 +201,11 @@ fn whole(backend: DbBackend, rows: Select<files::Entity>) -> Select<files::Entit
 /// Nothing yet of all files that a query wants, in its order.
 fn select(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Entity> {
     let order = if query.descending { Order::Desc } else { Order::Asc };
+    if let Some(range) = range(backend, query, way) {
+        return range.rows(query, others(backend, query, way));
+    }
     let mut rows = files::Entity::find().select_only().filter(condition(backend, query, way));
-    begin(QuerySelect::query(&mut rows), query, way);
+    begin(QuerySelect::query(&mut rows), backend, query, way);
     // What is gathered by its time is sorted: an index in the order of the list would be walked.
     let plain = |name: &str| Expr::cust(format!("{}\"files\".\"{name}\"", if way == Way::Time { "+" } else { "" }));
     let rows = match query.sort {
@@ -207,8 +219,8 @@ fn select(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Enti
     }
 }
 
-/// Has SQLite begin where the way does: it takes the tables of a CROSS JOIN from the left.
-fn begin(rows: &mut SelectStatement, query: &FileQuery, way: Way) {
+/// Has a list begin where the way does: SQLite takes the tables of a CROSS JOIN from the left, PostgreSQL what is sorted first.
+fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way: Way) {
     match way {
         Way::Walk | Way::Time => {}
         Way::Tag => {
@@ -221,8 +233,18 @@ fn begin(rows: &mut SelectStatement, query: &FileQuery, way: Way) {
                 .add_option(query.tag.as_ref().map(|tag| tags::Column::Tag.eq(tag)))
                 .add_option(query.owner.map(|owner| tags::Column::OwnerId.eq(owner.0)))
                 .add_option(place);
-            rows.from_clear().from(tags::Entity).cross_join(files::Entity).cond_where(of);
-            rows.and_where(Expr::col((files::Entity, files::Column::Id)).equals((tags::Entity, tags::Column::FileId)));
+            if backend == DbBackend::Postgres {
+                let (of, lead) = range::tagged(query);
+                rows.from_clear().from_subquery(of, "tags");
+                rows.join_lateral(JoinType::InnerJoin, range::of_tag(), "files", Condition::all());
+                for column in lead.into_iter().filter(|_| query.sort == Sort::Created) {
+                    let order = if query.descending { Order::Desc } else { Order::Asc };
+                    rows.order_by((tags::Entity, column), order);
+                }
+            } else {
+                let one = Expr::col((files::Entity, files::Column::Id)).equals((tags::Entity, tags::Column::FileId));
+                rows.from_clear().from(tags::Entity).cross_join(files::Entity).cond_where(of).and_where(one);
+            }
         }
         Way::Letters => {
             let mut sought = lettered(&letters(query).unwrap_or_default());
@@ -237,36 +259,58 @@ fn begin(rows: &mut SelectStatement, query: &FileQuery, way: Way) {
     }
 }
 
+/// The range of an index that PostgreSQL is asked for.
+fn range(backend: DbBackend, query: &FileQuery, way: Way) -> Option<Range> {
+    let goes = backend == DbBackend::Postgres && way != Way::Tag;
+    if goes { Range::of(query, way == Way::Time) } else { None }
+}
+
 fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
+    use files::Column;
+    // A walk in another order than that of making asks for the time as it passes: no index may lead it astray.
+    let passes = backend == DbBackend::Sqlite && way == Way::Walk && query.sort != Sort::Created;
+    let id = || if passes { Expr::cust("+\"files\".\"id\"") } else { Expr::col((files::Entity, Column::Id)) };
+    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
+    let asked = [
+        query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)),
+        query.owner.map(|owner| Column::OwnerId.eq(owner.0)),
+        query.name.as_ref().map(|name| Column::Name.eq(name)),
+        prefix.map(|prefix| Column::Name.gte(prefix)),
+        prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)),
+        query.deleted.map(|deleted| Column::Deleted.eq(deleted)),
+        query.from.map(|from| id().gte(from.0)),
+        query.until.map(|until| id().lt(until.0)),
+        query.after.as_ref().map(|after| behind(after, query.descending)),
+    ];
+    asked.into_iter().flatten().fold(others(backend, query, way), Condition::add)
+}
+
+/// What no index of files goes by.
+fn others(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
     use files::Column;
     let bears = |tag: &String| {
         let one = Expr::col((tags::Entity, tags::Column::FileId)).equals((files::Entity, Column::Id));
         let this = Expr::col((tags::Entity, tags::Column::Tag)).eq(tag);
-        let borne = Query::select().expr(Expr::cust("1")).from(tags::Entity).and_where(one).and_where(this).take();
-        Expr::exists(borne)
+        // Wherever PostgreSQL begins, an owner's own tags alone are looked at.
+        let whose = query.owner.filter(|_| backend == DbBackend::Postgres);
+        let whose = whose.map(|owner| tags::Column::OwnerId.eq(owner.0));
+        let borne = Condition::all().add(one).add(this).add_option(whose);
+        let mut borne = Query::select().from(tags::Entity).cond_where(borne).take();
+        match backend {
+            // Never gathered from all that bear it: one row is looked for.
+            DbBackend::Postgres => hide(borne.expr(Expr::cust("TRUE")).limit(1).take().into()),
+            _ => Expr::exists(borne.expr(Expr::cust("1")).take()),
+        }
     };
     let place = if backend == DbBackend::Postgres { "strpos" } else { "instr" };
     let holds = |q: &String| {
         let place = Func::cust(place).arg(Expr::col((files::Entity, Column::NameFolded))).arg(folded(q));
         Expr::expr(place).gt(0)
     };
-    // A walk in another order than that of making asks for the time as it passes: no index may lead it astray.
-    let passes = backend == DbBackend::Sqlite && way == Way::Walk && query.sort != Sort::Created;
-    let id = || if passes { Expr::cust("+\"files\".\"id\"") } else { Expr::col((files::Entity, Column::Id)) };
-    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
     Condition::all()
-        .add_option(query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)))
-        .add_option(query.owner.map(|owner| Column::OwnerId.eq(owner.0)))
-        .add_option(query.name.as_ref().map(|name| Column::Name.eq(name)))
-        .add_option(prefix.map(|prefix| Column::Name.gte(prefix)))
-        .add_option(prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)))
         .add_option(query.q.as_ref().filter(|q| !q.is_empty()).map(holds))
         .add_option(query.tag.as_ref().filter(|_| way != Way::Tag).map(bears))
-        .add_option(query.deleted.map(|deleted| Column::Deleted.eq(deleted)))
         .add_option(query.content_type.as_ref().map(|of| Column::ContentType.eq(of)))
-        .add_option(query.from.map(|from| id().gte(from.0)))
-        .add_option(query.until.map(|until| id().lt(until.0)))
-        .add_option(query.after.as_ref().map(|after| behind(after, query.descending)))
 }
 
 /// Behind a place, as one comparison of rows: so an index in that order goes straight there.
@@ -281,12 +325,16 @@ fn behind(place: &Position, descending: bool) -> SimpleExpr {
         Position::Created(id) if descending => Column::Id.lt(id.0),
         Position::Created(id) => Column::Id.gt(id.0),
         Position::Name(name, id) => {
-            // PostgreSQL has no text with a NUL. No name has one either: such a place is right behind all files of what is before it.
-            let (name, id) = name.split_once('\0').map_or((&**name, id.0), |(head, _)| (head, Uuid::max()));
+            let (name, id) = place_of(name, *id);
             row(Column::Name, Expr::val(name), id)
         }
         Position::Size(size, id) => row(Column::Size, Expr::val(i64::try_from(*size).unwrap_or(i64::MAX)), id.0),
     }
+}
+
+/// PostgreSQL has no text with a NUL. No name has one either: such a place is right behind all files of what is before it.
+fn place_of(name: &str, id: FileId) -> (&str, Uuid) {
+    name.split_once('\0').map_or((name, id.0), |(head, _)| (head, Uuid::max()))
 }
 
 /// The least text above every text that begins with `prefix`; `None` where there is none.
@@ -319,6 +367,9 @@ pub(crate) fn copies_text(backend: DbBackend, table: &str) -> String {
          WHERE c.file_id = \"{table}\".\"{file}\" AND c.revision = \"{table}\".\"revision\")"
     )
 }
+
+#[cfg(test)]
+mod plans;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(Search),
             Box::new(Missed),
             Box::new(LettersOnce),
+            Box::new(TagsOfOwners),
         ]
     }
 }
@@ -333,6 +334,29 @@ impl MigrationTrait for LettersOnce {
             db.execute_unprepared(statement).await?;
         }
         Ok(())
+    }
+}
+
+/// PostgreSQL too goes from an owner to the tags.
+struct TagsOfOwners;
+
+impl MigrationName for TagsOfOwners {
+    fn name(&self) -> &str {
+        "m0012_tags_of_owners"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for TagsOfOwners {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            return Ok(());
+        }
+        let filled = "UPDATE tags SET owner_id = files.owner_id FROM files \
+                      WHERE files.id = tags.file_id AND tags.owner_id <> files.owner_id";
+        manager.get_connection().execute_unprepared(filled).await?;
+        manager.create_index(index("tags", &["owner_id", "tag", "file_id"])).await
     }
 }
 

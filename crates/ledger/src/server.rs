@@ -184,7 +184,10 @@ impl Server {
 
     /// A connection for lists, each of which may take `most`.
     pub(crate) fn scanner(&self, most: Duration) -> PgPool {
-        pool().max_connections(1).connect_lazy_with(self.options(most))
+        // A page is found by an index, and what belongs to a row of it by another: whole tables are never brought together.
+        let options = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"].map(|way| (way, "off"));
+        let options = self.options(most).options(options);
+        pool().max_connections(1).connect_lazy_with(options)
     }
 
     /// A transaction that writes: the only one of its schema.

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may unwrap, and says what it skips")]
 
 use larder_files::{
-    Ledger,
+    Attributes, FileId, Ledger, StoreId, UserId,
     ledger::{
-        Identity, LedgerError,
+        Entry, FileQuery, Identity, LedgerError, Record,
         conformance::{Harness, LAWS, prove},
     },
     simulation::{Database, Fault, Profile, simulate_on},
@@ -130,6 +130,59 @@ async fn a_schema_that_is_put_in_anothers_place_fences_who_works_on_that() {
     assert!(!new.is_there().await.unwrap());
     let examined = server.examine().await.unwrap();
     assert!(examined.is_there && examined.is_current, "{examined:?}");
+}
+
+fn attributes(number: u128, version: u64) -> Attributes {
+    serde_json::from_value(serde_json::json!({
+        "larder": 1, "id": Uuid::from_u128(number), "bucket": "documents", "bucket_id": Uuid::from_u128(1),
+        "owner": "ivanov", "owner_id": Uuid::from_u128(2 + number % 2), "op": "op", "name": format!("Отчёт {number}"),
+        "key": format!("documents/{number}"), "revision": 1, "epoch": 1, "version": version, "size": 1,
+        "sha256": "0".repeat(64), "crc64nvme": "0123456789abcdef", "content_type": "text/plain",
+        "created_at": "2026-11-21T15:30:45.000Z", "revised_at": "2026-11-21T15:30:45.000Z",
+        "updated_at": "2026-11-21T15:30:45.000Z", "deleted_at": null, "tags": ["old"], "metadata": {}, "media": null,
+    }))
+    .unwrap()
+}
+
+async fn put(ledger: &SqlLedger, number: u128, version: u64) {
+    let entry = Some(Entry::Attributes { attributes: Box::new(attributes(number, version)), copies: vec![] });
+    let recorded = ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    assert!(recorded.iter().all(Result::is_ok), "{recorded:?}");
+}
+
+#[tokio::test]
+async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
+    let Some(server) = schema() else { return };
+    let ledger = SqlLedger::connect(&server, CREATE).await.unwrap();
+    ledger.initialise(&identity()).await.unwrap();
+    for number in 1..=5 {
+        put(&ledger, number, 1).await;
+    }
+    ledger.close().await;
+    // As the eighth migration left it.
+    let schema = server.schema();
+    raw(format!(
+        "SET search_path = {schema}; ALTER TABLE tags DROP COLUMN owner_id; DROP TABLE missed; \
+         DELETE FROM seaql_migrations WHERE version > 'm0008_due_copies'"
+    ))
+    .await;
+    assert!(!server.examine().await.unwrap().is_current);
+    let ledger = SqlLedger::connect(&server, Open::default()).await.unwrap();
+    assert!(server.examine().await.unwrap().is_current);
+    let listed = async |owner: Option<u128>| {
+        let owner = owner.map(|owner| UserId(Uuid::from_u128(owner)));
+        let (tag, q) = (Some("old".into()), Some("ОТЧ".into()));
+        let query = FileQuery { owner, tag, q, deleted: Some(false), limit: 9, ..FileQuery::default() };
+        let rows = ledger.files(&query).await.unwrap();
+        rows.iter().map(|row| row.attributes.id.0.as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!((listed(None).await, listed(Some(2)).await), (vec![1, 2, 3, 4, 5], vec![2, 4]));
+    put(&ledger, 4, 2).await;
+    put(&ledger, 6, 1).await;
+    assert_eq!(listed(Some(2)).await, vec![2, 4, 6]);
+    assert_eq!(ledger.file(FileId(Uuid::from_u128(3))).await.unwrap().unwrap().attributes, attributes(3, 1));
+    assert_eq!(ledger.missed(StoreId(Uuid::nil()), None, 9).await.unwrap(), vec![]);
+    assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
 }
 
 /// A schema of its own; its calls run on a runtime of real time, one at a time.

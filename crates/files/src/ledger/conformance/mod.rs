@@ -170,6 +170,7 @@ macro_rules! __with_ledger_laws {
                 files_come_by_id
                 each_order_goes_with_each_filter_and_both_ways
                 pages_of_each_order_hold_each_file_once
+                filters_orders_and_places_go_together
                 a_place_of_another_order_is_behind_everything
                 names_are_ordered_by_bytes
                 a_page_ends_at_its_limit

@@ -264,6 +264,37 @@ pub(super) async fn pages_of_each_order_hold_each_file_once(harness: Harness) ->
     Ok(())
 }
 
+pub(super) async fn filters_orders_and_places_go_together(harness: Harness) -> Verdict {
+    let harness = with_kinds(harness).await?;
+    let mut rows = vec![];
+    for number in 1..=12 {
+        rows.extend(harness.ledger.file(file(number)).await?.map(|row| row.attributes));
+    }
+    let owned = |deleted| FileQuery { owner: Some(UserId(Uuid::from_u128(2))), deleted, ..all() };
+    let wholes = [Some(false), Some(true)].map(|deleted| FileQuery { deleted, ..all() });
+    for whole in wholes.into_iter().chain([owned(Some(false)), owned(Some(true))]) {
+        for filter in filters().into_iter().filter(|filter| filter.after.is_none() && filter.deleted.is_none()) {
+            let both = FileQuery { owner: whole.owner.or(filter.owner), deleted: whole.deleted, ..filter };
+            for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+                let places = [0, 3, 8].map(|at| Position::of(&rows[at], sort));
+                for after in [None].into_iter().chain(places.map(Some)) {
+                    let query = FileQuery { sort, descending, after, ..both.clone() };
+                    let wanted = rows.iter().filter(|file| query.wants(file)).map(|file| Position::of(file, sort));
+                    let mut wanted: Vec<_> = wanted.filter(|place| query.is_behind(place)).collect();
+                    wanted.sort();
+                    if descending {
+                        wanted.reverse();
+                    }
+                    let listed = harness.ledger.files(&FileQuery { limit: 100, ..query.clone() }).await?;
+                    let listed: Vec<_> = listed.iter().map(|row| Position::of(&row.attributes, sort)).collect();
+                    ensure_eq!(listed, wanted, "{query:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn a_place_of_another_order_is_behind_everything(harness: Harness) -> Verdict {
     let harness = with_kinds(harness).await?;
     for after in [Position::Created(file(1)), Position::Name("a".into(), file(1)), Position::Size(0, file(1))] {

@@ -1,0 +1,174 @@
+//! How PostgreSQL goes about lists, over a table of a size at which it chooses.
+
+use super::*;
+use crate::{Open, Server, SqlLedger};
+use larder_files::BucketId;
+use sea_orm::{DatabaseConnection, QueryTrait, SqlxPostgresConnector, Statement};
+use std::time::Duration;
+
+const LARGE: u128 = 10;
+const SMALL: u128 = 11;
+const TINY: u128 = 12;
+const ONE_OF_MANY: u128 = 1_500;
+
+/// Six files in ten are one owner's, one in ten another's, ten a third's, the rest of a thousand.
+const FILL: &str = r#"
+INSERT INTO files (id, epoch, version, digest, revision, bucket_id, owner_id, name, name_folded, deleted, attributes, size, content_type)
+SELECT lpad(to_hex(i), 32, '0')::uuid, 1, 1, '', 1, lpad(to_hex(100 + h % 3), 32, '0')::uuid,
+  lpad(to_hex(CASE WHEN i % 6000 = 7 THEN 12 WHEN i % 10 < 6 THEN 10 WHEN i % 10 = 6 THEN 11 ELSE 1000 + h % 1000 END), 32, '0')::uuid,
+  name, name, h % 50 = 0, repeat('attributes ', 60), h % 10000000, CASE WHEN h % 7 = 0 THEN 'text/plain' ELSE 'application/pdf' END
+FROM (SELECT i, h, '2026/' || h % 1000 || '/report ' || md5(i::text) AS name
+  FROM (SELECT i, abs(hashint8(i))::bigint AS h FROM generate_series(1, 60000) i) numbered) named;
+INSERT INTO tags (tag, file_id, owner_id)
+SELECT CASE WHEN size % 100 = 0 THEN 'rare' ELSE 'common' END, id, owner_id FROM files;
+INSERT INTO copies SELECT id, 1, id, 1, NULL FROM files;
+ANALYZE;
+"#;
+
+/// As a list has it; dropped with its schema.
+async fn filled() -> Option<(Server, DatabaseConnection)> {
+    let url = std::env::var("LARDER_TEST_POSTGRES").ok()?;
+    let server = Server::new(&url, &format!("p{}", Uuid::now_v7().simple())).unwrap();
+    SqlLedger::connect(&server, Open { create: true }).await.unwrap().close().await;
+    let db = SqlxPostgresConnector::from_sqlx_postgres_pool(server.scanner(Duration::from_secs(60)));
+    db.execute_unprepared(FILL).await.unwrap();
+    Some((server, db))
+}
+
+async fn lines(db: &DatabaseConnection, sql: String) -> Vec<String> {
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+/// The plan for what is asked, and the one for whatever might be asked in these words.
+async fn plans(db: &DatabaseConnection, query: &FileQuery) -> [Vec<String>; 2] {
+    let way = match &query.tag {
+        Some(tag) if tag == "rare" => Way::Tag,
+        _ if query.until.is_some() => Way::Time,
+        _ => Way::Walk,
+    };
+    let statement = shown(DbBackend::Postgres, query, way).build(DbBackend::Postgres);
+    let own = lines(db, format!("EXPLAIN (COSTS OFF) {statement}")).await;
+    let any = vec!["NULL"; statement.values.map_or(0, |values| values.0.len())].join(", ");
+    db.execute_unprepared(&format!("SET plan_cache_mode = force_generic_plan; PREPARE p AS {}", statement.sql))
+        .await
+        .unwrap();
+    let generic = lines(db, format!("EXPLAIN (COSTS OFF) EXECUTE p ({any})")).await;
+    db.execute_unprepared("DEALLOCATE p; SET plan_cache_mode = auto").await.unwrap();
+    [own, generic]
+}
+
+/// What each scan of a plan goes by; `None` of one that reads a whole table.
+fn scans(plan: &[String]) -> Vec<Option<&str>> {
+    let is_scan =
+        |(_, line): &(usize, &String)| line.contains("Seq Scan") || line.contains("Index") && line.contains("Scan");
+    let condition =
+        |(at, _): (usize, &String)| plan.get(at + 1).and_then(|next| next.trim().strip_prefix("Index Cond: "));
+    plan.iter().enumerate().filter(is_scan).map(condition).collect()
+}
+
+fn queries(owner: Option<u128>) -> Vec<FileQuery> {
+    let own = FileQuery {
+        owner: owner.map(|owner| UserId(Uuid::from_u128(owner))),
+        deleted: Some(false),
+        limit: 100,
+        ..FileQuery::default()
+    };
+    let id = |number| Some(FileId(Uuid::from_u128(number)));
+    let narrowed: [fn(&mut FileQuery); 8] = [
+        |_| {},
+        |query| query.prefix = Some("2026/5".into()),
+        |query| query.bucket = Some(BucketId(Uuid::from_u128(101))),
+        |query| query.tag = Some("rare".into()),
+        |query| query.tag = Some("common".into()),
+        |query| query.q = Some("report".into()),
+        |query| query.content_type = Some("text/plain".into()),
+        |query| query.deleted = Some(true),
+    ];
+    let places = [
+        Position::Created(id(30_000).unwrap()),
+        Position::Name("2026/5".into(), id(1).unwrap()),
+        Position::Size(5_000_000, id(1).unwrap()),
+    ];
+    let mut queries = vec![];
+    let pairs = (0..narrowed.len()).flat_map(|at| narrowed[..=at].iter().map(move |first| (first, narrowed[at])));
+    for (first, second) in pairs {
+        for (from, until) in [(None, None), (id(20_000), id(20_100)), (id(100), None)] {
+            for place in &places {
+                for (descending, after) in [(false, None), (true, Some(place.clone()))] {
+                    let mut query = FileQuery { from, until, sort: place.sort(), descending, after, ..own.clone() };
+                    first(&mut query);
+                    second(&mut query);
+                    queries.push(query);
+                }
+            }
+        }
+    }
+    queries
+}
+
+#[tokio::test]
+async fn no_list_of_one_owner_reads_the_rows_of_others_over_postgresql() {
+    let Some((server, db)) = filled().await else { return };
+    for query in [LARGE, ONE_OF_MANY].into_iter().flat_map(|owner| queries(Some(owner))) {
+        for plan in plans(&db, &query).await {
+            // A range from an owner to the same, that owner's tags, or one file that was found before.
+            let is_own = |condition: &Option<&str>| {
+                condition.is_some_and(|by| {
+                    let one = ["(owner_id = ", "(file_id = files.id)", "(file_id = files_1.id)", "(id = tags.file_id)"];
+                    ["(ROW(owner_id, deleted", "(ROW(owner_id, tag"].iter().any(|range| by.matches(range).count() == 2)
+                        || one.iter().any(|one| by.contains(one))
+                })
+            };
+            let scans = scans(&plan);
+            assert!(!scans.is_empty() && scans.iter().all(is_own), "{query:?}:\n{}", plan.join("\n"));
+        }
+    }
+    let named = FileQuery {
+        name: Some("a".into()),
+        bucket: Some(BucketId(Uuid::from_u128(101))),
+        descending: true,
+        limit: 1,
+        ..queries(Some(LARGE))[0].clone()
+    };
+    for plan in plans(&db, &named).await {
+        let by = scans(&plan)[0].unwrap();
+        assert_eq!(by.matches("(ROW(owner_id, deleted, name)").count(), 2, "{}", plan.join("\n"));
+    }
+    db.close().await.unwrap();
+    server.drop_schema().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_list_reads_a_whole_table_over_postgresql() {
+    let Some((server, db)) = filled().await else { return };
+    for query in queries(None) {
+        for plan in plans(&db, &query).await {
+            assert!(scans(&plan).iter().all(Option::is_some), "{query:?}:\n{}", plan.join("\n"));
+        }
+    }
+    db.close().await.unwrap();
+    server.drop_schema().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_way_leads_to_the_same_page_over_postgresql() {
+    let Some((server, db)) = filled().await else { return };
+    let ids = async |query: &FileQuery, way: Way| {
+        let rows = select(DbBackend::Postgres, query, way).column(files::Column::Id).limit(query.limit as u64);
+        rows.into_tuple::<Uuid>().all(&db).await.unwrap()
+    };
+    let mut found = 0;
+    for query in [Some(SMALL), None].into_iter().flat_map(queries).step_by(11) {
+        let walked = ids(&query, Way::Walk).await;
+        found += walked.len();
+        for (way, fits) in [(Way::Tag, query.tag.is_some()), (Way::Time, has_time(&query))] {
+            if fits {
+                assert_eq!(ids(&query, way).await, walked, "{way:?} of {query:?}");
+            }
+        }
+    }
+    assert!(found > 1_000, "{found}");
+    db.close().await.unwrap();
+    server.drop_schema().await.unwrap();
+}
