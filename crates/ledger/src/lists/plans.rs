@@ -159,7 +159,7 @@ async fn every_way_leads_to_the_same_page_over_postgresql() {
         rows.into_tuple::<Uuid>().all(&db).await.unwrap()
     };
     let mut found = 0;
-    for query in [Some(SMALL), None].into_iter().flat_map(queries).step_by(11) {
+    for query in [Some(SMALL), Some(TINY), None].into_iter().flat_map(queries).step_by(17) {
         let walked = ids(&query, Way::Walk).await;
         found += walked.len();
         for (way, fits) in [(Way::Tag, query.tag.is_some()), (Way::Time, has_time(&query))] {
