@@ -40,6 +40,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -62,6 +63,8 @@ pub(crate) struct Discard {
     lease: Option<Arc<Lease>>,
     reservation: Option<HeldKey>,
     armed: bool,
+    /// Dropped once it is discarded, or a file's.
+    over: Option<oneshot::Sender<()>>,
 }
 
 /// An idempotency key that is one operation's of this node, given up when it is dropped before it became a file's. No other operation
@@ -85,10 +88,30 @@ impl Drop for Discard {
             return;
         }
         let (node, place, op) = (self.node.clone(), self.place, self.op.clone());
-        let (lease, reservation) = (self.lease.take(), self.reservation.take());
+        let (lease, reservation, over) = (self.lease.take(), self.reservation.take(), self.over.take());
         self.node.environment.spawn.spawn(Box::pin(async move {
             node.discard(place, &op, lease.as_deref(), reservation).await;
+            drop(over);
         }));
+    }
+}
+
+impl Discard {
+    fn new(node: Arc<Node>, place: usize, op: OpId, reservation: Option<HeldKey>) -> Self {
+        Self { node, place, op, lease: None, reservation, armed: true, over: None }
+    }
+
+    /// Ends once an idempotency key, if there is one, is free again or a file's: who is refused may repeat at once.
+    fn key_is_free(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let (over, is_over) = oneshot::channel();
+        let waits = self.reservation.is_some();
+        self.over = waits.then_some(over);
+        async move {
+            if waits {
+                // Nothing is ever sent.
+                let _ = is_over.await;
+            }
+        }
     }
 }
 
@@ -205,7 +228,16 @@ impl Files {
     /// # Errors
     /// `Invalid` names the field, `DigestMismatch`, `UnsupportedType`, `KeyReused`, `NameTaken`, `PreconditionFailed`; nothing is kept
     /// then. `Busy`, where another has the name for too long, `Indeterminate`.
-    pub async fn create(&self, caller: &Caller, mut received: Received, mut new: NewFile) -> Result<Created> {
+    pub async fn create(&self, caller: &Caller, mut received: Received, new: NewFile) -> Result<Created> {
+        let key_is_free = received.guard.key_is_free();
+        let created = self.create_or_drop(caller, received, new).await;
+        if created.is_err() {
+            key_is_free.await;
+        }
+        created
+    }
+
+    async fn create_or_drop(&self, caller: &Caller, mut received: Received, mut new: NewFile) -> Result<Created> {
         check_name(&new.name)?;
         check_user_part(&new)?;
         self.check_content(&mut received, &new.name, new.sha256, new.declared_type.clone())?;
@@ -373,9 +405,18 @@ impl Files {
         let op = OpId::from_random(node.environment.random());
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_mut().and_then(|reserved| reserved.held.take());
-        let mut guard = Discard { node: node.clone(), place, op: op.clone(), lease: None, reservation, armed: true };
-        let arrived = node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await;
-        let Arrived { staged, head, small } = arrived.inspect_err(|error| node.note_refusal(place, error))?;
+        let mut guard = Discard::new(node.clone(), place, op.clone(), reservation);
+        let Arrived { staged, head, small } =
+            match node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await {
+                Ok(arrived) => arrived,
+                Err(error) => {
+                    node.note_refusal(place, &error);
+                    let key_is_free = guard.key_is_free();
+                    drop(guard);
+                    key_is_free.await;
+                    return Err(error);
+                }
+            };
         let content_type = content_type::of(&head, name_hint).to_owned();
         let Staged { size, digests } = staged;
         Ok(Received {
@@ -774,7 +815,7 @@ impl Node {
             return Err(Error::Running);
         }
         let mut held = HeldKey { node: self.clone(), key, reserved: true };
-        let mut has_looked = false;
+        let (mut turn, mut has_looked) = (None, false);
         loop {
             match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
                 Reservation::Made => {
@@ -787,9 +828,14 @@ impl Node {
                 Reservation::Running { node }
                     if !has_looked && !self.state().is_recovering && !self.is_alive(&node).await? =>
                 {
-                    // Its client repeats what nobody does any more: what came of it is found out now, not by the next look.
+                    // Its client repeats what nobody does any more: what came of it is found out now, not by the next look. By one for
+                    // all that were waiting.
+                    if turn.is_none() {
+                        turn = Some(self.repeats.lock().await);
+                        continue;
+                    }
                     has_looked = true;
-                    self.recover().await?;
+                    self.succeed_the_dead().await?;
                 }
                 Reservation::Running { .. } => {
                     held.reserved = false;

@@ -135,6 +135,8 @@ pub(crate) struct Node {
     pub(crate) names: Mutex<BTreeSet<Sha256>>,
     /// Held by the task of this node that settles what dead nodes have staged.
     pub(crate) heir: tokio::sync::Mutex<()>,
+    /// Held by the request that looks for what a dead node left under its idempotency key: others find it then.
+    pub(crate) repeats: tokio::sync::Mutex<()>,
     pub(crate) committer: Committer,
     pub(crate) state: Mutex<State>,
     /// Tells the reconciler what was noted.

@@ -350,7 +350,8 @@ impl Node {
         let intent = self.until_done(|| self.in_hand(id)).await??;
         let slow = course.open.map(|_| LOOK_AGAIN);
         if intent.state == IntentState::Failed || course.undo {
-            self.until_done(|| self.fail(id)).await?;
+            // Another that has it by now decides by what lies there.
+            self.until_done(|| self.fail(id)).await??;
             return Some((intent.upload, slow.zip(course.open).map(|(slow, open)| slow + open)));
         }
         if let Some(lease) = course.open {
@@ -392,11 +393,13 @@ impl Node {
         }
     }
 
-    async fn fail(&self, id: u64) -> Result<()> {
-        match self.in_hand(id).await? {
-            Some(intent) if intent.state != IntentState::Failed => Ok(self.ledger.fail_intent(intent.hold()).await?),
-            _ => Ok(()),
+    /// `None` where it is closed or another living node's.
+    async fn fail(&self, id: u64) -> Result<Option<()>> {
+        let Some(intent) = self.in_hand(id).await? else { return Ok(None) };
+        if intent.state != IntentState::Failed {
+            self.ledger.fail_intent(intent.hold()).await?;
         }
+        Ok(Some(()))
     }
 
     async fn close(&self, id: u64) -> Result<()> {

@@ -7,6 +7,7 @@ use crate::{
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
     marker::{self, Mark, Marker},
     name_claim,
+    purge::Owed,
     recovery::InHand,
 };
 use larder_storage_core::{Key, NodeId};
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) waits: bool,
     /// Whether there is such a task.
     pub(crate) is_recovering: bool,
+    /// The purge that was last gone on with.
+    pub(crate) cleared_last: Option<Owed>,
     /// Intents of the dead that a task of this node brings to their end.
     pub(crate) taken_up: BTreeSet<u64>,
     /// Places that did not answer when they were last asked.

@@ -136,7 +136,7 @@ const OWED: &str = "purged-";
 
 /// A purge of which a store that was away may still hold something. The ledger keeps it as a reservation whose holder says what it is
 /// of: durable, whichever node goes on with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owed {
     file: FileId,
     revision: Option<u64>,
@@ -197,23 +197,29 @@ impl Node {
         Ok(())
     }
 
-    /// Step 3 of purges that found a store away, once all are back; so many at a time. Says whether that was all.
+    /// Step 3 of purges that found a store away, once all are back; so many at a time, behind those that were tried last, for some may
+    /// fail for ever. Says whether that was all.
     ///
     /// # Errors
     /// `StoreUnavailable` where one is still away.
     pub(crate) async fn clear_owed(&self) -> Result<bool> {
-        let all: Vec<_> = self.ledger.nodes().await?.iter().filter_map(Owed::parse).collect();
+        let mut all: Vec<_> = self.ledger.nodes().await?.iter().filter_map(Owed::parse).collect();
         if all.is_empty() {
             return Ok(true);
         }
         for place in self.places.iter().filter(|place| place.mode.changes()) {
             place.confirm().await?;
         }
+        all.sort_unstable();
+        let last = self.state().cleared_last;
+        let behind = last.map_or(0, |last| all.partition_point(|owed| *owed <= last));
+        all.rotate_left(behind);
         let (mut cleared, mut failed) = (0, vec![]);
         for owed in &all {
             if cleared == OWED_AT_ONCE || failed.len() == FAILED_AT_ONCE {
                 break;
             }
+            self.state().cleared_last = Some(*owed);
             match self.clear_one(owed).await {
                 Ok(()) => cleared += 1,
                 // An object that can't be deleted holds up nobody else's.

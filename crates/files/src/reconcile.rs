@@ -6,8 +6,8 @@
 //! index leads to these, and to nothing else. What no row tells of (a placement that was changed, copies that a rebuild has only
 //! seen) is found by a walk over all revisions: at the start, and once an hour.
 //!
-//! A turn takes a page of each, and works on a few files at once. What was noted on this node just now comes in between, so that a page
-//! of copies that fail, or take long, holds up no new one. One node works on a file at a time, by a reservation in the ledger that goes
+//! A turn takes a page of each; a few files are worked on at once, from turn to turn. What was noted on this node just now comes in
+//! between, so that copies that fail, or take long, hold up no new one while there is a place free beside them. One node works on a file at a time, by a reservation in the ledger that goes
 //! to others when the node is dead; that two did would cost work and nothing else. When what failed is tried again: [`rounds`]. How one
 //! file is put right: [`copy`]. Tombstones and sealed records that a store has missed: [`missed`].
 
@@ -21,7 +21,10 @@ use crate::{
     files::Node,
     ledger::{CopyRow, CopyState, Placed},
 };
-use futures_util::future;
+use futures_util::{
+    FutureExt,
+    future::{self, Either},
+};
 use rounds::Rounds;
 use std::{
     collections::BTreeSet,
@@ -69,11 +72,11 @@ impl Noted {
 impl Node {
     /// Sets the reconciler going, for as long as the node lives.
     pub(crate) fn reconcile(self: &Arc<Self>, every: Duration) {
-        let (node, noted, clock) = (Arc::downgrade(self), self.noted.clone(), self.environment.clock.clone());
+        let (weak, noted, clock) = (Arc::downgrade(self), self.noted.clone(), self.environment.clock.clone());
         self.environment.spawn.spawn(Box::pin(async move {
             let mut rounds = Rounds::new(every);
             loop {
-                let Some(node) = node.upgrade().filter(|node| !node.is_ending()) else { return };
+                let Some(node) = weak.upgrade().filter(|node| !node.is_ending()) else { return };
                 let pause = match rounds.turn(&node).await {
                     Ok(pause) => pause,
                     Err(error) => {
@@ -82,7 +85,14 @@ impl Node {
                     }
                 };
                 drop(node);
-                future::select(pin!(noted.wake.notified()), clock.sleep(pause)).await;
+                let next_turn =
+                    async { future::select(pin!(noted.wake.notified()), clock.sleep(pause)).map(drop).await };
+                let done = match future::select(pin!(rounds.done()), pin!(next_turn)).await {
+                    Either::Left((done, _)) => done,
+                    Either::Right(_) => continue,
+                };
+                let Some(node) = weak.upgrade() else { return };
+                rounds.learn(&node, done).await;
             }
         }));
     }

@@ -60,6 +60,22 @@ impl Node {
     /// # Errors
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
+        let mut recovered = self.succeed_the_dead().await?;
+        if !self.clear_owed().await.unwrap_or_else(|error| {
+            warn!(%error, "what was purged can't be deleted everywhere now");
+            false
+        }) {
+            recovered.waiting += 1;
+            self.recover_later();
+        }
+        Ok(recovered)
+    }
+
+    /// The part of it that dead nodes have left.
+    ///
+    /// # Errors
+    /// As [`Node::recover`].
+    pub(crate) async fn succeed_the_dead(self: &Arc<Self>) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         let dead = self.dead_nodes().await?;
         for place in 0..self.places.len() {
@@ -71,13 +87,6 @@ impl Node {
         let (uploads, all_in_hand) = self.take_up_intents().await?;
         recovered.waiting += uploads;
         self.settle_claims(&mut recovered).await?;
-        if !self.clear_owed().await.unwrap_or_else(|error| {
-            warn!(%error, "what was purged can't be deleted everywhere now");
-            false
-        }) {
-            recovered.waiting += 1;
-            self.recover_later();
-        }
         if all_in_hand && let Err(error) = self.give_up_reservations(&dead).await {
             warn!(%error, "the idempotency keys of dead nodes must wait");
             recovered.waiting += u64::from(!matches!(error, Error::Busy));
@@ -381,6 +390,10 @@ impl Node {
             return Err(Error::StoreUnavailable(None));
         }
         if self.awaits_upload(claim).await? {
+            return Err(Error::Busy);
+        }
+        // Another may have taken over meanwhile what it had left, and not have settled it yet.
+        if self.is_alive(&claim.node).await? {
             return Err(Error::Busy);
         }
         // Of several that find it, one settles it: another's reading of the stores would be old by the time it acts.

@@ -360,6 +360,7 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         buckets: Mutex::default(),
         names: Mutex::default(),
         heir: tokio::sync::Mutex::default(),
+        repeats: tokio::sync::Mutex::default(),
         committer,
         state: Mutex::default(),
         noted: Arc::default(),

@@ -334,3 +334,24 @@ async fn what_cannot_be_deleted_holds_up_no_other_purge() {
     faults.heal();
     until("both are gone", async || !is_left(&keys[0])).await;
 }
+
+#[tokio::test]
+async fn purges_that_can_not_be_cleared_hold_up_no_other() {
+    let disk = Arc::<Faults>::default();
+    let larder = Larder::over(staging_with(disk.clone()));
+    let (files, _) = larder.start().await;
+    for name in ["stuck", "fine"] {
+        disk.plan("delete.gone", name, ErrorKind::Unavailable);
+    }
+    for number in 0..16 {
+        let stuck = put(&files, &format!("stuck {number}")).await.attributes.id;
+        files.purge(&local(), stuck, None).await.unwrap();
+        larder.world.pass(Duration::from_secs(30));
+    }
+    let fine = put(&files, "fine").await.attributes;
+    files.purge(&local(), fine.id, None).await.unwrap();
+    assert!(larder.bytes_at(&fine.key).is_some(), "its disk does not let it be deleted yet");
+    disk.heal();
+    disk.plan("delete.gone", "stuck", ErrorKind::Unavailable);
+    until("what can be deleted is", async || larder.bytes_at(&fine.key).is_none()).await;
+}

@@ -3,12 +3,15 @@
 
 mod support;
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{self, BoxFuture},
+};
 use larder_files::{
-    Files, Settings, StoreName,
+    Files, Settings, Sha256, StoreName, Timestamp,
     ledger::{CopyRow, CopyState, Entry, Ledger, Record},
 };
-use larder_storage_core::{ErrorKind, Key, MemoryOptions, NodeId, Steps};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, MemoryStore, NodeId, PutOptions, Steps, Store};
 use std::{
     sync::{
         Arc, Mutex,
@@ -16,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use support::{Larder, World, put, staging_with, until};
+use support::{Faults, Gate, Larder, World, put, staging_with, until};
 
 const EVERY: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -199,4 +202,67 @@ async fn what_a_walk_comes_upon_stands_in_the_ledger_though_it_can_not_be_made_y
     until("it is tried", async || picky.tries() > 0).await;
     assert_eq!(states().await, [CopyState::Pending, CopyState::Verified]);
     drop(files);
+}
+
+/// A disk from which whatever is called large takes for ever to be read.
+#[derive(Debug, Default)]
+struct Large(AtomicU64);
+
+impl Steps for Large {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        if name == "get" && key.contains("large") {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            return future::pending().boxed();
+        }
+        future::ready(Ok(())).boxed()
+    }
+}
+
+#[tokio::test]
+async fn one_large_copy_holds_up_no_new_file() {
+    let large = Arc::new(Large::default());
+    let mut larder = Larder::over_all([("a", staging_with(large.clone()))]);
+    larder.add_disk("b", MemoryOptions::with_staging());
+    let files = start(&larder, 2).await;
+    put(&files, "large").await;
+    until("its copy is under way", async || large.0.load(Ordering::SeqCst) > 0).await;
+    let new = put(&files, "new").await.attributes.id;
+    until("the new one is copied", async || is_verified(&larder, new, 2).await).await;
+}
+
+#[tokio::test]
+async fn a_copy_is_called_verified_only_where_its_bytes_are_right() {
+    let gate = Gate::at("stage.durable");
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    larder.add_disk("b", staging_with(gate.clone()));
+    let files = start(&larder, 2).await;
+    gate.close();
+    let file = put(&files, "file").await.attributes;
+    gate.reached().await;
+    // Somebody puts a file from an old backup there while the copy is on its way.
+    let b = MemoryStore::open(&larder.stores[1].1, "b", NodeId::new("rsync").unwrap());
+    b.put(&file.key, "fole".into(), PutOptions::create()).await.unwrap();
+    gate.open();
+    until("the copy is verified", async || is_verified(&larder, file.id, 2).await).await;
+    let objects = larder.stores[1].1.objects();
+    assert_eq!(objects.into_iter().find(|(key, _)| *key == file.key).unwrap().1, "file");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_keeps_no_copy_of_a_dead_node_s_from_being_made_on_another() {
+    let away = Arc::<Faults>::default();
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    larder.add_disk("b", MemoryOptions::with_staging());
+    larder.add_disk("c", staging_with(away.clone()));
+    let (alone, _) = larder.start().await;
+    let id = put(&alone, "file").await.attributes.id;
+    drop(alone);
+    let at_work = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
+    larder.ledger.reserve(at_work, &NodeId::new("dead").unwrap(), Timestamp::from_millis(0)).await.unwrap();
+    away.plan("leftovers.taken", "", ErrorKind::Unavailable);
+    for step in ["head", "get"] {
+        away.plan(step, "documents", ErrorKind::Unavailable);
+    }
+    let _files = start(&larder, 2).await;
+    until("the copy is made", async || is_verified(&larder, id, 2).await).await;
 }

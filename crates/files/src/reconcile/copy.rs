@@ -68,11 +68,17 @@ impl Node {
     pub(super) async fn put_right(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
         self.begin_change().await?;
         let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
-        match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
-            Reservation::Made => {}
-            // This node works on a file once at a time: giving it back did not come through.
-            Reservation::Running { node } if node == self.node => {}
-            Reservation::Running { .. } | Reservation::Done { .. } => return Ok(Outcome::default()),
+        loop {
+            match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
+                Reservation::Made => break,
+                // This node works on a file once at a time: giving it back did not come through.
+                Reservation::Running { node } if node == self.node => break,
+                // What else it left may have to wait for a store that is away; this has not to.
+                Reservation::Running { node } if !self.is_alive(&node).await? => {
+                    self.ledger.unreserve(key, &node).await?;
+                }
+                Reservation::Running { .. } | Reservation::Done { .. } => return Ok(Outcome::default()),
+            }
         }
         let result = self.put_right_alone(id, wait).await;
         if self.ledger.unreserve(key, &self.node).await.is_err() {
@@ -343,8 +349,9 @@ impl Node {
         let attributes = self.attributes_beside(&row, revision).await?;
         match brought {
             Brought::Staged(op) | Brought::StagedOver(op) => {
-                if matches!(brought, Brought::StagedOver(_)) {
-                    at.store.delete(key).await?;
+                match brought {
+                    Brought::StagedOver(_) => at.store.delete(key).await?,
+                    _ => self.make_way(place, revision).await?,
                 }
                 let staging = at.store.staging().expect("what was staged was staged there");
                 staging.finish(&Pair { op: op.clone(), bytes: key.clone(), attributes: key.clone() }).await?;
@@ -354,6 +361,14 @@ impl Node {
         }
         self.write_beside(place, &attributes).await?;
         Ok(Laid::Down(copy))
+    }
+
+    /// Moves away what came to lie under the key while the bytes were brought, unless it is the same.
+    async fn make_way(&self, place: usize, revision: &RevisionRow) -> Result<()> {
+        match self.look_at_copy(place, revision).await? {
+            Seen::Absent | Seen::Right => Ok(()),
+            Seen::Wrong | Seen::Unreadable => self.places[place].quarantine(&self.environment, &revision.key).await,
+        }
     }
 
     /// Whether a revision is gone, or lies under another key by now, or its row is otherwise `news`.

@@ -5,13 +5,17 @@
 //! and what had failed elsewhere too, for it may have wanted bytes from that store. None of this outlives the process, nor has to: what
 //! is due stands in the ledger, and what a walk comes upon is noted there first.
 
-use super::Need;
+use super::{NOTED_MAX, Need};
 use crate::{
     Error, FileId, Result,
     files::Node,
     ledger::{CopyRow, CopyState, Entry, LedgerError, Placed, PlacedQuery, Record, RecordId},
 };
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::FuturesUnordered,
+};
 use larder_storage_core::ListToken;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -39,6 +43,8 @@ const FAILED_MAX: usize = 8192;
 pub(super) struct Rounds {
     /// How often the index is gone through: other nodes note things too.
     every: Duration,
+    queue: Queue,
+    working: Working,
     due: Pages,
     walk: Pages,
     /// Copies on stores that show themselves, to be tried again.
@@ -100,10 +106,13 @@ pub(super) struct Outcome {
     pub(super) passed_over: bool,
 }
 
-type Working = FuturesUnordered<BoxFuture<'static, (FileId, BTreeSet<usize>, Result<Outcome>)>>;
+/// A file whose copies were put right, but for those on the places that were waited for.
+pub(super) type Done = (FileId, BTreeSet<usize>, Result<Outcome>);
 
-/// The files of a turn: those that were noted just now take turns with the others.
-#[derive(Default)]
+type Working = FuturesUnordered<BoxFuture<'static, Done>>;
+
+/// The files to work on: those that were noted just now take turns with the others.
+#[derive(Debug, Default)]
 struct Queue {
     noted: VecDeque<FileId>,
     rest: VecDeque<FileId>,
@@ -134,6 +143,12 @@ impl Queue {
         }
     }
 
+    /// Puts others behind those that are waiting.
+    fn add(&mut self, files: BTreeSet<FileId>) {
+        let is_known = |id: &FileId| self.working.contains_key(id) || self.noted.contains(id);
+        self.rest.extend(files.into_iter().filter(|id| !is_known(id)));
+    }
+
     fn done(&mut self, id: FileId) {
         if self.working.remove(&id) == Some(true) {
             self.noted.push_back(id);
@@ -145,6 +160,8 @@ impl Rounds {
     pub(super) fn new(every: Duration) -> Self {
         Self {
             every,
+            queue: Queue::default(),
+            working: Working::new(),
             due: Pages::Behind(None),
             walk: Pages::Behind(None),
             failed: BTreeMap::new(),
@@ -159,21 +176,25 @@ impl Rounds {
         }
     }
 
-    /// One turn; answers how long to wait for the next, unless somebody notes something.
+    /// One turn: takes in what is to be done next, where there is little left, and begins with as much as may be under way at once.
+    /// Answers how long to wait for the next, unless something is noted or [done](Self::done) before.
     pub(super) async fn turn(&mut self, node: &Arc<Node>) -> Result<Duration> {
         let now = node.environment.clock.elapsed();
         self.see_who_is_back(node, now);
         self.carry(node, now).await?;
         self.sweep(node, now).await;
-        let mut queue = Queue::default();
-        queue.note(self.noted(node).await?);
-        let mut files = self.due(node, now).await?;
-        files.extend(self.walk(node, now).await?);
-        files.extend(
-            self.failed.keys().filter(|(id, place)| !self.waits(*id, *place, now)).map(|(id, _)| *id).take(PAGE),
-        );
-        queue.rest = files.into_iter().filter(|id| !queue.noted.contains(id)).collect();
-        self.work(node, queue).await;
+        if self.queue.noted.len() < NOTED_MAX {
+            let noted = self.noted(node).await?;
+            self.queue.note(noted);
+        }
+        if self.queue.rest.is_empty() {
+            let mut files = self.due(node, now).await?;
+            files.extend(self.walk(node, now).await?);
+            let failed = self.failed.keys().filter(|(id, place)| !self.waits(*id, *place, now)).map(|(id, _)| *id);
+            files.extend(failed.take(PAGE));
+            self.queue.add(files);
+        }
+        self.begin(node);
         if let Pages::Over(until) = &mut self.walk {
             node.walked.store(true, Relaxed);
             if self.passed_over {
@@ -183,6 +204,30 @@ impl Rounds {
         Ok(self.pause(node))
     }
 
+    /// The next file that is done with; never, where none is being worked on.
+    pub(super) async fn done(&mut self) -> Done {
+        match self.working.next().await {
+            Some(done) => done,
+            None => future::pending().await,
+        }
+    }
+
+    /// Begins with as many files as may be worked on at once; a node that may make no copies leaves them to others.
+    fn begin(&mut self, node: &Arc<Node>) {
+        if node.settings.copies_at_once == 0 {
+            self.queue = Queue::default();
+        }
+        while self.working.len() < node.settings.copies_at_once
+            && let Some(id) = self.queue.next()
+        {
+            // Asked only now: a store may have turned out to be away since.
+            let now = node.environment.clock.elapsed();
+            let wait: BTreeSet<_> = (0..node.places.len()).filter(|place| self.waits(id, *place, now)).collect();
+            let node = node.clone();
+            self.working.push(async move { (id, wait.clone(), node.put_right(id, &wait).await) }.boxed());
+        }
+    }
+
     /// A store that is back is waited for no longer, and what failed may have failed for want of it.
     fn see_who_is_back(&mut self, node: &Node, now: Duration) {
         let away = node.state().away.clone();
@@ -190,8 +235,11 @@ impl Rounds {
             self.away.retain(|place, _| away.contains(place));
             self.failed.values_mut().for_each(|pause| pause.until = pause.until.min(now));
             self.missed_again = now;
-            if self.passed_over {
-                self.walk = Pages::Behind(None);
+            // One that is under way goes on: a store that comes and goes would keep it from its end.
+            if let Pages::Over(until) = &mut self.walk
+                && self.passed_over
+            {
+                *until = now;
             }
         }
         self.seen_away = away;
@@ -307,33 +355,9 @@ impl Rounds {
         waits(self.away.get(&place)) || waits(self.failed.get(&(id, place)))
     }
 
-    async fn work(&mut self, node: &Arc<Node>, mut queue: Queue) {
-        let mut working = Working::new();
-        loop {
-            while working.len() < node.settings.copies_at_once
-                && let Some(id) = queue.next()
-            {
-                // Asked only now: a store may have turned out to be away since.
-                let now = node.environment.clock.elapsed();
-                let wait: BTreeSet<_> = (0..node.places.len()).filter(|place| self.waits(id, *place, now)).collect();
-                let node = node.clone();
-                working.push(async move { (id, wait.clone(), node.put_right(id, &wait).await) }.boxed());
-            }
-            let Some((id, waited, result)) = working.next().await else { return };
-            queue.done(id);
-            self.learn(node, id, &waited, result).await;
-            if !node.noted.files().is_empty() {
-                match self.noted(node).await {
-                    Ok(files) => queue.note(files),
-                    // What is under way goes on to its end; the index tells of these too.
-                    Err(error) => tracing::warn!(%error, "what was noted can't be told now"),
-                }
-            }
-        }
-    }
-
     /// What came of a file, for the turns after this one.
-    async fn learn(&mut self, node: &Arc<Node>, id: FileId, waited: &BTreeSet<usize>, result: Result<Outcome>) {
+    pub(super) async fn learn(&mut self, node: &Arc<Node>, (id, waited, result): Done) {
+        self.queue.done(id);
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -396,6 +420,8 @@ impl Rounds {
         let mut next = now + self.every;
         for pages in [&self.due, &self.walk] {
             match pages {
+                // What waits already comes first, as something is done.
+                Pages::Behind(_) if !self.queue.rest.is_empty() => {}
                 Pages::Behind(_) => return BETWEEN,
                 Pages::Over(until) => next = next.min(*until),
             }
