@@ -1,4 +1,5 @@
-//! [`Tokens`]: the tokens of a session, signed with keys of this installation's epoch, so that a rebuild ends them all.
+//! [`Tokens`]: the tokens of a session, signed with keys of this installation's epoch, so that a rebuild ends them all. Each day has a
+//! key of its own, which a token names (`kid`, RFC 7515, section 4.1.4) and which counts for as long as a token of that day may.
 
 use crate::{Limits, problem::Problem};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -6,8 +7,8 @@ use larder_files::{Files, SessionId, Timestamp, UserId, ledger::Session};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use utoipa::ToSchema;
@@ -58,6 +59,8 @@ struct Claims {
 }
 
 const ISSUER: &str = "larder";
+/// For so many seconds tokens are signed with one key.
+const DAY: u64 = 24 * 60 * 60;
 
 /// The tokens of a session.
 #[derive(Serialize, ToSchema)]
@@ -82,10 +85,15 @@ pub(crate) struct Subject {
 
 impl Tokens {
     pub(crate) fn new(files: &Files, limits: &Limits) -> Self {
+        let signer = |purpose: &'static str, lifetime, kind, audience| {
+            let files = files.clone();
+            let derive = move |day| files.signing_key(&format!("{purpose}.{day}"));
+            Signer::new(Box::new(derive), lifetime, kind, audience)
+        };
         Self {
             // RFC 9068: a token for access, and for nothing else that is signed here.
-            access: Signer::new(&files.signing_key("access"), "at+jwt", "larder-api"),
-            refresh: Signer::new(&files.signing_key("refresh"), "rt+jwt", "larder-refresh"),
+            access: signer("access", limits.access_token, "at+jwt", "larder-api"),
+            refresh: signer("refresh", limits.refresh_token, "rt+jwt", "larder-refresh"),
             lifetime: limits.access_token,
             verified: Verified::default(),
         }
@@ -109,7 +117,7 @@ impl Tokens {
         let claims = match self.verified.get(&hash) {
             Some(claims) => claims,
             None => {
-                let claims = self.access.verify(token).ok_or_else(refused)?;
+                let claims = self.access.verify(token, now).ok_or_else(refused)?;
                 self.verified.insert(hash, claims.clone());
                 claims
             }
@@ -126,7 +134,7 @@ impl Tokens {
 
     /// Reads a refresh token: its session and its number. `None` for whatever is wrong with it.
     pub(crate) fn read_refresh(&self, token: &str, now: Timestamp) -> Option<(SessionId, u64)> {
-        let (claims, seconds) = (self.refresh.verify(token)?, seconds(now));
+        let (claims, seconds) = (self.refresh.verify(token, now)?, seconds(now));
         let counts = claims.nbf <= seconds && seconds < claims.exp;
         SessionId::parse(&claims.sid).zip(claims.serial).filter(|_| counts)
     }
@@ -134,15 +142,30 @@ impl Tokens {
 
 /// Signs and verifies the tokens of one kind.
 struct Signer {
-    signs: EncodingKey,
-    verifies: DecodingKey,
+    derive: Box<dyn Fn(i64) -> [u8; 32] + Send + Sync>,
+    /// Keys by their day; none but those that count.
+    keys: Mutex<BTreeMap<i64, Arc<Keys>>>,
+    /// How long a token may count.
+    lifetime: Duration,
     validation: Validation,
     kind: &'static str,
     audience: &'static str,
 }
 
+/// The key of one day.
+struct Keys {
+    signs: EncodingKey,
+    verifies: DecodingKey,
+}
+
 impl Signer {
-    fn new(key: &[u8; 32], kind: &'static str, audience: &'static str) -> Self {
+    /// `derive` makes the key of a day, counted from the epoch of Unix.
+    fn new(
+        derive: Box<dyn Fn(i64) -> [u8; 32] + Send + Sync>,
+        lifetime: Duration,
+        kind: &'static str,
+        audience: &'static str,
+    ) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "nbf", "exp"]);
         validation.set_issuer(&[ISSUER]);
@@ -150,8 +173,24 @@ impl Signer {
         // Times are compared by whoever reads, with the clock that the rest of the program has.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let (signs, verifies) = (EncodingKey::from_secret(key), DecodingKey::from_secret(key));
-        Self { signs, verifies, validation, kind, audience }
+        Self { derive, keys: Mutex::default(), lifetime, validation, kind, audience }
+    }
+
+    /// The key of a day, if one made then may count now.
+    fn keys_of(&self, day: i64, now: Timestamp) -> Option<Arc<Keys>> {
+        let today = day_of(now);
+        let lasts = i64::try_from(self.lifetime.as_secs().div_ceil(DAY)).unwrap_or(i64::MAX);
+        let oldest = today.saturating_sub(lasts);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|day, _| (oldest..=today).contains(day));
+        if !(oldest..=today).contains(&day) {
+            return None;
+        }
+        let make = || {
+            let key = (self.derive)(day);
+            Arc::new(Keys { signs: EncodingKey::from_secret(&key), verifies: DecodingKey::from_secret(&key) })
+        };
+        Some(keys.entry(day).or_insert_with(make).clone())
     }
 
     fn sign(&self, of: &Session, serial: Option<u64>, now: Timestamp, until: Timestamp) -> Result<String, Problem> {
@@ -165,13 +204,18 @@ impl Signer {
             sid: of.id.to_string(),
             serial,
         };
-        let header = Header { typ: Some(self.kind.into()), ..Header::new(Algorithm::HS256) };
-        jsonwebtoken::encode(&header, &claims, &self.signs).map_err(|cause| larder_files::Error::internal(cause).into())
+        let day = day_of(now);
+        let (typ, kid) = (Some(self.kind.into()), Some(day.to_string()));
+        let header = Header { typ, kid, ..Header::new(Algorithm::HS256) };
+        let keys = self.keys_of(day, now).ok_or_else(|| larder_files::Error::internal("today has no key"))?;
+        jsonwebtoken::encode(&header, &claims, &keys.signs).map_err(|cause| larder_files::Error::internal(cause).into())
     }
 
-    /// What a token of this kind says, whenever it is good.
-    fn verify(&self, token: &str) -> Option<Claims> {
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.verifies, &self.validation).ok()?;
+    /// What a token of this kind says, if the key that it names may count now; its times are another matter.
+    fn verify(&self, token: &str, now: Timestamp) -> Option<Claims> {
+        let day = jsonwebtoken::decode_header(token).ok()?.kid?.parse().ok()?;
+        let keys = self.keys_of(day, now)?;
+        let decoded = jsonwebtoken::decode::<Claims>(token, &keys.verifies, &self.validation).ok()?;
         (decoded.header.typ.as_deref() == Some(self.kind)).then_some(decoded.claims)
     }
 }
@@ -180,15 +224,20 @@ fn seconds(time: Timestamp) -> i64 {
     time.as_millis().div_euclid(1000)
 }
 
+fn day_of(time: Timestamp) -> i64 {
+    seconds(time).div_euclid(DAY.cast_signed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use uuid::Uuid;
 
     fn tokens() -> Tokens {
-        let signer = |key, kind| Signer::new(&[key; 32], kind, kind);
-        let (access, refresh) = (signer(7, "a"), signer(7, "r"));
-        Tokens { access, refresh, lifetime: Duration::from_secs(60), verified: Verified::default() }
+        let key = |day: i64| [u8::try_from(day).unwrap(); 32];
+        let signer = |lifetime, kind| Signer::new(Box::new(key), lifetime, kind, kind);
+        let (access, refresh) = (signer(Duration::from_mins(1), "a"), signer(Duration::from_hours(48), "r"));
+        Tokens { access, refresh, lifetime: Duration::from_mins(1), verified: Verified::default() }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -234,5 +283,40 @@ mod tests {
             "the keys are alike here, the kinds are not"
         );
         assert!(tokens.verified.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn each_day_has_a_key_which_counts_for_as_long_as_a_token_of_that_day_may() {
+        let tokens = tokens();
+        let day = DAY.cast_signed();
+        let until = |days: i64| Session { until: at(days * day), ..session() };
+        let pair = |seconds: i64| tokens.issue(&until(9), at(seconds)).unwrap();
+        let (late, next) = (pair(2 * day - 1), pair(2 * day));
+        let kid = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+        assert_eq!([kid(&late.access_token), kid(&next.access_token), kid(&next.refresh_token)], ["1", "2", "2"]);
+        assert!(tokens.read(&late.access_token, at(2 * day)).is_ok(), "over midnight");
+        let reads = |days: i64| tokens.read_refresh(&late.refresh_token, at(days * day)).is_some();
+        assert_eq!([reads(2), reads(3), reads(4)], [true, true, false], "whatever it says of itself");
+        assert!(tokens.read_refresh(&next.refresh_token, at(4 * day)).is_some());
+        assert_eq!(tokens.refresh.keys.lock().unwrap().keys().copied().collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn a_token_without_a_key_or_with_one_of_another_day_is_refused() {
+        let tokens = tokens();
+        let session = session();
+        let claims = tokens.access.verify(&tokens.issue(&session, at(1000)).unwrap().access_token, at(1000)).unwrap();
+        for (kid, key, counts) in [
+            (Some("0"), 0, true),
+            (None, 0, false),
+            (Some("1"), 1, false),
+            (Some("-1"), 0, false),
+            (Some("x"), 0, false),
+            (Some("0"), 1, false),
+        ] {
+            let header = Header { typ: Some("a".into()), kid: kid.map(Into::into), ..Header::new(Algorithm::HS256) };
+            let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&[key; 32])).unwrap();
+            assert_eq!(tokens.read(&token, at(1000)).is_ok(), counts, "{kid:?} {key}");
+        }
     }
 }

@@ -188,8 +188,8 @@ fn expired(larder: &Larder, user: &User) -> String {
     for time in ["iat", "nbf", "exp"] {
         claims[time] = (claims[time].as_i64().unwrap() - 900).into();
     }
-    let header = Header { typ: Some("at+jwt".into()), ..Header::default() };
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&larder.files.signing_key("access"))).unwrap()
+    let (header, key) = larder.signs("access", "at+jwt");
+    jsonwebtoken::encode(&header, &claims, &key).unwrap()
 }
 
 /// One character of the signature is another.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::{
     fmt,
     io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write},
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -204,6 +205,12 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A path for people: what a terminal would obey is written as it is in Rust.
+pub(crate) fn shown(path: &Path) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    path.to_string_lossy().chars().map(escaped).collect()
+}
+
 /// A size for people: `1.4 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
@@ -237,5 +244,15 @@ pub(crate) fn start_log(globals: &Globals, server: bool, form: Option<LogForm>) 
         log.with_ansi(colored(globals.color)).with_target(false).init();
     } else {
         log.json().flatten_event(true).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_tells_a_terminal_nothing_to_do() {
+        assert_eq!(shown(Path::new("a\nb\u{1b}[31m/ü")), r"a\nb\u{1b}[31m/ü");
     }
 }

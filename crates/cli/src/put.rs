@@ -3,7 +3,7 @@
 use crate::{
     Context,
     open::{self, Access},
-    output::{Exit, Output, Progress, WrongUsage, chain},
+    output::{Exit, Output, Progress, WrongUsage, chain, shown},
 };
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -32,7 +32,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Add files; prints their ids.
 #[derive(Args)]
 pub(crate) struct Put {
-    /// Files, directories (their relative paths become names), or - for standard input
+    /// Files, directories (their relative paths become names; a link in them to a file is followed, one to a directory is not), or - for
+    /// standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     sources: Vec<PathBuf>,
     /// The bucket
@@ -122,7 +123,7 @@ impl Put {
                 tokio::spawn(async move {
                     let source = source?;
                     progress.about(&source.name);
-                    let shown = source.path.as_deref().unwrap_or(Path::new("-")).display().to_string();
+                    let shown = shown(source.path.as_deref().unwrap_or(Path::new("-")));
                     put_one(&files, source, receive, new, &progress)
                         .await
                         .map_err(|error| format!("cannot put {shown}: {}", chain(error.as_ref())))
@@ -241,7 +242,7 @@ fn place(about: &fs::Metadata) -> (u64, u64) {
 fn own_is_not_put(path: &Path) -> String {
     format!(
         "{}: it is Larder's own, or lies in its data directory or in a store; not put: name files that lie elsewhere",
-        path.display()
+        shown(path)
     )
 }
 
@@ -305,7 +306,7 @@ fn find(
         return Box::new(Walk { folder, root, open, own: own.clone() });
     }
     let last = argument.file_name().and_then(|name| name.to_str());
-    let named = name.or(last).ok_or_else(|| format!("{}: its name is no UTF-8; use --name", argument.display()));
+    let named = name.or(last).ok_or_else(|| format!("{}: its name is no UTF-8; use --name", shown(argument)));
     let path = Some(argument.to_owned());
     one(named.map(|name| Source { path, name: name.to_owned() }))
 }
@@ -323,7 +324,7 @@ struct Walk {
 impl Walk {
     fn source(&self, path: PathBuf) -> Result<Source, String> {
         let below = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
-        let below = below.ok_or_else(|| format!("{}: its name is no UTF-8", path.display()))?;
+        let below = below.ok_or_else(|| format!("{}: its name is no UTF-8", shown(&path)))?;
         let name = match &self.folder {
             Some(folder) => format!("{}/{below}", folder.trim_end_matches('/')),
             None => below.to_owned(),
@@ -345,10 +346,10 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let path = self.open.pop()?;
-            let explained = |error: &io::Error| format!("cannot read {}: {error}", path.display());
+            let explained = |error: &io::Error| format!("cannot read {}: {error}", shown(&path));
             let kind = match fs::symlink_metadata(&path) {
                 Ok(metadata) if self.own.is(&metadata) => {
-                    let path = path.display();
+                    let path = shown(&path);
                     self.own.output.message(format_args!("{path}: Larder's own data; left out"));
                     continue;
                 }
@@ -370,7 +371,7 @@ impl Iterator for Walk {
             return Some(if kind.is_file() {
                 self.source(path)
             } else {
-                Err(format!("{}: neither a file nor a directory of its own; left out", path.display()))
+                Err(format!("{}: neither a file nor a directory of its own; left out", shown(&path)))
             });
         }
     }

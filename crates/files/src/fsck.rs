@@ -303,7 +303,8 @@ impl Run<'_> {
     async fn tombstones(&mut self) -> Result<()> {
         let node = self.check.node;
         for (place, at) in node.places.iter().enumerate() {
-            for key in at.keys_below(layout::tombstones()).await? {
+            let mut keys = at.keys_below(layout::tombstones());
+            while let Some(key) = keys.try_next().await? {
                 self.look_at(Suspect::Tombstone { place, key }).await?;
             }
         }
@@ -319,7 +320,8 @@ impl Run<'_> {
     /// Sealed records can be opened, and the ledger knows the highest of each.
     async fn sealed(&mut self, folder: Prefix) -> Result<()> {
         for (place, at) in self.check.node.places.iter().enumerate() {
-            for key in at.keys_below(folder.clone()).await? {
+            let mut keys = at.keys_below(folder.clone());
+            while let Some(key) = keys.try_next().await? {
                 self.look_at(Suspect::Sealed { place, key }).await?;
             }
         }

@@ -20,6 +20,7 @@ use crate::{
     ledger::{Entry, FileQuery, Missed, Position, Record, RecordId, Recorded, Sort},
     sealed::{self, Sealed, seal, unseal},
 };
+use futures_util::TryStreamExt;
 use larder_storage_core::{ErrorKind, Key, Prefix, PutOptions};
 use std::{
     any::Any,
@@ -427,7 +428,7 @@ impl Node {
             None => true,
         };
         for place in &self.places {
-            let keys: BTreeSet<_> = place.keys_below(prefix.clone()).await?.into_iter().collect();
+            let keys: BTreeSet<_> = place.keys_below(prefix.clone()).try_collect().await?;
             for key in keys.iter().filter(|key| is_news(key)) {
                 let bytes = match place.insist(|| place.read(key, sealed::BYTES_MAX)).await? {
                     Ok(Some(bytes)) => bytes,

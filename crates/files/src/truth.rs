@@ -7,7 +7,7 @@ use crate::{
     layout,
 };
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use larder_storage_core::{self as core, ErrorKind, Key, ListOptions, Prefix, StoreExt};
 
 /// What lies under a key where attributes belong.
@@ -120,9 +120,9 @@ impl Place {
         })
     }
 
-    /// The keys below a folder of Larder's own.
-    pub(crate) async fn keys_below(&self, prefix: Prefix) -> core::Result<Vec<Key>> {
-        self.store.list(ListOptions::below(prefix)).map_ok(|listed| listed.object.key).try_collect().await
+    /// The keys below a folder of Larder's own, as they are listed.
+    pub(crate) fn keys_below(&self, prefix: Prefix) -> BoxStream<'_, core::Result<Key>> {
+        self.store.list(ListOptions::below(prefix)).map_ok(|listed| listed.object.key).boxed()
     }
 
     /// The keys of a file's overlays. Costs a listing of all of the store's: few, where its attributes can be replaced.

@@ -10,12 +10,11 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 
 /// Signed as the server does, with this header and these claims.
 fn signed(scene: &Scene, header: &Header, claims: &Value) -> String {
-    let key = EncodingKey::from_secret(&scene.larder.files.signing_key("access"));
-    jsonwebtoken::encode(header, claims, &key).unwrap()
+    jsonwebtoken::encode(header, claims, &scene.larder.signs("access", "at+jwt").1).unwrap()
 }
 
-fn header() -> Header {
-    Header { typ: Some("at+jwt".into()), ..Header::new(Algorithm::HS256) }
+fn header(scene: &Scene) -> Header {
+    scene.larder.signs("access", "at+jwt").0
 }
 
 fn refused(scene: &Scene, what: &str, authorization: &str) {
@@ -33,7 +32,7 @@ fn refused(scene: &Scene, what: &str, authorization: &str) {
 #[test]
 pub(crate) fn the_token_that_the_tables_tamper_with_is_good() {
     let scene = Scene::new();
-    let token = signed(&scene, &header(), &scene.larder.claims(&scene.larder.ada));
+    let token = signed(&scene, &header(&scene), &scene.larder.claims(&scene.larder.ada));
     for scheme in ["Bearer", "bearer", "BEARER"] {
         assert_eq!(
             scene.larder.anybody(FILES).header("Authorization", &format!("{scheme} {token}")).send().status,
@@ -50,7 +49,7 @@ pub(crate) fn claims_that_are_missing_or_wrong() {
     for missing in ["iss", "aud", "sub", "nbf", "exp", "sid"] {
         let mut claims = good.clone();
         claims.as_object_mut().unwrap().remove(missing);
-        refused(&scene, missing, &format!("Bearer {}", signed(&scene, &header(), &claims)));
+        refused(&scene, missing, &format!("Bearer {}", signed(&scene, &header(&scene), &claims)));
     }
     let wrong = [
         ("iss", json!("other")),
@@ -74,7 +73,7 @@ pub(crate) fn claims_that_are_missing_or_wrong() {
     for (claim, value) in wrong {
         let mut claims = good.clone();
         claims[claim] = value.clone();
-        refused(&scene, &format!("{claim}: {value}"), &format!("Bearer {}", signed(&scene, &header(), &claims)));
+        refused(&scene, &format!("{claim}: {value}"), &format!("Bearer {}", signed(&scene, &header(&scene), &claims)));
     }
 }
 
@@ -83,20 +82,29 @@ pub(crate) fn other_algorithms_keys_and_types() {
     let scene = Scene::new();
     let claims = scene.larder.claims(&scene.larder.ada);
     for typ in [None, Some("JWT"), Some("link"), Some("rt+jwt"), Some("AT+JWT")] {
-        let header = Header { typ: typ.map(ToOwned::to_owned), ..header() };
+        let header = Header { typ: typ.map(ToOwned::to_owned), ..header(&scene) };
         refused(&scene, &format!("{typ:?}"), &format!("Bearer {}", signed(&scene, &header, &claims)));
     }
     for algorithm in [Algorithm::HS384, Algorithm::HS512] {
-        let header = Header { alg: algorithm, ..header() };
+        let header = Header { alg: algorithm, ..header(&scene) };
         refused(&scene, &format!("{algorithm:?}"), &format!("Bearer {}", signed(&scene, &header, &claims)));
     }
-    for (what, key) in [("another purpose's", scene.larder.files.signing_key("link")), ("none", [0; 32])] {
-        let token = jsonwebtoken::encode(&header(), &claims, &EncodingKey::from_secret(&key)).unwrap();
+    for kid in [None, Some("0"), Some("-1"), Some("x"), Some("99999")] {
+        let header = Header { kid: kid.map(ToOwned::to_owned), ..header(&scene) };
+        refused(&scene, &format!("kid {kid:?}"), &format!("Bearer {}", signed(&scene, &header, &claims)));
+    }
+    let of = |purpose| scene.larder.signs(purpose, "at+jwt").1;
+    for (what, key) in [
+        ("another purpose's", of("link")),
+        ("another kind's", of("refresh")),
+        ("none", EncodingKey::from_secret(&[0; 32])),
+    ] {
+        let token = jsonwebtoken::encode(&header(&scene), &claims, &key).unwrap();
         refused(&scene, what, &format!("Bearer {token}"));
     }
     let payload = base64(claims.to_string());
     for alg in ["none", "None", "NONE", "", "HS256", "RS256"] {
-        let head = base64(json!({ "alg": alg, "typ": "at+jwt" }).to_string());
+        let head = base64(json!({ "alg": alg, "typ": "at+jwt", "kid": header(&scene).kid }).to_string());
         refused(&scene, &format!("`{alg}` and an empty signature"), &format!("Bearer {head}.{payload}."));
         refused(&scene, &format!("`{alg}` and no signature"), &format!("Bearer {head}.{payload}"));
     }

@@ -195,14 +195,20 @@ impl Larder {
             "iss": "larder", "aud": "larder-refresh", "sub": session.user, "iat": now, "nbf": now, "exp": ends,
             "sid": session.id, "serial": session.serial,
         });
-        let header = Header { typ: Some("rt+jwt".into()), ..Header::default() };
-        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&self.files.signing_key("refresh"))).unwrap()
+        let (header, key) = self.signs("refresh", "rt+jwt");
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
     }
 
     pub fn token(&self, user: &User) -> String {
-        let header = Header { typ: Some("at+jwt".into()), ..Header::default() };
-        let key = EncodingKey::from_secret(&self.files.signing_key("access"));
+        let (header, key) = self.signs("access", "at+jwt");
         jsonwebtoken::encode(&header, &self.claims(user), &key).unwrap()
+    }
+
+    /// How a token is signed now.
+    pub fn signs(&self, purpose: &str, kind: &str) -> (Header, EncodingKey) {
+        let day = self.clock.now().as_millis() / 86_400_000;
+        let header = Header { typ: Some(kind.into()), kid: Some(day.to_string()), ..Header::default() };
+        (header, EncodingKey::from_secret(&self.files.signing_key(&format!("{purpose}.{day}"))))
     }
 
     /// Puts a file of `ada`'s and answers its record.
