@@ -25,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(Missed),
             Box::new(LettersOnce),
             Box::new(TagsOfOwners),
+            Box::new(ForgottenKeys),
         ]
     }
 }
@@ -357,6 +358,24 @@ impl MigrationTrait for TagsOfOwners {
                       WHERE files.id = tags.file_id AND tags.owner_id <> files.owner_id";
         manager.get_connection().execute_unprepared(filled).await?;
         manager.create_index(index("tags", &["owner_id", "tag", "file_id"])).await
+    }
+}
+
+/// When each idempotent request was done, so that those of old can go.
+struct ForgottenKeys;
+
+impl MigrationName for ForgottenKeys {
+    fn name(&self) -> &str {
+        "m0013_forgotten_keys"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for ForgottenKeys {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let index = "CREATE INDEX reservations_at ON reservations (at) WHERE at IS NOT NULL";
+        manager.get_connection().execute_unprepared(index).await.map(drop)
     }
 }
 

@@ -28,8 +28,10 @@ const KEYS_MAX: usize = 8_000;
 const ROWS_MAX: usize = 500;
 /// How many files one query over five tables asks for.
 const FILES_MAX: usize = 1_000;
-/// How many sessions that have ended go at once: the others go with the next.
+/// How many sessions that have ended, or idempotent requests that are forgotten, go at once: the others go with the next.
 const ENDED_MAX: u64 = 1_000;
+/// A request that is forgotten goes so long after, in milliseconds: the clock of who forgets it may be wrong.
+const GOES_AFTER: i64 = 24 * 60 * 60 * 1000;
 
 /// A call that changes something.
 #[derive(Clone, Debug)]
@@ -207,6 +209,8 @@ pub(crate) struct Needs {
     intents: BTreeSet<u64>,
     reservations: BTreeSet<Sha256>,
     reserving: BTreeSet<NodeId>,
+    /// What was done before then is long forgotten.
+    forgotten: Option<Timestamp>,
     users: Vec<(UserId, String)>,
     buckets: Vec<(BucketId, String)>,
     sessions: BTreeSet<SessionId>,
@@ -229,7 +233,11 @@ impl Needs {
                     _ = needs.intents.insert(hold.intent);
                 }
                 Call::Record(records) => records.iter().for_each(|record| needs.record(record)),
-                Call::Reserve { key, .. } | Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
+                Call::Reserve { key, since, .. } => {
+                    needs.reservations.insert(*key);
+                    needs.forgotten = needs.forgotten.max(Some(long_before(*since)));
+                }
+                Call::Unreserve { key, .. } => _ = needs.reservations.insert(*key),
                 Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
                 Call::OpenSession { session, now, .. } => needs.session(session.user, *now),
                 Call::RefreshSession { id, .. } | Call::EndSession(id) => _ = needs.sessions.insert(*id),
@@ -282,6 +290,11 @@ impl Needs {
         self.files.insert(file);
         self.revisions.insert(revision);
     }
+}
+
+/// What was done before then goes, where what was done before `since` is forgotten.
+fn long_before(since: Timestamp) -> Timestamp {
+    Timestamp::from_millis(since.as_millis().saturating_sub(GOES_AFTER))
 }
 
 /// Loading.
@@ -456,6 +469,10 @@ async fn load_reservations(db: &DatabaseTransaction, needs: &Needs) -> Result<Ro
     let mut rows = load_by::<reservations::Entity>(db, reservations::Column::Key, ids, None).await?;
     let nodes = keys(&needs.reserving, |node| node.as_str().into());
     rows.extend(load_by::<reservations::Entity>(db, reservations::Column::Node, nodes, None).await?);
+    if let Some(before) = needs.forgotten {
+        let forgotten = reservations::Entity::find().filter(reservations::Column::At.lt(before.as_millis()));
+        rows.extend(forgotten.limit(ENDED_MAX).all(db).await?);
+    }
     let rows = rows.into_iter().map(convert::reservation);
     Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
 }
@@ -810,6 +827,9 @@ impl Work {
     }
 
     fn reserve(&mut self, key: Sha256, node: &NodeId, since: Timestamp) -> Reservation {
+        let before = long_before(since);
+        let is_forgotten = |done: &Reservation| matches!(done, Reservation::Done { at, .. } if *at < before);
+        self.reservations.remove_where(|_, reservation| is_forgotten(reservation));
         match self.reservations.get(&key) {
             Some(Reservation::Done { at, .. }) if *at < since => {}
             Some(known) => return known.clone(),

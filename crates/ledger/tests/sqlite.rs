@@ -4,8 +4,8 @@
 
 use futures_util::future::join_all;
 use larder_files::{
-    Attributes, FileId, Ledger, NodeId, Position, Sort, Timestamp,
-    ledger::{Entry, FileQuery, Identity, LedgerError, Purpose, Record},
+    Attributes, CreatedByKey, FileId, Ledger, NodeId, Position, Sha256, Sort, Timestamp,
+    ledger::{Entry, FileQuery, Identity, LedgerError, Purpose, Record, Reservation},
 };
 use larder_ledger::{Open, OpenError, SqlLedger};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -54,6 +54,14 @@ async fn made(path: &Path) {
     ledger.initialise(&identity()).await.unwrap();
     put(&ledger, 1, 1).await.unwrap();
     ledger.close().await;
+}
+
+async fn count(path: &Path, sql: &'static str) -> i64 {
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
 }
 
 async fn raw(path: &Path, sql: &'static str) {
@@ -121,7 +129,7 @@ async fn made_by_the_first_version(path: &Path) {
     .await;
     raw(path, "ALTER TABLE tags DROP COLUMN owner_id; INSERT INTO tags VALUES ('old', (SELECT id FROM files))").await;
     raw(path, "ALTER TABLE reservations DROP COLUMN user_id").await;
-    raw(path, "DROP INDEX copies_due").await;
+    raw(path, "DROP INDEX copies_due; DROP INDEX reservations_at").await;
     raw(path, "DROP TABLE missed").await;
     raw(path, "DROP TABLE sessions").await;
     raw(path, "DROP TABLE intents").await;
@@ -321,4 +329,33 @@ async fn what_was_absent_is_found_once_another_handle_has_put_it() {
     assert!(here.file(file).await.unwrap().is_none());
     put(&there, 7, 1).await.unwrap();
     assert!(here.file(file).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn idempotent_requests_that_are_long_forgotten_take_no_room() {
+    const HOUR: i64 = 60 * 60 * 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("larder.db");
+    let ledger = SqlLedger::open(&path, CREATE).await.unwrap();
+    ledger.initialise(&identity()).await.unwrap();
+    let (node, key) = (NodeId::new("n").unwrap(), |number: u128| Sha256::of(&number.to_be_bytes()));
+    for number in 1..=1500 {
+        let at = Timestamp::from_millis(if number == 1 { 10 * HOUR } else { 0 });
+        let made = CreatedByKey { key: key(number), request: key(number), status: 201, at };
+        let attributes = Attributes { created_by_key: Some(made), ..attributes(number, 1) };
+        let entry = Some(Entry::Attributes { attributes: Box::new(attributes), copies: vec![] });
+        ledger.record(vec![Record { entry, ..Record::default() }]).await.pop().unwrap().unwrap();
+    }
+    let reserve = async |number, hours: i64| {
+        ledger.reserve(key(number), &node, Timestamp::from_millis(hours * HOUR)).await.unwrap()
+    };
+    let kept = async || count(&path, "SELECT count(*) FROM reservations WHERE at IS NOT NULL").await;
+    assert_eq!(reserve(5000, 24).await, Reservation::Made);
+    assert_eq!(kept().await, 1500, "another clock may be right");
+    assert_eq!(reserve(5001, 25).await, Reservation::Made);
+    assert_eq!(kept().await, 500, "so many at a time");
+    assert_eq!(reserve(5002, 25).await, Reservation::Made);
+    assert_eq!(kept().await, 1, "the latest stays");
+    assert!(matches!(reserve(1, 9).await, Reservation::Done { .. }));
+    assert_eq!(reserve(2, 25).await, Reservation::Made);
 }
