@@ -234,7 +234,7 @@ mod tests {
     use uuid::Uuid;
 
     fn tokens() -> Tokens {
-        let key = |day: i64| [u8::try_from(day).unwrap(); 32];
+        let key = |day: i64| [u8::try_from(day.rem_euclid(256)).unwrap(); 32];
         let signer = |lifetime, kind| Signer::new(Box::new(key), lifetime, kind, kind);
         let (access, refresh) = (signer(Duration::from_mins(1), "a"), signer(Duration::from_hours(48), "r"));
         Tokens { access, refresh, lifetime: Duration::from_mins(1), verified: Verified::default() }

@@ -5,7 +5,6 @@
 mod common;
 
 use common::{Answer, Larder, Request};
-use jsonwebtoken::{EncodingKey, Header};
 use larder_files::{FilesOf, Role, User, UserName};
 use std::collections::BTreeSet;
 
