@@ -712,6 +712,51 @@ async fn a_rebuild_finds_what_a_store_has_missed() {
 }
 
 #[tokio::test]
+async fn what_a_change_of_a_user_missed_is_noted_though_the_ledger_failed_meanwhile() {
+    let (faults, larder) = faulty_pair();
+    let asked = Arc::new(Faults::default());
+    let ledger = larder.ledger.another().with_steps(asked.clone());
+    let files = Files::start(larder.parts(ledger), on(&["a", "b"])).await.unwrap().0;
+    let name = larder_files::UserName::new("anna").unwrap();
+    let anna = files.add_user(name, larder_files::Role::User, Some("first".into())).await.unwrap();
+    until("nothing is missed yet", async || nothing_is_missed(&larder).await).await;
+    faults.plan("put.written", "", ErrorKind::Unavailable);
+    asked.plan("record", "", ErrorKind::Unavailable);
+    files.set_password(anna.id, "second".into()).await.unwrap_err();
+    asked.heal();
+    let second = async || files.user(anna.id).await.unwrap().unwrap().password_hash.as_deref() == Some("second");
+    until("it is settled", second).await;
+    assert!(!nothing_is_missed(&larder).await, "the second store has not got it");
+    faults.heal();
+    until("it is carried", async || nothing_is_missed(&larder).await).await;
+    let newest = |store: usize| records_on(&larder, store).into_iter().rfind(|key| key.contains("accounts"));
+    assert_eq!(newest(1), newest(0));
+}
+
+#[tokio::test]
+async fn a_tombstone_that_fsck_writes_again_is_carried_to_the_store_that_missed_it() {
+    let (faults, larder) = faulty_pair();
+    let files = start(&larder, &["a", "b"]).await;
+    let id = put(&files, "purged").await.attributes.id;
+    verified(&larder, id, 2).await;
+    files.purge(&local(), id, None).await.unwrap();
+    let tombstones = |larder: &Larder| larder.count_below(".larder/tombstones/");
+    assert_eq!(tombstones(&larder), 2);
+    for (name, disk, _) in &larder.stores {
+        let store = larder_storage_core::MemoryStore::open(disk, name.as_str(), NodeId::new("operator").unwrap());
+        let keys = disk.objects().into_iter().map(|(key, _)| key);
+        for key in keys.filter(|key| key.as_str().starts_with(".larder/tombstones/")) {
+            store.delete(&key).await.unwrap();
+        }
+    }
+    faults.plan("put.written", "tombstones", ErrorKind::Unavailable);
+    assert_eq!(kinds(&fsck(&files, REPAIR).await.1).len(), 1);
+    assert_eq!(tombstones(&larder), 1);
+    faults.heal();
+    until("both have it", async || tombstones(&larder) == 2).await;
+}
+
+#[tokio::test]
 async fn a_record_that_can_not_be_put_keeps_no_other_from_being_carried() {
     let (faults, larder) = faulty_pair();
     let files = with_much_missed(&faults, &larder).await;
@@ -763,6 +808,18 @@ async fn while_a_store_is_full_small_content_goes_to_the_next_and_large_content_
 }
 
 #[tokio::test]
+async fn what_was_staged_where_it_could_not_be_published_does_not_stay() {
+    let faults = Arc::new(Faults::default());
+    let larder = Larder::over_all([("a", staging_with(faults.clone())), ("b", MemoryOptions::with_staging())]);
+    let files = start_idle(&larder, &["a", "b"]).await;
+    faults.plan("publish.bytes", "", ErrorKind::Full);
+    let file = put(&files, "small").await;
+    assert!(lies_on(&larder, 1, &file.attributes.key).is_some());
+    others_go_on().await;
+    assert!(larder.stores.iter().all(|(_, disk, _)| disk.staged() == 0), "nothing stays staged");
+}
+
+#[tokio::test]
 async fn where_every_store_is_full_nothing_is_made() {
     let faults = Arc::new(Faults::default());
     let larder = Larder::over_all(["a", "b"].map(|name| (name, staging_with(faults.clone()))));
@@ -781,11 +838,17 @@ fn overlays(larder: &Larder) -> usize {
 
 #[tokio::test]
 async fn an_overlay_goes_once_its_attributes_lie_beside_the_bytes() {
+    overlay_goes(&["get", "head", "put.written", "finish.bytes"]).await;
+    // What lies beside the bytes can be read, and is older.
+    overlay_goes(&["put.written", "finish.bytes"]).await;
+}
+
+async fn overlay_goes(fails: &[&'static str]) {
     let (faults, larder) = faulty_pair();
     // New content lies on the second store alone.
     let files = start(&larder, &["b"]).await;
     let id = put(&files, "file").await.attributes.id;
-    for step in ["get", "head", "put.written", "finish.bytes"] {
+    for step in fails {
         faults.plan(step, "", ErrorKind::Unavailable);
     }
     for name in ["first", "second"] {
@@ -848,7 +911,11 @@ async fn overlays_are_gone_through_page_by_page() {
     }
     assert_eq!(overlays(&larder), 150);
     faults.heal();
+    until("the first are gone", async || overlays(&larder) < 150).await;
+    let first = larder_files::Clock::elapsed(&*larder.world);
     until("they are gone", async || overlays(&larder) == 0).await;
+    let took = larder_files::Clock::elapsed(&*larder.world) - first;
+    assert!(took < Duration::from_secs(600), "the pages follow each other: {took:?}");
 }
 
 #[tokio::test]
