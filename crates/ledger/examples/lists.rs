@@ -1,4 +1,5 @@
-//! Measures pages of lists on this machine: `cargo run --release -p larder-ledger --example lists [FOLDER [FILES]]`.
+//! Measures pages of lists on this machine: `cargo run --release -p larder-ledger --example lists [FOLDER [FILES [ROUNDS]]]`, over PostgreSQL with
+//! the URL of a database in place of the folder (`cargo xtask postgres` has one in `LARDER_TEST_POSTGRES`).
 //!
 //! A million files (or so many): nine in ten are one owner's, one in ten another's, eleven a third's. Each filter is asked in each order,
 //! both ways, for its first page and for one from its middle, and prints median, 99th percentile and maximum of a page of 100 in
@@ -8,11 +9,11 @@ use larder_files::{
     Attributes, BucketId, FileId, Ledger, StoreId, UserId,
     ledger::{CopyRow, CopyState, Entry, FileQuery, Identity, Position, Record, Sort},
 };
-use larder_ledger::{Open, SqlLedger};
+use larder_ledger::{Open, Server, SqlLedger};
+use sqlx::{Connection, PgConnection};
 use std::time::Instant;
 use uuid::Uuid;
 
-const ROUNDS: usize = 60;
 const LARGE: u128 = 10;
 const SMALL: u128 = 11;
 const TINY: u128 = 12;
@@ -98,21 +99,60 @@ fn middle(sort: Sort, files: u128) -> Position {
     }
 }
 
+async fn record_all(ledger: &SqlLedger, first: u128, files: u128) {
+    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
+    ledger.initialise(&identity).await.expect("an identity");
+    for first in (first..=files).step_by(500) {
+        let group = (first..first + 500).map(|number| record(number, files)).collect();
+        assert!(ledger.record(group).await.iter().all(Result::is_ok));
+    }
+}
+
+/// A new schema: its first thousand files are recorded, the others made of them by the server, with names, owners and tags of their own.
+async fn on_server(url: &str, files: u128) -> SqlLedger {
+    let schema = format!("lists_{}", std::process::id());
+    let server = Server::new(url, &schema).expect("a URL");
+    let ledger = SqlLedger::connect(&server, Open { create: true }).await.expect("a ledger");
+    record_all(&ledger, 1, 1_000).await;
+    let copied = COPY.replace("FILES", &files.to_string()).replace("SCHEMA", &schema);
+    let mut connection = PgConnection::connect(url).await.expect("the server");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(copied)).execute(&mut connection).await.expect("copies");
+    ledger
+}
+
+/// As [`record`] has them, but for what is random.
+const COPY: &str = r#"
+SET search_path = SCHEMA;
+CREATE TEMPORARY TABLE made AS SELECT i, abs(hashint8(i)::bigint) AS h, lpad(to_hex(i), 32, '0')::uuid AS id,
+  lpad(to_hex(CASE WHEN i % (FILES / 11) = 7 THEN 12 WHEN i % 10 = 0 THEN 11 ELSE 10 END), 32, '0')::uuid AS owner,
+  '2026/' || lpad((abs(hashint8(i)::bigint) % 1000)::text, 3, '0') || '/report ' || substr(md5(i::text), 1, 16) || '.pdf' AS name
+FROM generate_series(1001, FILES) i;
+INSERT INTO files (id, epoch, version, digest, revision, bucket_id, owner_id, name, name_folded, deleted, attributes, size, content_type)
+SELECT made.id, 1, 1, digest, 1, lpad(to_hex(100 + h % 3), 32, '0')::uuid, owner, made.name, made.name, false,
+  replace(attributes, files.id::text, made.id::text), h % 10000000, CASE WHEN h % 7 = 0 THEN 'text/plain' ELSE 'application/pdf' END
+FROM made JOIN files ON files.id = lpad(to_hex(1 + i % 1000), 32, '0')::uuid;
+INSERT INTO tags (tag, file_id, owner_id) SELECT CASE WHEN h % 1000 = 0 THEN 'rare' ELSE 'common' END, id, owner FROM made;
+INSERT INTO copies SELECT made.id, 1, store_id, state, NULL
+FROM made JOIN copies ON copies.file_id = lpad(to_hex(1 + i % 1000), 32, '0')::uuid;
+ANALYZE;
+"#;
+
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "it is what this program is for")]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().map_or_else(std::env::temp_dir, Into::into);
+    let place = arguments.next().unwrap_or_else(|| std::env::temp_dir().display().to_string());
     let files: u128 = arguments.next().map_or(1_000_000, |files| files.parse().expect("a number of files"));
-    let folder = tempfile::tempdir_in(folder).expect("a folder");
-    let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
-    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
-    ledger.initialise(&identity).await.expect("an identity");
+    let rounds: usize = arguments.next().map_or(60, |rounds| rounds.parse().expect("a number of rounds"));
     let begun = Instant::now();
-    for first in (1..=files).step_by(500) {
-        let group = (first..first + 500).map(|number| record(number, files)).collect();
-        assert!(ledger.record(group).await.iter().all(Result::is_ok));
-    }
+    let (_folder, ledger) = if place.starts_with("postgres") {
+        (None, on_server(&place, files).await)
+    } else {
+        let folder = tempfile::tempdir_in(place).expect("a folder");
+        let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
+        record_all(&ledger, 1, files).await;
+        (Some(folder), ledger)
+    };
     println!("{files} files recorded in {:.0?}\n", begun.elapsed());
     println!("| filter | order | p50 | p99 | max |\n|---|---|---|---|---|");
     for (name, filter) in filters(files) {
@@ -123,7 +163,7 @@ async fn main() {
                 [false, true].into_iter().flat_map(|way| places.clone().map(|after| (way, after)))
             {
                 let query = FileQuery { sort, descending, after, ..filter.clone() };
-                for _ in 0..ROUNDS / 4 {
+                for _ in 0..rounds.div_ceil(4) {
                     let begun = Instant::now();
                     ledger.files(&query).await.expect("a page");
                     spent.push(begun.elapsed().as_secs_f64() * 1000.0);

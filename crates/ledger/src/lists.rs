@@ -20,8 +20,8 @@ use larder_files::{
 };
 use range::{Range, hide};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, IdenStatic, Order, QueryFilter,
+    QueryOrder, QuerySelect, Select,
     sea_query::{Expr, Func, JoinType, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeSet, HashMap};
@@ -270,14 +270,20 @@ fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
     // A walk in another order than that of making asks for the time as it passes: no index may lead it astray.
     let passes = backend == DbBackend::Sqlite && way == Way::Walk && query.sort != Sort::Created;
     let id = || if passes { Expr::cust("+\"files\".\"id\"") } else { Expr::col((files::Entity, Column::Id)) };
+    // A file of a tag is found by its id, as the smallest index has it.
+    let found = backend == DbBackend::Sqlite && way == Way::Tag;
+    let plain = |column: Column| match found {
+        true => Expr::cust(format!("+\"files\".\"{}\"", column.as_str())),
+        false => Expr::col((files::Entity, column)),
+    };
     let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty());
     let asked = [
-        query.bucket.map(|bucket| Column::BucketId.eq(bucket.0)),
-        query.owner.map(|owner| Column::OwnerId.eq(owner.0)),
+        query.bucket.map(|bucket| plain(Column::BucketId).eq(bucket.0)),
+        query.owner.map(|owner| plain(Column::OwnerId).eq(owner.0)),
         query.name.as_ref().map(|name| Column::Name.eq(name)),
         prefix.map(|prefix| Column::Name.gte(prefix)),
         prefix.and_then(|prefix| above(prefix)).map(|above| Column::Name.lt(above)),
-        query.deleted.map(|deleted| Column::Deleted.eq(deleted)),
+        query.deleted.map(|deleted| plain(Column::Deleted).eq(deleted)),
         query.from.map(|from| id().gte(from.0)),
         query.until.map(|until| id().lt(until.0)),
         query.after.as_ref().map(|after| behind(after, query.descending)),
@@ -509,6 +515,7 @@ mod tests {
                 let index = if owner.is_some() { "(owner_id=? AND tag=?" } else { "(tag=?" };
                 let first = plan.lines().next().unwrap();
                 assert!(first.contains("SEARCH tags USING COVERING INDEX") && first.contains(index), "{plan}");
+                assert!(plan.lines().nth(1).unwrap().contains("(id=?)"), "{plan}");
                 assert_eq!(plan.contains("TEMP B-TREE"), query.sort != Sort::Created, "{query:?}:\n{plan}");
             }
             let (from, until) = (Some(FileId(Uuid::nil())), Some(FileId(Uuid::max())));
