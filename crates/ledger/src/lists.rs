@@ -49,6 +49,8 @@ enum Way {
     Letters,
     /// From those made in the time asked for.
     Time,
+    /// From those whose names begin as asked for; SQLite finds this by itself.
+    Name,
 }
 
 /// The files of a page.
@@ -123,7 +125,15 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
     let of = made_between(db.get_database_backend(), query);
     let may_be = query.sort != Sort::Created && has_time(query) && query.deleted.is_some();
     let is_worth_it = may_be && is_few(db, of, FEW).await?;
-    Ok(if is_worth_it { Way::Time } else { Way::Walk })
+    if is_worth_it {
+        return Ok(Way::Time);
+    }
+    if let Some(named) = named(db.get_database_backend(), query)
+        && is_few(db, named, FEW).await?
+    {
+        return Ok(Way::Name);
+    }
+    Ok(Way::Walk)
 }
 
 /// Whether a search by letters is worth more than it tells of others.
@@ -166,6 +176,14 @@ fn made_between(backend: DbBackend, query: &FileQuery) -> SelectStatement {
         Some(range) => range.gathered(&of, Condition::all()),
         None => Query::select().from(files::Entity).cond_where(condition(backend, &of, Way::Time)).take(),
     }
+}
+
+/// Those whose names begin as asked for, where the list is in another order.
+fn named(backend: DbBackend, query: &FileQuery) -> Option<SelectStatement> {
+    let prefix = query.prefix.as_ref().filter(|prefix| !prefix.is_empty() && query.sort != Sort::Name)?;
+    let FileQuery { bucket, owner, deleted, .. } = *query;
+    let of = FileQuery { bucket, owner, deleted, prefix: Some(prefix.clone()), ..FileQuery::default() };
+    range(backend, &of, Way::Name).map(|range| range.gathered(&of, Condition::all()))
 }
 
 fn has_time(query: &FileQuery) -> bool {
@@ -222,7 +240,7 @@ fn select(backend: DbBackend, query: &FileQuery, way: Way) -> Select<files::Enti
 /// Has a list begin where the way does: SQLite takes the tables of a CROSS JOIN from the left, PostgreSQL what is sorted first.
 fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way: Way) {
     match way {
-        Way::Walk | Way::Time => {}
+        Way::Walk | Way::Time | Way::Name => {}
         Way::Tag => {
             let place = query.after.as_ref().and_then(|after| match after {
                 Position::Created(id) if query.descending => Some(tags::Column::FileId.lt(id.0)),
@@ -262,7 +280,12 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
 /// The range of an index that PostgreSQL is asked for.
 fn range(backend: DbBackend, query: &FileQuery, way: Way) -> Option<Range> {
     let goes = backend == DbBackend::Postgres && way != Way::Tag;
-    if goes { Range::of(query, way == Way::Time) } else { None }
+    let by = match way {
+        Way::Time => Some(Sort::Created),
+        Way::Name => Some(Sort::Name),
+        _ => None,
+    };
+    if goes { Range::of(query, by) } else { None }
 }
 
 fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
@@ -460,7 +483,7 @@ mod tests {
                     Way::Walk => true,
                     Way::Tag => query.tag.is_some(),
                     Way::Time => has_time(&query),
-                    Way::Letters => false,
+                    Way::Letters | Way::Name => false,
                 };
                 for way in WAYS.into_iter().filter(fits) {
                     let plan = plan(ledger.reader(), &query, way).await;

@@ -185,7 +185,8 @@ impl Server {
     /// A connection for lists, each of which may take `most`.
     pub(crate) fn scanner(&self, most: Duration) -> PgPool {
         // A page is found by an index, and what belongs to a row of it by another: whole tables are never brought together.
-        let options = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"].map(|way| (way, "off"));
+        // Nothing of it is worth compiling, whatever its planner believes of a range.
+        let options = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"].map(|way| (way, "off"));
         let options = self.options(most).options(options);
         pool().max_connections(1).connect_lazy_with(options)
     }

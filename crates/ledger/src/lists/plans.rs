@@ -45,6 +45,7 @@ async fn plans(db: &DatabaseConnection, query: &FileQuery) -> [Vec<String>; 2] {
     let way = match &query.tag {
         Some(tag) if tag == "rare" => Way::Tag,
         _ if query.until.is_some() => Way::Time,
+        _ if query.prefix.is_some() && query.from.is_some() => Way::Name,
         _ => Way::Walk,
     };
     let statement = shown(DbBackend::Postgres, query, way).build(DbBackend::Postgres);
@@ -162,7 +163,9 @@ async fn every_way_leads_to_the_same_page_over_postgresql() {
     for query in [Some(SMALL), Some(TINY), None].into_iter().flat_map(queries).step_by(17) {
         let walked = ids(&query, Way::Walk).await;
         found += walked.len();
-        for (way, fits) in [(Way::Tag, query.tag.is_some()), (Way::Time, has_time(&query))] {
+        for (way, fits) in
+            [(Way::Tag, query.tag.is_some()), (Way::Time, has_time(&query)), (Way::Name, query.prefix.is_some())]
+        {
             if fits {
                 assert_eq!(ids(&query, way).await, walked, "{way:?} of {query:?}");
             }

@@ -50,9 +50,9 @@ impl Bound {
 }
 
 impl Range {
-    /// Of the files of a query: by their names where one is asked for, by their time where that is what few have in common, else in the
-    /// order of the list. `None` where the query does not say whether it wants the trash: no index goes by anything else alone.
-    pub(super) fn of(query: &FileQuery, by_time: bool) -> Option<Self> {
+    /// Of the files of a query: by their names where one is asked for, `by` what few have in common, else in the order of the list.
+    /// `None` where the query does not say whether it wants the trash: no index goes by anything else alone.
+    pub(super) fn of(query: &FileQuery, by: Option<Sort>) -> Option<Self> {
         let whose = match (query.owner, query.bucket) {
             (Some(owner), _) => Some((Column::OwnerId, owner.0.into())),
             (None, bucket) => bucket.map(|bucket| (Column::BucketId, bucket.0.into())),
@@ -60,8 +60,7 @@ impl Range {
         let lead = whose.into_iter().chain([(Column::Deleted, query.deleted?.into())]).collect();
         let key = match &query.name {
             Some(_) => Sort::Name,
-            None if by_time => Sort::Created,
-            None => query.sort,
+            None => by.unwrap_or(query.sort),
         };
         let (low, high) = Self::bounds(query, key);
         Some(Self { lead, key, low, high })
