@@ -11,6 +11,7 @@ use larder_files::ledger::{LedgerError, Result};
 use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::SqlitePool;
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +32,8 @@ const SCAN_MAX: Duration = Duration::from_secs(20);
 /// Connections for lists.
 #[derive(Clone, Debug)]
 pub(crate) struct Scans {
-    idle: Arc<Mutex<Vec<Scanner>>>,
+    /// The next one to be asked is the last.
+    idle: Arc<Mutex<VecDeque<Scanner>>>,
     turns: Arc<Semaphore>,
     all: Arc<[DatabaseConnection]>,
     most: Duration,
@@ -76,7 +78,12 @@ impl Scans {
     pub(crate) fn new(home: &Home) -> Self {
         let scanners: Vec<Scanner> = (0..SCANS).map(|_| Scanner::new(home)).collect();
         let all = scanners.iter().map(|scanner| scanner.orm.clone()).collect();
-        Self { idle: Arc::new(Mutex::new(scanners)), turns: Arc::new(Semaphore::new(SCANS)), all, most: SCAN_MAX }
+        Self {
+            idle: Arc::new(Mutex::new(scanners.into())),
+            turns: Arc::new(Semaphore::new(SCANS)),
+            all,
+            most: SCAN_MAX,
+        }
     }
 
     /// Has `work` done by the next connection that is free. Where the caller goes away meanwhile, SQLite is told to stop.
@@ -86,7 +93,7 @@ impl Scans {
     pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>) -> Result<T> {
         let turn = tokio::time::timeout(TURN_MAX, self.turns.acquire()).await.map_err(|_| LedgerError::Busy)?;
         let _turn = turn.map_err(|closed| LedgerError::Unavailable(closed.into()))?;
-        let scanner = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("one for each turn");
+        let scanner = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back().expect("one for each turn");
         let running = Running { scanner: Some(scanner), scans: self };
         let Scanner { orm, brake } = running.scanner.as_ref().expect("it is given back when this is dropped");
         if let Some(brake) = brake {
@@ -151,10 +158,15 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let Some(scanner) = self.scanner.take() else { return };
-        if let Some(brake) = &scanner.brake {
-            brake.allowed.going.store(false, Ordering::Relaxed);
+        let mut idle = self.scans.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match &scanner.brake {
+            Some(brake) => {
+                brake.allowed.going.store(false, Ordering::Relaxed);
+                idle.push_back(scanner);
+            }
+            // A server may still be at a list that was given up: others are asked first.
+            None => idle.push_front(scanner),
         }
-        self.scans.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scanner);
     }
 }
 

@@ -294,10 +294,11 @@ impl MigrationTrait for Missed {
     }
 }
 
-/// In one trigger, for the order of two is nobody's promise. Where more than a thousand rows are behind, because the table is being made
-/// anew, each new row brings two thousand of them, so that no upload waits for all.
+/// In one trigger, for the order of two is nobody's promise. Each thousand new rows are brought together. Where more are behind, because the
+/// table is being made anew, each sixty-fourth new row brings two thousand of them: no group of uploads waits for all.
 const LETTERS_COME: &str = "CREATE TRIGGER letters_come AFTER INSERT ON files \
-    WHEN new.rowid <= (SELECT upto FROM lettered) OR new.rowid >= (SELECT upto FROM lettered) + 1000 BEGIN \
+    WHEN new.rowid <= (SELECT upto FROM lettered) OR new.rowid >= (SELECT upto FROM lettered) + 1000 \
+    AND (new.rowid < (SELECT upto FROM lettered) + 3000 OR new.rowid % 64 = 0) BEGIN \
     INSERT INTO letters (rowid, name, owner) \
     SELECT new.rowid, new.name_folded, 'X' || substr(hex(new.owner_id), -2) FROM lettered WHERE new.rowid <= upto; \
     INSERT INTO letters (rowid, name, owner) \
@@ -324,8 +325,8 @@ impl MigrationTrait for LettersOnce {
         }
         let db = manager.get_connection();
         for statement in [
-            "DROP TRIGGER letters_come",
-            "DROP TRIGGER letters_gather",
+            "DROP TRIGGER IF EXISTS letters_come",
+            "DROP TRIGGER IF EXISTS letters_gather",
             "CREATE VIRTUAL TABLE letters_terms USING fts5vocab (letters, instance)",
             LETTERS_COME,
             "INSERT INTO letters (letters) VALUES ('delete-all')",

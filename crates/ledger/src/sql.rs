@@ -21,7 +21,7 @@ use larder_files::{
     User, UserId,
     ledger::{
         Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed, PlacedQuery,
-        Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Sort, Upload,
     },
 };
 use sea_orm::{
@@ -38,6 +38,14 @@ const READERS: u32 = 4;
 const READERS_OF_SERVER: u32 = 8;
 /// So few files of one name are looked up like one by its id: they wait for no list.
 const LOOKED_UP_MAX: usize = 2;
+
+/// Whether an index of names leads to the answer, with nothing to pass by on the way.
+fn is_looked_up(query: &FileQuery) -> bool {
+    let FileQuery { name, prefix, q, tag, content_type, from, until, sort, limit, .. } = query;
+    let has_filters = q.is_some() || from.is_some() || until.is_some();
+    let has_words = prefix.is_some() || tag.is_some() || content_type.is_some();
+    name.is_some() && *limit <= LOOKED_UP_MAX && *sort == Sort::Created && !has_filters && !has_words
+}
 
 /// A ledger in a SQLite file, shared by the processes of one machine, or in a schema of PostgreSQL, shared by as many nodes as there are.
 /// Cloning is cheap.
@@ -404,7 +412,7 @@ impl Ledger for SqlLedger {
         if query.finds_nothing() {
             return Ok(vec![]);
         }
-        if query.name.is_some() && query.limit <= LOOKED_UP_MAX {
+        if is_looked_up(query) {
             return lists::page(&self.orm, query).await.map_err(ledger_error);
         }
         self.scans.run(async |db| lists::page(db, query).await).await

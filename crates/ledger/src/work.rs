@@ -18,7 +18,7 @@ use larder_files::{
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect,
+    IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -471,6 +471,8 @@ async fn load_reservations(db: &DatabaseTransaction, needs: &Needs) -> Result<Ro
     rows.extend(load_by::<reservations::Entity>(db, reservations::Column::Node, nodes, None).await?);
     if let Some(before) = needs.forgotten {
         let forgotten = reservations::Entity::find().filter(reservations::Column::At.lt(before.as_millis()));
+        // In the order of an index, or a planner may choose to go through all of them.
+        let forgotten = forgotten.order_by_asc(reservations::Column::At);
         rows.extend(forgotten.limit(ENDED_MAX).all(db).await?);
     }
     let rows = rows.into_iter().map(convert::reservation);
