@@ -349,8 +349,14 @@ impl Node {
                 && held.node != self.node
                 && !self.is_alive(&held.node).await?
             {
-                self.settle_claim(&held).await?;
-                continue;
+                match self.settle_claim(&held).await {
+                    // Another is at it.
+                    Err(Error::Busy) => {}
+                    settled => {
+                        settled?;
+                        continue;
+                    }
+                }
             }
             if clock.elapsed() >= deadline {
                 return Err(Error::Busy);

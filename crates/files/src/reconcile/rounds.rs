@@ -143,6 +143,10 @@ impl Queue {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.noted.is_empty() && self.rest.is_empty()
+    }
+
     /// Puts others behind those that are waiting.
     fn add(&mut self, files: BTreeSet<FileId>) {
         let is_known = |id: &FileId| self.working.contains_key(id) || self.noted.contains(id);
@@ -193,6 +197,10 @@ impl Rounds {
             let failed = self.failed.keys().filter(|(id, place)| !self.waits(*id, *place, now)).map(|(id, _)| *id);
             files.extend(failed.take(PAGE));
             self.queue.add(files);
+        }
+        if !self.queue.is_empty() {
+            // Each of them does, and one that is under way gets no further while a turn waits for the same.
+            node.begin_change().await?;
         }
         self.begin(node);
         if let Pages::Over(until) = &mut self.walk {
@@ -421,7 +429,7 @@ impl Rounds {
         for pages in [&self.due, &self.walk] {
             match pages {
                 // What waits already comes first, as something is done.
-                Pages::Behind(_) if !self.queue.rest.is_empty() => {}
+                _ if !self.queue.rest.is_empty() => {}
                 Pages::Behind(_) => return BETWEEN,
                 Pages::Over(until) => next = next.min(*until),
             }
