@@ -671,6 +671,15 @@ async fn is_known_to_the_second_alone(larder: &mut Larder) {
     assert_eq!(anna.password_hash.as_deref(), Some("second"));
 }
 
+/// What was noted is carried by a node that has just begun, and the second store tells all of it.
+async fn the_next_node_carries_it(larder: &mut Larder) {
+    let files = start(larder, &["a", "b"]).await;
+    until("all was carried", async || nothing_is_missed(larder).await).await;
+    files.stop().await;
+    drop(files);
+    is_known_to_the_second_alone(larder).await;
+}
+
 #[tokio::test]
 async fn a_store_that_was_away_is_given_the_tombstones_and_sealed_records_that_it_missed() {
     let (faults, mut larder) = faulty_pair();
@@ -690,11 +699,7 @@ async fn what_a_store_missed_outlives_the_node_that_noted_it() {
     let (faults, mut larder) = faulty_pair();
     drop(with_much_missed(&faults, &larder).await);
     faults.heal();
-    let files = start(&larder, &["a", "b"]).await;
-    until("all was carried", async || nothing_is_missed(&larder).await).await;
-    files.stop().await;
-    drop(files);
-    is_known_to_the_second_alone(&mut larder).await;
+    the_next_node_carries_it(&mut larder).await;
 }
 
 #[tokio::test]
@@ -704,11 +709,7 @@ async fn a_rebuild_finds_what_a_store_has_missed() {
     faults.heal();
     larder.rebuild().await;
     assert!(!nothing_is_missed(&larder).await);
-    let files = start(&larder, &["a", "b"]).await;
-    until("all was carried", async || nothing_is_missed(&larder).await).await;
-    files.stop().await;
-    drop(files);
-    is_known_to_the_second_alone(&mut larder).await;
+    the_next_node_carries_it(&mut larder).await;
 }
 
 #[tokio::test]
