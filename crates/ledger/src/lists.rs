@@ -186,6 +186,18 @@ fn named(backend: DbBackend, query: &FileQuery) -> Option<SelectStatement> {
     range(backend, &of, Way::Name).map(|range| range.gathered(&of, Condition::all()))
 }
 
+/// Between which ids the files of a list lie: from one on, or behind it where the list goes on there, up to another. Of two bounds at one
+/// end the nearer.
+fn ids(query: &FileQuery) -> (Option<(Uuid, bool)>, Option<Uuid>) {
+    let place = match &query.after {
+        Some(Position::Created(id)) => Some(id.0),
+        _ => None,
+    };
+    let from = place.filter(|_| !query.descending).map(|id| (id, true));
+    let until = place.filter(|_| query.descending).into_iter().chain(query.until.map(|id| id.0)).min();
+    (from.max(query.from.map(|id| (id.0, false))), until)
+}
+
 fn has_time(query: &FileQuery) -> bool {
     query.from.is_some() || query.until.is_some()
 }
@@ -242,15 +254,13 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
     match way {
         Way::Walk | Way::Time | Way::Name => {}
         Way::Tag => {
-            let place = query.after.as_ref().and_then(|after| match after {
-                Position::Created(id) if query.descending => Some(tags::Column::FileId.lt(id.0)),
-                Position::Created(id) => Some(tags::Column::FileId.gt(id.0)),
-                _ => None,
-            });
+            let (from, until) = ids(query);
+            let file = tags::Column::FileId;
             let of = Condition::all()
                 .add_option(query.tag.as_ref().map(|tag| tags::Column::Tag.eq(tag)))
                 .add_option(query.owner.map(|owner| tags::Column::OwnerId.eq(owner.0)))
-                .add_option(place);
+                .add_option(from.map(|(id, behind)| if behind { file.gt(id) } else { file.gte(id) }))
+                .add_option(until.map(|id| file.lt(id)));
             if backend == DbBackend::Postgres {
                 let (of, lead) = range::tagged(query);
                 rows.from_clear().from_subquery(of, "tags");
@@ -542,6 +552,10 @@ mod tests {
                 assert_eq!(plan.contains("TEMP B-TREE"), query.sort != Sort::Created, "{query:?}:\n{plan}");
             }
             let (from, until) = (Some(FileId(Uuid::nil())), Some(FileId(Uuid::max())));
+            for query in in_each_order(&FileQuery { tag: Some("q3".into()), from, until, owner, ..live() }) {
+                let plan = plan(ledger.reader(), &query, Way::Tag).await;
+                assert!(plan.lines().next().unwrap().contains("file_id>? AND file_id<?)"), "{query:?}:\n{plan}");
+            }
             for query in in_each_order(&FileQuery { from, until, owner, ..live() }) {
                 let plan = plan(ledger.reader(), &query, Way::Time).await;
                 assert!(plan.contains("id>? AND id<?)"), "{query:?}:\n{plan}");

@@ -141,6 +141,20 @@ async fn no_list_of_one_owner_reads_the_rows_of_others_over_postgresql() {
 }
 
 #[tokio::test]
+async fn a_time_bounds_what_is_read_of_a_tag_over_postgresql() {
+    let Some((server, db)) = filled().await else { return };
+    let within = |query: &FileQuery| query.tag.as_deref() == Some("rare") && query.until.is_some();
+    for query in [None, Some(LARGE)].into_iter().flat_map(queries).filter(within) {
+        for plan in plans(&db, &query).await {
+            let by = scans(&plan)[0].unwrap();
+            assert_eq!(by.matches("tag, file_id) ").count(), 2, "{query:?}:\n{}", plan.join("\n"));
+        }
+    }
+    db.close().await.unwrap();
+    server.drop_schema().await.unwrap();
+}
+
+#[tokio::test]
 async fn no_list_reads_a_whole_table_over_postgresql() {
     let Some((server, db)) = filled().await else { return };
     for query in queries(None) {

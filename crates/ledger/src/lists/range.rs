@@ -166,13 +166,10 @@ pub(super) fn tagged(query: &FileQuery) -> (SelectStatement, Vec<tags::Column>) 
         let columns = columns.into_iter().map(|column| Expr::col((tags::Entity, column)));
         (Expr::tuple(columns), Expr::tuple(values.into_iter().map(Expr::val)))
     };
-    let place =
-        query.after.as_ref().and_then(|after| if let Position::Created(id) = after { Some(id.0) } else { None });
-    let ((low, least), (high, most)) =
-        (row(place.filter(|_| !query.descending)), row(place.filter(|_| query.descending)));
-    let is_behind = place.is_some();
-    let low = if is_behind && !query.descending { low.gt(least) } else { low.gte(least) };
-    let high = if is_behind && query.descending { high.lt(most) } else { high.lte(most) };
+    let (from, until) = super::ids(query);
+    let ((low, least), (high, most)) = (row(from.map(|(id, _)| id)), row(until));
+    let low = if from.is_some_and(|(_, behind)| behind) { low.gt(least) } else { low.gte(least) };
+    let high = if until.is_some() { high.lt(most) } else { high.lte(most) };
     let mut rows = Query::select().from(tags::Entity).and_where(low).and_where(high).take();
     let order = if query.descending { Order::Desc } else { Order::Asc };
     let lead: Vec<_> = lead.into_iter().map(|(column, _)| column).collect();
