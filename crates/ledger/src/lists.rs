@@ -5,7 +5,8 @@
 //! and sorted. So the few are counted first, up to a bound. Every way asks every condition of every row: which one is taken decides
 //! how long a page takes, never what is on it.
 //!
-//! PostgreSQL knows no letters: there a `q` reads the names. To its planner each way is told in words that leave it no other ([`range`]).
+//! To PostgreSQL's planner each way is told in words that leave it no other ([`range`]). Its index of letters finds all names before it
+//! tells of the first, however many there are: so it is asked only where a look at the next files in order has not filled the page.
 
 mod range;
 
@@ -34,6 +35,10 @@ const FEW: u64 = 8_000;
 /// So many files of one owner are read for their names rather than sought by letters: the time that those take tells how common they
 /// are among the names of others.
 const WALKED: u64 = 20_000;
+
+/// So many of the next files in order are read before PostgreSQL is asked for names by their letters: what fewer than a page of them have
+/// is what few of a million have.
+const NEAR: u64 = 8_000;
 
 /// So many threes of letters are sought of one `q`: more hardly narrow it further.
 const LETTERS_MAX: usize = 32;
@@ -107,11 +112,11 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
     if query.name.is_some() {
         return Ok(Way::Walk);
     }
-    if db.get_database_backend() == DbBackend::Sqlite
-        && let Some(letters) = letters(query)
-        && letters::behind(db).await? <= BEHIND_MAX
+    let backend = db.get_database_backend();
+    if let Some(letters) = letters(backend, query)
         && may_use_letters(db, query.owner).await?
-        && is_few(db, lettered(&letters), FEW).await?
+        && !is_soon_full(db, query).await?
+        && is_few(db, lettered(backend, &letters), FEW).await?
     {
         return Ok(Way::Letters);
     }
@@ -122,13 +127,13 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
             return Ok(Way::Tag);
         }
     }
-    let of = made_between(db.get_database_backend(), query);
+    let of = made_between(backend, query);
     let may_be = query.sort != Sort::Created && has_time(query) && query.deleted.is_some();
     let is_worth_it = may_be && is_few(db, of, FEW).await?;
     if is_worth_it {
         return Ok(Way::Time);
     }
-    if let Some(named) = named(db.get_database_backend(), query)
+    if let Some(named) = named(backend, query)
         && is_few(db, named, FEW).await?
     {
         return Ok(Way::Name);
@@ -136,11 +141,22 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
     Ok(Way::Walk)
 }
 
-/// Whether a search by letters is worth more than it tells of others.
+/// Whether there are letters of nearly all names, and a search by them is worth more than it tells of others.
 async fn may_use_letters(db: &impl ConnectionTrait, owner: Option<UserId>) -> Result<bool, DbErr> {
+    if db.get_database_backend() == DbBackend::Sqlite && letters::behind(db).await? > BEHIND_MAX {
+        return Ok(false);
+    }
     let Some(owner) = owner else { return Ok(true) };
     let of_owner = Query::select().from(files::Entity).and_where(files::Column::OwnerId.eq(owner.0)).take();
     Ok(!is_few(db, of_owner, WALKED).await?)
+}
+
+/// Whether the page is full after a short walk. SQLite need not be asked: it counts the names that have some letters one by one.
+async fn is_soon_full(db: &impl ConnectionTrait, query: &FileQuery) -> Result<bool, DbErr> {
+    let backend = db.get_database_backend();
+    let Some(range) = range(backend, query, Way::Walk) else { return Ok(false) };
+    let near = range.next(query, others(backend, query, Way::Walk), NEAR);
+    Ok(!is_few(db, near, (query.limit as u64).saturating_sub(1)).await?)
 }
 
 /// Whether a statement finds at most so many rows.
@@ -159,8 +175,11 @@ fn tagged(tag: &str, owner: Option<UserId>) -> SelectStatement {
     Query::select().from(tags::Entity).cond_where(of).take()
 }
 
-fn lettered(letters: &str) -> SelectStatement {
-    Query::select().from("letters").and_where(matches(letters)).take()
+fn lettered(backend: DbBackend, letters: &str) -> SelectStatement {
+    match backend {
+        DbBackend::Postgres => Query::select().from(files::Entity).and_where(range::has(letters)).take(),
+        _ => Query::select().from("letters").and_where(matches(letters)).take(),
+    }
 }
 
 fn made_between(backend: DbBackend, query: &FileQuery) -> SelectStatement {
@@ -206,13 +225,17 @@ fn matches(letters: &str) -> SimpleExpr {
     Expr::cust_with_values("\"letters\" MATCH ?", [letters])
 }
 
-/// What is sought in the table of letters: each three letters that are beside each other in `q`, and the owner's. `None` where `q` has
+/// What is sought in the index of letters: each three letters that are beside each other in `q`, and the owner's. `None` where `q` has
 /// less, or what no name has.
-fn letters(query: &FileQuery) -> Option<String> {
+fn letters(backend: DbBackend, query: &FileQuery) -> Option<String> {
     let q = folded(query.q.as_deref()?);
     let threes: BTreeSet<String> = threes(&q).take(LETTERS_MAX).map(|three| three.iter().collect()).collect();
     if threes.is_empty() || q.contains(char::is_control) {
         return None;
+    }
+    if backend == DbBackend::Postgres {
+        let owner = query.owner.map(|owner| owner.0.to_string());
+        return Some(owner.into_iter().chain(threes).collect::<Vec<_>>().join(range::BETWEEN));
     }
     let owner = query.owner.map(|owner| format!("X{:02X}", owner.0.as_bytes()[15]));
     let quoted = |three: String| format!("\"{}\"", three.replace('"', "\"\""));
@@ -265,9 +288,9 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
                 let (of, lead) = range::tagged(query);
                 rows.from_clear().from_subquery(of, "tags");
                 rows.join_lateral(JoinType::InnerJoin, range::of_tag(), "files", Condition::all());
-                for column in lead.into_iter().filter(|_| query.sort == Sort::Created) {
+                if query.sort == Sort::Created {
                     let order = if query.descending { Order::Desc } else { Order::Asc };
-                    rows.order_by((tags::Entity, column), order);
+                    rows.order_by((tags::Entity, lead), order);
                 }
             } else {
                 let one = Expr::col((files::Entity, files::Column::Id)).equals((tags::Entity, tags::Column::FileId));
@@ -275,7 +298,11 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
             }
         }
         Way::Letters => {
-            let mut sought = lettered(&letters(query).unwrap_or_default());
+            let mut sought = lettered(backend, &letters(backend, query).unwrap_or_default());
+            if backend == DbBackend::Postgres {
+                rows.from_clear().from_subquery(range::alone(sought), "files");
+                return;
+            }
             let row = || Expr::cust("\"rowid\"");
             // The last rows have no letters yet.
             let behind = Expr::cust("\"rowid\" > (SELECT upto FROM lettered)");
@@ -289,7 +316,7 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
 
 /// The range of an index that PostgreSQL is asked for.
 fn range(backend: DbBackend, query: &FileQuery, way: Way) -> Option<Range> {
-    let goes = backend == DbBackend::Postgres && way != Way::Tag;
+    let goes = backend == DbBackend::Postgres && !matches!(way, Way::Tag | Way::Letters);
     let by = match way {
         Way::Time => Some(Sort::Created),
         Way::Name => Some(Sort::Name),
@@ -442,6 +469,10 @@ mod tests {
         let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, explained, values)).await;
         let lines = rows.unwrap().into_iter().map(|row| row.try_get::<String>("", "detail").unwrap());
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn sought(letters: &str) -> SelectStatement {
+        lettered(DbBackend::Sqlite, letters)
     }
 
     fn live() -> FileQuery {
@@ -617,7 +648,8 @@ mod tests {
                 for query in [FileQuery { owner, ..q(text) }, within].iter().flat_map(in_each_order) {
                     let walked = names(&ledger, &query, Way::Walk).await;
                     found += walked.len();
-                    for way in WAYS.into_iter().filter(|way| *way != Way::Letters || letters(&query).is_some()) {
+                    let has_letters = letters(DbBackend::Sqlite, &query).is_some();
+                    for way in WAYS.into_iter().filter(|way| *way != Way::Letters || has_letters) {
                         assert_eq!(names(&ledger, &query, way).await, walked, "{way:?} of {query:?}");
                     }
                 }
@@ -669,7 +701,8 @@ mod tests {
                 let (q, owner) = (Some(q.to_owned()), Some(UserId(Uuid::from_u128(owner))));
                 let query = FileQuery { q, owner, limit: 9, ..FileQuery::default() };
                 let names = names(&ledger, &query, Way::Letters).await;
-                let has_none = is_few(ledger.reader(), lettered(&letters(&query).unwrap()), 0).await.unwrap();
+                let has_none =
+                    is_few(ledger.reader(), sought(&letters(DbBackend::Sqlite, &query).unwrap()), 0).await.unwrap();
                 assert_eq!(has_none, upto == 0 || names.is_empty(), "letters of {query:?}");
                 names.len()
             };
@@ -698,7 +731,7 @@ mod tests {
     async fn a_thousand_new_names_get_their_letters_together() {
         let (_folder, ledger) = ledger().await;
         let letters = async || {
-            let sought = lettered("\"epo\"");
+            let sought = sought("\"epo\"");
             (
                 is_few(ledger.reader(), sought.clone(), 0).await.unwrap(),
                 is_few(ledger.reader(), sought, 199).await.unwrap(),

@@ -32,6 +32,9 @@ const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// For how long a transaction may wait for its client, before the server ends it and others may write.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
+/// What is read comes by an index that has it in order, where there is one, whatever the planner believes of the rows.
+const IN_ORDER: [(&str, &str); 2] = [("enable_sort", "off"), ("enable_incremental_sort", "off")];
+
 /// A schema of a PostgreSQL database.
 #[derive(Clone)]
 pub struct Server {
@@ -179,7 +182,7 @@ impl Server {
 
     /// Connections that read single rows; opened when first needed.
     pub(crate) fn readers(&self, connections: u32) -> PgPool {
-        pool().max_connections(connections).connect_lazy_with(self.options(STATEMENT_MAX))
+        pool().max_connections(connections).connect_lazy_with(self.options(STATEMENT_MAX).options(IN_ORDER))
     }
 
     /// A connection for lists, each of which may take `most`.
@@ -187,7 +190,7 @@ impl Server {
         // A page is found by an index, and what belongs to a row of it by another: whole tables are never brought together.
         // Nothing of it is worth compiling, whatever its planner believes of a range.
         let options = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"].map(|way| (way, "off"));
-        let options = self.options(most).options(options);
+        let options = self.options(most).options(IN_ORDER).options(options);
         pool().max_connections(1).connect_lazy_with(options)
     }
 

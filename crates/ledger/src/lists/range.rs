@@ -1,8 +1,10 @@
 //! Lists over PostgreSQL, as one range of one index. Its planner goes by what it believes of the rows, and would read those of everybody
-//! in order and leave out what is others', where one owner has most; so rows are asked for in words that one index alone can answer: whose
-//! they are, and whether in the trash, is a part of the order and of its bounds, and all else is hidden from the indexes.
+//! in order and leave out what is others', where one owner has most; so rows are asked for in an order that one index alone has: whose
+//! they are comes first in it, or whether in the trash, and is one of a list, which the planner does not take for settled as it does an
+//! equality; the connections sort nothing that an index has in order ([`crate::Server`]); and all else is hidden from the indexes. (A comparison of
+//! rows would name the range as well, but PostgreSQL reads on behind its end, to the end of what is equal in the first column.)
 
-use super::{above, place_of};
+use super::{above, behind};
 use crate::entity::{
     files::{self, Column},
     tags,
@@ -13,63 +15,34 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr},
 };
 
-/// A range of the index of `lead`, then `key`, then ids.
+/// A range of the index of `lead`, then whether in the trash where that is not the lead, then `key`, then ids.
 pub(super) struct Range {
-    lead: Vec<(Column, Value)>,
+    lead: (Column, Value),
+    deleted: Option<bool>,
     key: Sort,
-    low: Bound,
-    high: Bound,
-}
-
-/// Columns behind the lead, and what they are at that end; whether that is a part of the range.
-#[derive(Default)]
-struct Bound {
-    at: Vec<(Column, Value)>,
-    excluded: bool,
-}
-
-impl Bound {
-    fn at(column: Column, value: impl Into<Value>, excluded: bool) -> Self {
-        Self { at: vec![(column, value.into())], excluded }
-    }
-
-    /// Behind a place.
-    fn behind(place: &Position) -> Self {
-        let at = match place {
-            Position::Created(id) => vec![(Column::Id, id.0.into())],
-            Position::Name(name, id) => {
-                let (name, id) = place_of(name, *id);
-                vec![(Column::Name, name.into()), (Column::Id, id.into())]
-            }
-            Position::Size(size, id) => {
-                vec![(Column::Size, i64::try_from(*size).unwrap_or(i64::MAX).into()), (Column::Id, id.0.into())]
-            }
-        };
-        Self { at, excluded: true }
-    }
+    ends: [Option<SimpleExpr>; 2],
 }
 
 impl Range {
     /// Of the files of a query: by their names where one is asked for, `by` what few have in common, else in the order of the list.
     /// `None` where the query does not say whether it wants the trash: no index goes by anything else alone.
     pub(super) fn of(query: &FileQuery, by: Option<Sort>) -> Option<Self> {
-        let whose = match (query.owner, query.bucket) {
-            (Some(owner), _) => Some((Column::OwnerId, owner.0.into())),
-            (None, bucket) => bucket.map(|bucket| (Column::BucketId, bucket.0.into())),
+        let deleted = query.deleted?;
+        let (lead, deleted) = match (query.owner, query.bucket) {
+            (Some(owner), _) => ((Column::OwnerId, owner.0.into()), Some(deleted)),
+            (None, Some(bucket)) => ((Column::BucketId, bucket.0.into()), Some(deleted)),
+            (None, None) => ((Column::Deleted, deleted.into()), None),
         };
-        let lead = whose.into_iter().chain([(Column::Deleted, query.deleted?.into())]).collect();
         let key = match &query.name {
             Some(_) => Sort::Name,
             None => by.unwrap_or(query.sort),
         };
-        let (low, high) = Self::bounds(query, key);
-        Some(Self { lead, key, low, high })
+        Some(Self { lead, deleted, key, ends: Self::ends(query, key) })
     }
 
-    fn bounds(query: &FileQuery, key: Sort) -> (Bound, Bound) {
+    fn ends(query: &FileQuery, key: Sort) -> [Option<SimpleExpr>; 2] {
         if let Some(name) = &query.name {
-            let at = || Bound::at(Column::Name, name.as_str(), false);
-            return (at(), at());
+            return [Some(Column::Name.gte(name)), Some(Column::Name.lte(name))];
         }
         let prefix = query.prefix.as_deref().filter(|_| key == Sort::Name);
         let end = prefix.and_then(above);
@@ -89,25 +62,15 @@ impl Range {
             Position::Name(name, _) => end.as_ref().is_none_or(|end| name < end),
             Position::Size(..) => true,
         };
-        let low = after.filter(|_| !query.descending).filter(rises).map(Bound::behind);
-        let high = after.filter(|_| query.descending).filter(falls).map(Bound::behind);
-        let least = prefix.map(|prefix| Bound::at(Column::Name, prefix, false));
-        let least = least.or(from.map(|from| Bound::at(Column::Id, from.0, false)));
-        let most = end.as_deref().map(|end| Bound::at(Column::Name, end, true));
-        let most = most.or(until.map(|until| Bound::at(Column::Id, until.0, true)));
-        (low.or(least).unwrap_or_default(), high.or(most).unwrap_or_default())
+        let low = after.filter(|_| !query.descending).filter(rises).map(|after| behind(after, false));
+        let high = after.filter(|_| query.descending).filter(falls).map(|after| behind(after, true));
+        let least = prefix.map(|prefix| Column::Name.gte(prefix)).or(from.map(|from| Column::Id.gte(from.0)));
+        let most = end.as_deref().map(|end| Column::Name.lt(end)).or(until.map(|until| Column::Id.lt(until.0)));
+        [low.or(least), high.or(most)]
     }
 
-    /// The range, and all else that is asked.
-    fn condition(&self, query: &FileQuery, others: Condition) -> Condition {
-        let row = |bound: &Bound| {
-            let (columns, values): (Vec<_>, Vec<_>) = self.lead.iter().chain(&bound.at).cloned().unzip();
-            let columns = columns.into_iter().map(|column| Expr::col((files::Entity, column)));
-            (Expr::tuple(columns), Expr::tuple(values.into_iter().map(Expr::val)))
-        };
-        let ((low, least), (high, most)) = (row(&self.low), row(&self.high));
-        let low = if self.low.excluded { low.gt(least) } else { low.gte(least) };
-        let high = if self.high.excluded { high.lt(most) } else { high.lte(most) };
+    /// All else that is asked, beside the `others`.
+    fn rest(&self, query: &FileQuery, others: Condition) -> Condition {
         let bucket = query.bucket.filter(|_| query.owner.is_some()).map(|bucket| Column::BucketId.eq(bucket.0));
         let by = |key| self.key == key && query.name.is_none();
         let prefix = query.prefix.as_deref().filter(|prefix| !by(Sort::Name) && !prefix.is_empty());
@@ -119,16 +82,31 @@ impl Range {
             prefix.and_then(above).map(|above| Column::Name.lt(above)),
             from.map(|from| Column::Id.gte(from.0)),
             until.map(|until| Column::Id.lt(until.0)),
-            after.map(|after| super::behind(after, query.descending)),
+            after.map(|after| behind(after, query.descending)),
         ];
-        hidden.into_iter().flatten().map(hide).fold(others.add(low).add(high), Condition::add)
+        hidden.into_iter().flatten().map(hide).fold(others, Condition::add)
     }
 
     /// Nothing yet of all files of the range that a query wants, in the order of the index.
     pub(super) fn gathered(&self, query: &FileQuery, others: Condition) -> SelectStatement {
-        let mut rows = Query::select().from(files::Entity).cond_where(self.condition(query, others)).take();
-        let lead = self.lead.iter().map(|(column, _)| *column);
-        self.order(&mut rows, query, lead.chain(column(self.key)));
+        let mut rows = self.all(query);
+        rows.cond_where(self.rest(query, others));
+        rows
+    }
+
+    /// Those of the next so many files of the range that a query wants.
+    pub(super) fn next(&self, query: &FileQuery, others: Condition, files: u64) -> SelectStatement {
+        let mut next = self.all(query);
+        next.expr(Expr::cust("\"files\".*")).limit(files);
+        Query::select().from_subquery(next, "files").cond_where(self.rest(query, others)).take()
+    }
+
+    fn all(&self, query: &FileQuery) -> SelectStatement {
+        let (lead, of) = &self.lead;
+        let of = Condition::all().add(is_one(*lead, of)).add_option(self.deleted.map(|it| Column::Deleted.eq(it)));
+        let of = self.ends.iter().flatten().cloned().fold(of, Condition::add);
+        let mut rows = Query::select().from(files::Entity).cond_where(of).take();
+        self.order(&mut rows, query, [*lead].into_iter().chain(column(self.key)));
         rows
     }
 
@@ -156,33 +134,49 @@ impl Range {
 }
 
 /// The files with a tag, by the index of the tag, or of the owner and the tag, and what comes before the files in its order.
-pub(super) fn tagged(query: &FileQuery) -> (SelectStatement, Vec<tags::Column>) {
+pub(super) fn tagged(query: &FileQuery) -> (SelectStatement, tags::Column) {
     use tags::Column::{FileId, OwnerId, Tag};
-    let owner = query.owner.map(|owner| (OwnerId, owner.0.into()));
-    let lead: Vec<(tags::Column, Value)> = owner.into_iter().chain([(Tag, query.tag.as_deref().into())]).collect();
-    let row = |place: Option<uuid::Uuid>| {
-        let row: Vec<_> = lead.iter().cloned().chain(place.map(|id| (FileId, id.into()))).collect();
-        let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
-        let columns = columns.into_iter().map(|column| Expr::col((tags::Entity, column)));
-        (Expr::tuple(columns), Expr::tuple(values.into_iter().map(Expr::val)))
+    let tag = query.tag.as_deref().unwrap_or_default();
+    let (lead, of, tag): (_, Value, _) = match query.owner {
+        Some(owner) => (OwnerId, owner.0.into(), Some(Tag.eq(tag))),
+        None => (Tag, tag.into(), None),
     };
     let (from, until) = super::ids(query);
-    let ((low, least), (high, most)) = (row(from.map(|(id, _)| id)), row(until));
-    let low = if from.is_some_and(|(_, behind)| behind) { low.gt(least) } else { low.gte(least) };
-    let high = if until.is_some() { high.lt(most) } else { high.lte(most) };
-    let mut rows = Query::select().from(tags::Entity).and_where(low).and_where(high).take();
+    let from = from.map(|(id, is_behind)| if is_behind { FileId.gt(id) } else { FileId.gte(id) });
+    let until = until.map(|id| FileId.lt(id));
+    let within = Condition::all().add_option(tag).add_option(from).add_option(until);
+    let mut rows = Query::select().from(tags::Entity).and_where(is_one(lead, &of)).cond_where(within).take();
     let order = if query.descending { Order::Desc } else { Order::Asc };
-    let lead: Vec<_> = lead.into_iter().map(|(column, _)| column).collect();
-    for column in lead.iter().copied().chain([FileId]) {
+    for column in [lead, FileId] {
         rows.column((tags::Entity, column)).order_by((tags::Entity, column), order.clone());
     }
     (rows, lead)
+}
+
+/// Whether a column is one of a list: an index that begins with it goes straight there, and it stays a part of the order. A list of one
+/// would be an equality.
+fn is_one(column: impl ColumnTrait, value: &Value) -> SimpleExpr {
+    column.is_in([value.clone(), value.clone()])
 }
 
 /// The file of a tag, found by its id alone: what is asked of it is asked then.
 pub(super) fn of_tag() -> SelectStatement {
     let one = Expr::col((files::Entity, Column::Id)).equals((tags::Entity, tags::Column::FileId));
     Query::select().expr(Expr::cust("\"files\".*")).from(files::Entity).and_where(one).limit(1).take()
+}
+
+/// What stands between the letters that are sought: no name has it.
+pub(super) const BETWEEN: &str = "\u{1}";
+
+/// Whether a name has all of some letters, in the words of the index of letters.
+pub(super) fn has(letters: &str) -> SimpleExpr {
+    let sought = "letters_of(\"name_folded\", \"owner_id\") @> string_to_array($1, chr(1))";
+    Expr::cust_with_values(sought, [letters])
+}
+
+/// What was found, before anything else is asked of it: no other index has a part in it.
+pub(super) fn alone(mut found: SelectStatement) -> SelectStatement {
+    found.expr(Expr::cust("\"files\".*")).offset(0).take()
 }
 
 /// What comes before the ids in an order.
