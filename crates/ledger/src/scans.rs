@@ -174,6 +174,10 @@ impl Drop for Running<'_> {
 mod tests {
     use super::*;
     use crate::{Open, SqlLedger};
+    use larder_files::{
+        FileId, Ledger,
+        ledger::{FileQuery, Sort},
+    };
     use sea_orm::{ConnectionTrait, Statement};
     use std::future::poll_fn;
     use std::task::Poll;
@@ -242,5 +246,44 @@ mod tests {
             .await;
         assert!(matches!(answer, Err(LedgerError::Busy)), "{answer:?}");
         ask(&scans, SHORT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_may_still_be_at_a_list_is_asked_last() {
+        let server = crate::Server::new("postgres://nobody@localhost/nothing", "larder").unwrap();
+        let scans = Scans::new(&Home::Server(Box::new(server)));
+        for _ in 0..SCANS {
+            let given_up = scans.run(async |db| {
+                // The connection is known again by being closed.
+                let pool = db.get_postgres_connection_pool();
+                assert!(!pool.is_closed(), "the connection of the list before");
+                pool.close().await;
+                Ok(())
+            });
+            given_up.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_index_of_names_leads_to_waits_for_no_list_and_all_else_does() {
+        let (_folder, scans, ledger) = scans().await;
+        scans.turns.close();
+        let named = FileQuery { name: Some("a".into()), limit: 2, ..FileQuery::default() };
+        assert_eq!(ledger.files(&named).await.unwrap(), vec![]);
+        let text = || Some("text".to_owned());
+        let (from, until) = (Some(FileId(uuid::Uuid::nil())), Some(FileId(uuid::Uuid::max())));
+        for query in [
+            FileQuery { name: None, ..named.clone() },
+            FileQuery { limit: 3, ..named.clone() },
+            FileQuery { sort: Sort::Size, ..named.clone() },
+            FileQuery { q: text(), ..named.clone() },
+            FileQuery { prefix: text(), ..named.clone() },
+            FileQuery { tag: text(), ..named.clone() },
+            FileQuery { content_type: text(), ..named.clone() },
+            FileQuery { from, ..named.clone() },
+            FileQuery { until, ..named.clone() },
+        ] {
+            assert!(matches!(ledger.files(&query).await, Err(LedgerError::Unavailable(_))), "{query:?}");
+        }
     }
 }

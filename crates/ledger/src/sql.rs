@@ -39,6 +39,9 @@ const READERS_OF_SERVER: u32 = 8;
 /// So few files of one name are looked up like one by its id: they wait for no list.
 const LOOKED_UP_MAX: usize = 2;
 
+/// What the index of names can't be made anew over.
+const PAGE_DAMAGED: &str = "a page of the database is damaged: make it again from the stores with `larder rebuild`";
+
 /// Whether an index of names leads to the answer, with nothing to pass by on the way.
 fn is_looked_up(query: &FileQuery) -> bool {
     let FileQuery { name, prefix, q, tag, content_type, from, until, sort, limit, .. } = query;
@@ -435,7 +438,10 @@ impl Ledger for SqlLedger {
 
     async fn remake_index(&self) -> Result<()> {
         match self.home {
-            Home::File(_) => letters::make_anew(&self.home).await.map_err(ledger_error),
+            Home::File(_) => letters::make_anew(&self.home).await.map_err(|error| match letters::is_damage(&error) {
+                true => LedgerError::Internal(PAGE_DAMAGED.into()),
+                false => ledger_error(error),
+            }),
             Home::Server(_) => Ok(()),
         }
     }
