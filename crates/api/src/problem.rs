@@ -26,6 +26,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     Timeout,
     Conflict,
+    Archived,
     Gone,
     PreconditionFailed,
     TooLarge,
@@ -60,6 +61,7 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed here"),
             Self::Timeout => ("timeout", 408, "The request took too long"),
             Self::Conflict => ("conflict", 409, "Contradicts what is there"),
+            Self::Archived => ("archived", 409, "In an archive"),
             Self::Gone => ("gone", 410, "Gone for ever"),
             Self::PreconditionFailed => ("precondition_failed", 412, "A condition of the request is false"),
             Self::TooLarge => ("too_large", 413, "Too large"),
@@ -242,6 +244,7 @@ impl From<Error> for Problem {
             Error::Invalid { field, message } => Self::invalid(*field, message.clone()),
             Error::Forbidden(_) => new(Code::Forbidden),
             Error::Conflict(_) => new(Code::Conflict),
+            Error::Archived(_) => new(Code::Archived),
             Error::NameTaken { by, .. } => match by.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
                 Some(id) => new(Code::Conflict).with(LARDER_FILE, id),
                 None => new(Code::Conflict),

@@ -181,7 +181,7 @@ pub(crate) struct StoreConfig {
     /// The directory, absolute or below the data directory. `LARDER_STORES__NAME__PATH`, default `objects` for the store `local`
     /// and none for others.
     pub(crate) path: Option<PathBuf>,
-    /// What it may be used for: `edit` (everything, default), `rw` or `ro`; a start refuses `ar` for now.
+    /// What it may be used for: `edit` (everything, default), `rw`, `ro` or `ar`.
     /// `LARDER_STORES__NAME__MODE`.
     #[serde(default = "edit")]
     pub(crate) mode: StoreMode,
@@ -202,7 +202,8 @@ struct BucketConfig {
     /// The stores on which its files must have a copy. `LARDER_BUCKETS__NAME__PLACEMENT`, default: [`Config::placement`].
     #[serde(default, deserialize_with = "one_or_more")]
     placement: Vec<StoreName>,
-    /// Durable copies that an answer waits for. `LARDER_BUCKETS__NAME__WRITE_COPIES`, default 1; a start refuses more for now.
+    /// Stores that must hold what is answered. `LARDER_BUCKETS__NAME__WRITE_COPIES`, default 1, at most as many as its placement has
+    /// stores of the mode `edit`.
     write_copies: Option<u32>,
     /// Bytes of its largest file. `LARDER_BUCKETS__NAME__MAX_BYTES`, default 16 GiB.
     #[serde(default, deserialize_with = "maybe_size")]

@@ -679,7 +679,7 @@ fn a_configuration_is_checked_without_a_larder() {
         ("lisen = 1", ["`lisen`", "`listen`"]),
         ("listen = 'nowhere'", ["`listen`", "`nowhere`"]),
         ("placement = 'away'", ["`away`", "`local`"]),
-        ("[stores.local]\nmode = 'ar'", ["`local`", "`ar`"]),
+        ("[stores.local]\nmode = 'write'", ["stores.local.mode", "bad.toml"]),
         ("[buckets.tapes]\nwrite_copies = 2", ["`tapes`", "write_copies"]),
         ("[limits]\ndrain_seconds = 'long'", ["limits.drain_seconds", "bad.toml"]),
     ] {

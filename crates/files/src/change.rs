@@ -98,7 +98,8 @@ impl Files {
         apply: Apply,
     ) -> Result<File> {
         self.0.begin_change().await?;
-        self.describe(caller, id).await?;
+        let bucket = self.describe(caller, id).await?.attributes.bucket;
+        self.bucket(bucket.as_str()).and_then(|bucket| self.0.check_enough(&bucket.policy))?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
             let mut wait = Wait::new(&files.0);
@@ -111,7 +112,10 @@ impl Files {
                     Err(error) => Err(error),
                 };
                 let in_the_way = match next {
-                    Ok(Next::Changed(file, name)) => return files.0.write_change(file, claim, name).await,
+                    Ok(Next::Changed(file, name)) => {
+                        let file = files.0.write_change(file, claim, name).await?;
+                        return files.0.make_safe(file).await;
+                    }
                     Ok(Next::Unchanged(file)) => {
                         files.0.release(&claim).await;
                         return Ok(file);
@@ -303,7 +307,7 @@ impl Node {
         match self.record(Some(entry), Some(claim.id)).await {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
             Ok(_) => {
-                self.reconcile_soon(file.attributes.id, &copies);
+                self.reconcile_unless_awaited(&file.attributes, &copies);
                 file.copies.retain(|copy| !copies.iter().any(|news| news.store == copy.store));
                 file.copies.extend(copies);
                 file.copies.sort_by_key(|copy| copy.store);

@@ -90,8 +90,11 @@ impl Drop for Discard {
         let (node, place, op) = (self.node.clone(), self.place, self.op.clone());
         let (lease, reservation, over) = (self.lease.take(), self.reservation.take(), self.over.take());
         self.node.environment.spawn.spawn(Box::pin(async move {
-            node.discard(place, &op, lease.as_deref(), reservation).await;
+            node.give_back(lease.as_deref(), reservation).await;
             drop(over);
+            if lease.is_none() {
+                node.discard_staged(place, &op).await;
+            }
         }));
     }
 }
@@ -202,6 +205,7 @@ impl Files {
         let bucket = self.bucket(&receive.bucket)?;
         let owner = self.owner(caller, receive.owner.as_ref()).await?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_enough(&bucket.policy)?;
         let reserved = match &receive.idempotency {
             Some(key) => Some(self.reserve(caller, key.clone()).await?),
             None => None,
@@ -218,6 +222,7 @@ impl Files {
         let attributes = self.live(caller, id).await?.attributes;
         let bucket = self.bucket(attributes.bucket.as_str())?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_enough(&bucket.policy)?;
         let name = crate::UserName::new(&attributes.owner).map_err(Error::internal)?;
         let owner = Caller { id: attributes.owner_id, name, role: Role::User };
         self.receive_for(place, bucket, owner, &attributes.name, body, None).await
@@ -283,6 +288,7 @@ impl Files {
         let name = name.unwrap_or(attributes.name);
         let bucket = self.bucket(bucket.as_deref().unwrap_or(attributes.bucket.as_str()))?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_enough(&bucket.policy)?;
         let body = Body::once(content.body, Some(attributes.size));
         let received = match self.receive_for(place, bucket, caller.clone(), &name, body, reserved).await {
             // It is ours that broke off.
@@ -459,7 +465,11 @@ impl Files {
             return Err(Error::KeyReused);
         }
         match self.describe(caller, id).await {
-            Ok(file) => Ok(Created { file, repeated: Some(status), replaced: false }),
+            Ok(file) => {
+                let node = self.0.clone();
+                let file = self.complete(async move { node.make_safe(file).await }).await?;
+                Ok(Created { file, repeated: Some(status), replaced: false })
+            }
             Err(Error::NotFound(_)) => Err(Error::Gone),
             Err(error) => Err(error),
         }
@@ -634,8 +644,13 @@ impl Node {
         Ok(ClaimedFor::Intent(lease.hold().intent))
     }
 
-    /// Steps 2 to 6.
-    pub(crate) async fn publish(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
+    /// Steps 2 to 6, and as many copies as an answer waits for.
+    pub(crate) async fn publish(self: &Arc<Self>, revision: Revision) -> Result<File> {
+        let file = self.publish_anywhere(revision).await?;
+        self.make_safe(file).await
+    }
+
+    async fn publish_anywhere(self: &Arc<Self>, mut revision: Revision) -> Result<File> {
         let mut tried = vec![];
         loop {
             tried.push(revision.place);
@@ -667,14 +682,12 @@ impl Node {
                 Err(Refused::Answered(Error::Gone))
             }
             Ok(_) => {
-                self.reconcile_soon(revision.attributes.id, &copies);
+                self.reconcile_unless_awaited(&revision.attributes, &copies);
                 revision.reservation.take().into_iter().for_each(HeldKey::pass_on);
                 if revision.lease.is_some() {
                     return Ok(File { attributes: revision.attributes, copies });
                 }
-                let node = self.clone();
-                let (place, op) = (revision.place, revision.op);
-                self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
+                self.discard_soon(revision.place, revision.op);
                 Ok(File { attributes: revision.attributes, copies })
             }
             Err(CommitError::Unpublished(error)) => Err(Refused::Unpublished(Box::new(revision), error)),
@@ -753,9 +766,12 @@ impl Node {
 
     /// Undoes what can't have been published, and answers `error`.
     async fn abandon(self: &Arc<Self>, revision: Revision, error: Error) -> Error {
-        self.discard(revision.place, &revision.op, revision.lease.as_deref(), revision.reservation).await;
+        self.give_back(revision.lease.as_deref(), revision.reservation).await;
         if let Some(claim) = &revision.closes {
             self.release(claim).await;
+        }
+        if revision.lease.is_none() {
+            self.discard_soon(revision.place, revision.op);
         }
         error
     }
@@ -785,16 +801,21 @@ impl Node {
         CopyRow { store: self.places[place].id, state: CopyState::Verified, verified_at }
     }
 
-    /// Forgets what was received and never published, and with it its idempotency key.
-    async fn discard(self: &Arc<Self>, place: usize, op: &OpId, lease: Option<&Lease>, reservation: Option<HeldKey>) {
-        if let Some(lease) = lease {
+    /// Frees the idempotency key of what was received and is never published. What was staged is discarded behind that: a disk that
+    /// hangs keeps no key.
+    async fn give_back(self: &Arc<Self>, lease: Option<&Lease>, reservation: Option<HeldKey>) {
+        match (lease, reservation) {
             // The intent has the key: once it has failed, the key may be a repeat's.
-            return self.give_up(lease, reservation).await;
+            (Some(lease), reservation) => self.give_up(lease, reservation).await,
+            (None, Some(reservation)) => reservation.give_up().await,
+            (None, None) => {}
         }
-        self.discard_staged(place, op).await;
-        if let Some(reservation) = reservation {
-            reservation.give_up().await;
-        }
+    }
+
+    /// Discards what was staged, and lets nobody wait for it.
+    fn discard_soon(self: &Arc<Self>, place: usize, op: OpId) {
+        let node = self.clone();
+        self.environment.spawn.spawn(Box::pin(async move { node.discard_staged(place, &op).await }));
     }
 
     pub(crate) async fn discard_staged(&self, place: usize, op: &OpId) {
@@ -835,7 +856,9 @@ impl Node {
                         continue;
                     }
                     has_looked = true;
-                    self.succeed_the_dead().await?;
+                    // A caller that goes away takes nothing from the others that wait for what was found.
+                    let node = self.clone();
+                    self.run(async move { node.succeed_the_dead().await }).await?;
                 }
                 Reservation::Running { .. } => {
                     held.reserved = false;

@@ -86,6 +86,9 @@ pub enum Error {
     /// The newest content is lost on every store.
     #[error("the content is lost on every store")]
     ContentLost(#[source] Option<BoxError>),
+    /// The content lies on stores of the mode `ar` alone.
+    #[error("the content lies in an archive, the store `{0}`: its mode must be another one before it can be read")]
+    Archived(crate::StoreName),
     /// Another change of the file is under way, or must be settled first. Ask again.
     #[error("the file is busy")]
     Busy,

@@ -28,7 +28,8 @@ pub enum StoreMode {
     Rw,
     /// Read only.
     Ro,
-    /// Attributes are served, bytes must be moved back first. Not possible yet: a start refuses it.
+    /// Archive: as read only, and content is not read from there. It is `Archived` until the store has another mode, or another store
+    /// a copy.
     Ar,
 }
 
@@ -37,6 +38,12 @@ impl StoreMode {
     #[must_use]
     pub fn creates(self) -> bool {
         matches!(self, Self::Edit | Self::Rw)
+    }
+
+    /// Whether content may be read from there.
+    #[must_use]
+    pub fn serves_content(self) -> bool {
+        self != Self::Ar
     }
 
     /// Whether objects may be overwritten and deleted there.

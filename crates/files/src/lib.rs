@@ -46,6 +46,7 @@ mod stores;
 mod timestamp;
 mod tombstone;
 mod truth;
+mod write_copies;
 
 pub use attributes::{Attributes, CreatedByKey, InvalidAttributes, Rank, Sha256};
 pub use caller::{Caller, Role};

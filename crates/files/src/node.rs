@@ -124,15 +124,23 @@ impl Files {
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        self.0.environment.spawn.spawn(Box::pin(async move {
-            let _ = answer.send(task.await);
-        }));
-        answered.await.map_err(|_| Error::Indeterminate("the node is stopping".into()))?
+        self.0.run(task).await
     }
 }
 
 impl Node {
+    /// Begins with `task`, which runs to its end whatever becomes of the caller, or of what is returned: its answer.
+    pub(crate) fn run<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
+        &self,
+        task: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F> {
+        let (answer, answered) = oneshot::channel();
+        self.environment.spawn.spawn(Box::pin(async move {
+            let _ = answer.send(task.await);
+        }));
+        async move { answered.await.map_err(|_| Error::Indeterminate("the node is stopping".into()))? }
+    }
+
     pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds this lock")
     }

@@ -283,8 +283,10 @@ impl Node {
 
     /// Makes a user's record durable, then the truth. What is not certain is settled; until then `kept` is.
     async fn write_user(self: &Arc<Self>, user: User, kept: Option<Kept>) -> Result<User> {
+        let wanted = self.copies_answered_of_users();
+        self.check_enough_of_all(wanted)?;
         match self.seal_and_record(&user).await {
-            Ok(Recorded::Taken) => Ok(user),
+            Ok((Recorded::Taken, missed)) => self.check_held(wanted, &missed).map(|()| user),
             Ok(_) => Err(Error::Conflict("the user was changed by another at the same time".into())),
             Err(error @ Error::Fenced(_)) => Err(error),
             Err(error) => {
@@ -297,9 +299,11 @@ impl Node {
         }
     }
 
-    async fn seal_and_record(self: &Arc<Self>, user: &User) -> Result<Recorded> {
+    /// Answers the stores that have missed it.
+    async fn seal_and_record(self: &Arc<Self>, user: &User) -> Result<(Recorded, Vec<StoreId>)> {
         let missed = self.put_sealed(user).await?;
-        self.record_with(Entry::User(Box::new(user.clone())), &missed).await
+        let recorded = self.record_with(Entry::User(Box::new(user.clone())), &missed).await?;
+        Ok((recorded, missed))
     }
 
     /// Finds out what became of a change whose caller was told of no success: the record that lies under its key counts, be it

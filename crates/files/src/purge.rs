@@ -27,14 +27,14 @@ impl Files {
     /// `NotFound`, `PreconditionFailed`, `Busy`; `StoreUnavailable` where no store takes the tombstone now: it is purged as soon
     /// as one does.
     pub async fn purge(&self, caller: &Caller, id: FileId, if_version: Option<u64>) -> Result<()> {
-        self.begin_purge().await?;
-        self.check_version(caller, id, if_version).await?;
+        let file = self.check_version(caller, id, if_version).await?;
+        let wanted = self.begin_purge(&file).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
             // Judged again while nobody else changes it: it may be another's by now.
             let holds = files.check_version(&caller, id, if_version).map_ok(drop);
             let claim = files.claim_if(id, Purpose::Purge, holds).await?;
-            files.0.purge_first(claim).await
+            files.0.purge_first(claim, wanted).await
         })
         .await
     }
@@ -51,23 +51,26 @@ impl Files {
         revision: u64,
         if_version: Option<u64>,
     ) -> Result<()> {
-        self.begin_purge().await?;
-        self.check_is_old(caller, id, revision, if_version).await?;
+        let file = self.check_is_old(caller, id, revision, if_version).await?;
+        let wanted = self.begin_purge(&file).await?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
-            let is_old = files.check_is_old(&caller, id, revision, if_version);
+            let is_old = files.check_is_old(&caller, id, revision, if_version).map_ok(drop);
             let claim = files.claim_if(id, Purpose::PurgeRevision(revision), is_old).await?;
-            files.0.purge_first(claim).await
+            files.0.purge_first(claim, wanted).await
         })
         .await
     }
 
-    async fn begin_purge(&self) -> Result<()> {
+    /// Refuses a purge that can't be carried out now. Answers how many stores must hold its tombstone.
+    async fn begin_purge(&self, file: &File) -> Result<usize> {
         self.0.begin_change().await?;
-        if self.0.places.iter().any(|place| place.mode.creates()) {
-            return Ok(());
+        if !self.0.places.iter().any(|place| place.mode.creates()) {
+            return Err(Error::ReadOnly("no store takes a tombstone".into()));
         }
-        Err(Error::ReadOnly("no store takes a tombstone".into()))
+        let wanted = self.0.copies_answered(&file.attributes.bucket);
+        self.0.check_enough_of_all(wanted)?;
+        Ok(wanted)
     }
 
     /// Step 0. A condition is checked under a claim that can still be dropped; only then it is made one that can't.
@@ -110,13 +113,14 @@ impl Files {
     }
 
     /// Whether the file has this revision and a newer one.
-    async fn check_is_old(&self, caller: &Caller, id: FileId, revision: u64, if_version: Option<u64>) -> Result<()> {
-        if self.check_version(caller, id, if_version).await?.attributes.revision == revision {
+    async fn check_is_old(&self, caller: &Caller, id: FileId, revision: u64, if_version: Option<u64>) -> Result<File> {
+        let file = self.check_version(caller, id, if_version).await?;
+        if file.attributes.revision == revision {
             let why = "the newest revision can't be removed: replace the content first, or purge the whole file";
             return Err(Error::Conflict(why.into()));
         }
         let known = self.0.ledger.revision(id, revision).await?;
-        known.map(drop).ok_or_else(|| self.0.absent("revision"))
+        known.map(|_| file).ok_or_else(|| self.0.absent("revision"))
     }
 }
 
@@ -168,22 +172,24 @@ impl Owed {
 impl Node {
     /// Carries a claimed purge out from wherever it stopped.
     pub(crate) async fn carry_out_purge(self: &Arc<Self>, claim: &Claim) -> Result<()> {
-        self.purge_claimed(claim, Attempt::Again).await
+        self.purge_claimed(claim, Attempt::Again).await.map(drop)
     }
 
-    /// Carries out a purge claimed just now; one that fails is finished later.
-    async fn purge_first(self: &Arc<Self>, claim: Claim) -> Result<()> {
-        let result = self.purge_claimed(&claim, Attempt::First).await;
-        let Err(error) = result else { return Ok(()) };
+    /// Carries out a purge claimed just now, whose tombstone so many stores must hold; one that fails is finished later.
+    async fn purge_first(self: &Arc<Self>, claim: Claim, wanted: usize) -> Result<()> {
+        let error = match self.purge_claimed(&claim, Attempt::First).await {
+            Ok(missed) => return self.check_held(wanted, &missed),
+            Err(error) => error,
+        };
         let buried = self.ledger.tombstone(claim.file, claim.purpose.revision()).await;
         self.settle_claim_later(claim, std::time::Duration::ZERO, None);
         if !matches!(error, Error::Fenced(_)) && matches!(buried, Ok(Some(_))) { Ok(()) } else { Err(error) }
     }
 
-    /// Steps 1 to 3.
-    async fn purge_claimed(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<()> {
-        let tombstone = match self.ledger.tombstone(claim.file, claim.purpose.revision()).await? {
-            Some(tombstone) => tombstone,
+    /// Steps 1 to 3. Answers the stores that the tombstone has missed, if it was made now.
+    async fn purge_claimed(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<Vec<StoreId>> {
+        let (tombstone, missed) = match self.ledger.tombstone(claim.file, claim.purpose.revision()).await? {
+            Some(tombstone) => (tombstone, vec![]),
             None => self.bury(claim, attempt).await?,
         };
         // It is purged: what a store that is away still holds keeps nobody from changing the file's other revisions.
@@ -194,7 +200,7 @@ impl Node {
             self.recover_later();
         }
         self.record(None, Some(claim.id)).await?;
-        Ok(())
+        Ok(missed)
     }
 
     /// Step 3 of purges that found a store away, once all are back; so many at a time, behind those that were tried last, for some may
@@ -237,7 +243,7 @@ impl Node {
     }
 
     /// Steps 1 and 2: the tombstone durable, the rows gone.
-    async fn bury(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<Tombstone> {
+    async fn bury(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<(Tombstone, Vec<StoreId>)> {
         let earlier = match attempt {
             Attempt::First => None,
             Attempt::Again => self.tombstone_on_stores(claim).await?,
@@ -248,7 +254,7 @@ impl Node {
         };
         let missed = self.put_tombstone(&tombstone).await?;
         self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), &missed).await?;
-        Ok(tombstone)
+        Ok((tombstone, missed))
     }
 
     async fn new_tombstone(&self, claim: &Claim) -> Result<Tombstone> {

@@ -78,7 +78,7 @@ impl Files {
     /// Opens content of a file as [`Files::describe`] gave it: the revision that was the newest then, or the one named.
     ///
     /// # Errors
-    /// `NotFound` of a file in the trash or of the revision, `RangeNotSatisfiable`, `ContentLost`, `StoreUnavailable`.
+    /// `NotFound` of a file in the trash or of the revision, `RangeNotSatisfiable`, `Archived`, `ContentLost`, `StoreUnavailable`.
     pub async fn open(
         &self,
         caller: &Caller,
@@ -166,17 +166,19 @@ impl Node {
         if outage.is_none() && revision.copies.iter().any(is_elsewhere) {
             return Err(Error::StoreUnavailable(None));
         }
-        match outage {
-            Some(cause) => Err(Error::StoreUnavailable(Some(cause.into()))),
-            None if !self.unread.is_empty() => Err(self.provisional()),
-            None => Err(Error::ContentLost(lost.map(Into::into))),
+        let archives = |place: &&Place| !place.mode.serves_content() && has_copy(&revision.copies, place);
+        match (outage, self.places.iter().find(archives)) {
+            (Some(cause), _) => Err(Error::StoreUnavailable(Some(cause.into()))),
+            (None, Some(archive)) => Err(Error::Archived(archive.name.clone())),
+            (None, None) if !self.unread.is_empty() => Err(self.provisional()),
+            (None, None) => Err(Error::ContentLost(lost.map(Into::into))),
         }
     }
 
     /// The places of copies that may be read, in this order.
     fn readable(&self, copies: &[CopyRow], order: &[usize]) -> Vec<usize> {
-        let has = |place: &Place| copies.iter().any(|copy| copy.store == place.id && copy.is_readable());
-        order.iter().copied().filter(|place| has(&self.places[*place])).collect()
+        let serves = |place: &Place| place.mode.serves_content() && has_copy(copies, place);
+        order.iter().copied().filter(|place| serves(&self.places[*place])).collect()
     }
 
     async fn open_copy(
@@ -300,6 +302,11 @@ impl Node {
             node.state().doubted.remove(&about);
         }));
     }
+}
+
+/// Whether one of the copies lies on a place and may be read.
+fn has_copy(copies: &[CopyRow], place: &Place) -> bool {
+    copies.iter().any(|copy| copy.store == place.id && copy.is_readable())
 }
 
 /// How a revision depends on one of its copies.

@@ -1,17 +1,19 @@
 //! The reconciler: makes true what the placement of each bucket says, in the background. Every revision has a verified copy, with its
-//! attributes beside it, on every store of its bucket's placement that takes one.
+//! attributes beside it, on every store of its bucket's placement that takes one; and then on no other that takes deletions.
 //!
 //! What is to be done stands in the ledger, so that it outlives every process: a create notes the copies that are wanted, a read a
 //! copy that it found damaged, a change the stores that it did not reach ([`CopyRow::is_due`](crate::ledger::CopyRow::is_due)). An
 //! index leads to these, and to nothing else. What no row tells of (a placement that was changed, copies that a rebuild has only
 //! seen) is found by a walk over all revisions: at the start, and once an hour.
 //!
-//! A turn takes a page of each; a few files are worked on at once, from turn to turn. What was noted on this node just now comes in
-//! between, so that copies that fail, or take long, hold up no new one while there is a place free beside them. One node works on a file at a time, by a reservation in the ledger that goes
-//! to others when the node is dead; that two did would cost work and nothing else. When what failed is tried again: [`rounds`]. How one
-//! file is put right: [`copy`]. Tombstones and sealed records that a store has missed: [`missed`].
+//! A turn takes a page of each; a few files are worked on at once, each by a task of its own. What was noted on this node just now comes
+//! in between, so that copies that fail, or take long, hold up no new one while there is a place free beside them. One node works on a
+//! file at a time, by a reservation in the ledger that goes to others when the node is dead; that two did would cost work and nothing
+//! else. When what failed is tried again: [`rounds`]. How one file is put right: [`copy`]. What becomes of copies that no placement
+//! wants any more: [`drop_copy`]. Tombstones and sealed records that a store has missed: [`missed`].
 
 mod copy;
+mod drop_copy;
 mod missed;
 mod overlays;
 mod rounds;
@@ -46,6 +48,8 @@ enum Need {
     Attributes,
     /// It is missing or lost.
     Bytes,
+    /// No placement wants it any more.
+    Drop,
 }
 
 /// Files of which something was noted on this node since the reconciler last looked.
@@ -92,7 +96,7 @@ impl Node {
                     Either::Right(_) => continue,
                 };
                 let Some(node) = weak.upgrade() else { return };
-                rounds.learn(&node, done).await;
+                rounds.learn(&node, done);
             }
         }));
     }
@@ -153,9 +157,14 @@ impl Node {
             let known = copies.iter().find(|copy| copy.store == at.id);
             let is_wanted = wanted.contains(&place) && at.mode.creates();
             let need = match known.map(|copy| (copy.state, copy.verified_at)) {
-                Some((CopyState::Verified | CopyState::Dropping, _)) => None,
+                Some(_) if at.mode.changes() && self.is_unwanted(copies, wanted, place) => Some(Need::Drop),
+                // It was being dropped, and is wanted again.
+                Some((CopyState::Dropping, _)) => is_wanted.then_some(Need::Bytes),
+                Some((CopyState::Verified, _)) => None,
                 Some((CopyState::Present, Some(_))) => at.mode.changes().then_some(Need::Attributes),
-                Some((CopyState::Present, None)) => (is_wanted && wanted.len() > 1).then_some(Need::Check),
+                Some((CopyState::Present, None)) => {
+                    (is_wanted && wanted.len().max(copies.len()) > 1).then_some(Need::Check)
+                }
                 None | Some((CopyState::Pending | CopyState::Lost, _)) => is_wanted.then_some(Need::Bytes),
             };
             need.map(|need| (need, place))

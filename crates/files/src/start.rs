@@ -86,19 +86,32 @@ pub fn check_possible<'a>(
     settings: &Settings,
 ) -> Result<(), StartError> {
     let wrong = |text: String| Err(StartError::Configuration(text));
-    if let Some((name, _)) = stores.into_iter().find(|(_, mode)| *mode == StoreMode::Ar) {
-        return wrong(format!("store `{name}`: the mode `ar` is not possible yet; `ro` is"));
-    }
+    let stores: Vec<_> = stores.into_iter().collect();
     let lists = settings.buckets.iter().map(|(_, policy)| &policy.placement).chain([&settings.placement]);
     for placement in lists {
         if let Some(twice) = placement.iter().enumerate().find(|(at, name)| placement[..*at].contains(name)) {
             return wrong(format!("a placement names the store `{}` twice", twice.1));
         }
     }
-    match settings.buckets.iter().find(|(_, policy)| policy.write_copies != 1) {
-        Some((name, _)) => wrong(format!("bucket `{name}`: write_copies other than 1 is not possible yet")),
-        None => Ok(()),
+    check_write_copies(&stores, settings)
+}
+
+/// So many stores of a bucket's placement must take newer attributes beside the bytes.
+fn check_write_copies(stores: &[(&StoreName, StoreMode)], settings: &Settings) -> Result<(), StartError> {
+    for (bucket, policy) in &settings.buckets {
+        let placement = if policy.placement.is_empty() { &settings.placement } else { &policy.placement };
+        let (wanted, mut edit): (_, Vec<_>) =
+            (policy.write_copies, stores.iter().filter(|(_, mode)| mode.changes()).map(|(name, _)| *name).collect());
+        edit.retain(|name| placement.contains(name) || placement.is_empty() && stores[0].0 == *name);
+        if wanted == 0 || policy.copies_answered() > 1 && policy.copies_answered() > edit.len() {
+            return Err(StartError::Configuration(format!(
+                "bucket `{bucket}`: write_copies is {wanted}, and {} stores of its placement are of the mode `edit`: \
+                 it can be 1 to as many",
+                edit.len()
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Settings and stores must fit each other.

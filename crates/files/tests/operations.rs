@@ -4,13 +4,14 @@
 mod support;
 
 use larder_files::{
-    Caller, CopyTo, Error, Files, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Settings, Sha256, StartError,
-    StoreMode,
+    Caller, CopyTo, Error, Files, FsckOptions, IdempotencyKey, ListFiles, NewFile, Patch, Receive, Settings, Sha256,
+    StartError, StoreMode,
 };
 use larder_storage_core::{Body, ByteRange, MemoryOptions};
 use std::time::Duration;
 use support::{
-    Gate, Larder, content_as, into_documents, key, local, named, others_go_on, put_as, put_content, staging_with, user,
+    Gate, Larder, content, content_as, fsck, into_documents, key, local, named, others_go_on, put, put_as, put_content,
+    staging_with, user,
 };
 
 #[tokio::test]
@@ -349,17 +350,14 @@ async fn a_store_that_became_read_only_gets_its_changes_as_overlays_elsewhere() 
 }
 
 #[tokio::test]
-async fn a_mode_or_policy_that_cannot_be_carried_out_yet_is_refused_at_start_and_changes_nothing() {
-    let mut archive = Larder::new();
-    archive.stores[0].2 = StoreMode::Ar;
+async fn a_policy_that_cannot_be_carried_out_is_refused_at_start_and_changes_nothing() {
     let two = Larder::over_all(["a", "b"].map(|name| (name, MemoryOptions::with_staging())));
     let twice = vec![two.stores[0].0.clone(); 2];
     let mut copies = Settings::default();
     copies.buckets[0].1.write_copies = 2;
     for (larder, settings, words) in [
-        (&archive, Settings::default(), "the mode `ar` is not possible yet; `ro` is"),
         (&two, Settings { placement: twice, ..Settings::default() }, "names the store `a` twice"),
-        (&two, copies, "write_copies other than 1 is not possible yet"),
+        (&two, copies, "write_copies is 2, and 1 stores of its placement"),
     ] {
         let error = Files::start(larder.parts(larder.ledger.another()), settings).await.err().unwrap();
         assert!(matches!(&error, StartError::Configuration(why) if why.contains(words)), "{error}");
@@ -384,4 +382,23 @@ async fn a_copy_of_what_is_purged_meanwhile_is_none() {
     drop(copied);
     others_go_on().await;
     assert!(larder.objects().iter().all(|(key, _)| key.as_str().starts_with(".larder/")), "{:?}", larder.keys());
+}
+
+#[tokio::test]
+async fn an_archive_serves_attributes_and_no_content() {
+    let mut larder = Larder::over_all(["cold", "warm"].map(|name| (name, MemoryOptions::with_staging())));
+    let files = larder.start().await.0;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    larder.stores[0].2 = StoreMode::Ar;
+    let files = larder.start_on("warm").await;
+    assert_eq!(files.describe(&local(), id).await.unwrap().attributes.name, "file");
+    let renamed = Patch { name: Some("renamed".into()), ..Patch::default() };
+    assert_eq!(files.update(&local(), id, renamed, None).await.unwrap().attributes.name, "renamed");
+    let read = content(&files, id).await;
+    assert!(matches!(&read, Err(Error::Archived(store)) if store.as_str() == "cold"), "{read:?}");
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.0.bytes_verified, 0);
+    drop(files);
+    larder.stores[0].2 = StoreMode::Ro;
+    assert_eq!(content(&larder.start().await.0, id).await.unwrap(), b"file");
 }

@@ -15,7 +15,7 @@ use larder_storage_core::{ErrorKind, Key, MemoryOptions, MemoryStore, NodeId, Pu
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -228,6 +228,42 @@ async fn one_large_copy_holds_up_no_new_file() {
     until("its copy is under way", async || large.0.load(Ordering::SeqCst) > 0).await;
     let new = put(&files, "new").await.attributes.id;
     until("the new one is copied", async || is_verified(&larder, new, 2).await).await;
+}
+
+/// A disk that takes no sealed records of users, and later does not even answer.
+#[derive(Debug, Default)]
+struct Stuck {
+    hangs: AtomicBool,
+    held: AtomicU64,
+}
+
+impl Steps for Stuck {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        let takes = !name.starts_with("put") || !key.contains("accounts");
+        match self.hangs.load(Ordering::SeqCst) {
+            _ if takes => future::ready(Ok(())).boxed(),
+            false => future::ready(Err(ErrorKind::Unavailable)).boxed(),
+            true => {
+                self.held.fetch_add(1, Ordering::SeqCst);
+                future::pending().boxed()
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_while_it_is_given_what_it_missed_holds_up_no_copy_on_another() {
+    let stuck = Arc::new(Stuck::default());
+    let mut larder = over(&[("c", Arc::default())]);
+    larder.add_disk("b", staging_with(stuck.clone()));
+    let placement = ["a", "c"].map(|name| StoreName::new(name).unwrap()).to_vec();
+    let settings = Settings { placement, look_every: Some(EVERY), ..Settings::default() };
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    files.add_user(larder_files::UserName::new("anna").unwrap(), larder_files::Role::User, None).await.unwrap();
+    stuck.hangs.store(true, Ordering::SeqCst);
+    until("it is given what it missed", async || stuck.held.load(Ordering::SeqCst) > 0).await;
+    let file = put(&files, "file").await.attributes.id;
+    until("the copy is made", async || is_verified(&larder, file, 2).await).await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ const HISTORIES_OF_NAMES: u64 = 900;
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
 const UNSTAGED: [Profile; 2] = [Profile::CLOUD, Profile::MIXED];
-const REPLICATED: [Profile; 3] = Profile::REPLICATED;
+const REPLICATED: [Profile; 5] = Profile::REPLICATED;
 
 fn one_of(profiles: &[Profile], seed: u64) -> Profile {
     profiles[usize::try_from(seed).unwrap() % profiles.len()]

@@ -63,15 +63,39 @@ enum Laid {
     Moot,
 }
 
+impl Outcome {
+    /// What came of one copy.
+    ///
+    /// # Errors
+    /// `Fenced`, which ends all.
+    fn add(&mut self, need: Need, place: usize, result: Result<()>) -> Result<()> {
+        match result {
+            Err(error @ Error::Fenced(_)) => return Err(error),
+            Err(error) => {
+                self.passed_over |= matches!(need, Need::Check | Need::Drop);
+                self.failed.entry(place).or_insert(error);
+            }
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+}
+
 impl Node {
-    /// Puts the copies of a file right but for those on places that `wait`, unless another node is at it.
-    pub(super) async fn put_right(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
+    /// Puts the copies of a file, or of `only` one revision of it, right but for those on places that `wait`, unless another node is at
+    /// it.
+    pub(crate) async fn put_right(
+        self: &Arc<Self>,
+        id: FileId,
+        only: Option<u64>,
+        wait: &BTreeSet<usize>,
+    ) -> Result<Outcome> {
         self.begin_change().await?;
         let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
         loop {
             match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
                 Reservation::Made => break,
-                // This node works on a file once at a time: giving it back did not come through.
+                // Giving it back did not come through; or an answer waits for a copy, and does not wait for the others.
                 Reservation::Running { node } if node == self.node => break,
                 // What else it left may have to wait for a store that is away; this has not to.
                 Reservation::Running { node } if !self.is_alive(&node).await? => {
@@ -80,7 +104,7 @@ impl Node {
                 Reservation::Running { .. } | Reservation::Done { .. } => return Ok(Outcome::default()),
             }
         }
-        let result = self.put_right_alone(id, wait).await;
+        let result = self.put_right_alone(id, only, wait).await;
         if self.ledger.unreserve(key, &self.node).await.is_err() {
             let node = self.clone();
             self.settle_until_done(move || {
@@ -92,27 +116,38 @@ impl Node {
     }
 
     /// All that can be put right is, whatever else fails; of each place the first failure is answered.
-    async fn put_right_alone(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
+    async fn put_right_alone(
+        self: &Arc<Self>,
+        id: FileId,
+        only: Option<u64>,
+        wait: &BTreeSet<usize>,
+    ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let Some(row) = self.ledger.file(id).await? else { return Ok(outcome) };
         let wanted = self.placement_of(|bucket| bucket.name == row.attributes.bucket);
-        for revision in self.ledger.revisions(id).await? {
+        let (mut revisions, mut has_unwanted) = (self.ledger.revisions(id).await?, false);
+        revisions.retain(|revision| only.is_none_or(|only| revision.revision == only));
+        for revision in &revisions {
+            let is_unwanted =
+                |copy: &CopyRow| self.place(copy.store).is_some_and(|(place, _)| !wanted.contains(&place));
+            has_unwanted |= only.is_none() && revision.copies.iter().any(is_unwanted);
             for (need, place) in self.needs(&revision.copies, &wanted) {
-                if wait.contains(&place) {
-                    outcome.passed_over |= need == Need::Check;
-                    continue;
+                match need {
+                    Need::Drop => {}
+                    _ if wait.contains(&place) => outcome.passed_over |= need == Need::Check,
+                    Need::Attributes => outcome.add(need, place, self.carry(place, revision).await)?,
+                    Need::Check | Need::Bytes => outcome.add(need, place, self.mend_copy(place, revision).await)?,
                 }
-                let result = match need {
-                    Need::Attributes => self.carry(place, &revision).await,
-                    Need::Check | Need::Bytes => self.mend_copy(place, &revision).await,
-                };
-                match result {
-                    Err(error @ Error::Fenced(_)) => return Err(error),
-                    Err(error) => {
-                        outcome.passed_over |= need == Need::Check;
-                        outcome.failed.entry(place).or_insert(error);
-                    }
-                    Ok(()) => {}
+            }
+        }
+        // What is wanted is there by now, if it can be: then the rest goes.
+        let revisions = if has_unwanted { self.ledger.revisions(id).await? } else { vec![] };
+        for revision in &revisions {
+            let needs = self.needs(&revision.copies, &wanted).into_iter();
+            for (need, place) in needs.filter(|(need, _)| *need == Need::Drop) {
+                match wait.contains(&place) {
+                    true => outcome.passed_over = true,
+                    false => outcome.add(need, place, self.drop_copy(place, revision).await)?,
                 }
             }
         }
@@ -206,8 +241,10 @@ impl Node {
         let mut failed = Error::ContentLost(None);
         let mut copies: Vec<_> = revision.copies.iter().filter(|copy| copy.is_readable()).collect();
         copies.sort_by_key(|copy| copy.state != CopyState::Verified);
-        let sources =
-            copies.into_iter().filter_map(|copy| self.place(copy.store)).filter(|(source, _)| *source != place);
+        let sources = copies
+            .into_iter()
+            .filter_map(|copy| self.place(copy.store))
+            .filter(|(source, at)| *source != place && at.mode.serves_content());
         for (source, at) in sources {
             let object = match at.store.get(&revision.key, GetOptions::default()).await {
                 Ok(object) => object,
@@ -339,8 +376,8 @@ impl Node {
             // What was looked at before something else was noted counts no more.
             Brought::Nothing => copy_on(now, at.id) != copy_on(revision, at.id),
             // Another node has made it meanwhile.
-            Brought::StagedOver(_) => copy_on(now, at.id).is_some_and(CopyRow::is_readable),
-            Brought::Staged(_) | Brought::Put(_) => false,
+            Brought::Staged(_) | Brought::StagedOver(_) => copy_on(now, at.id).is_some_and(CopyRow::is_readable),
+            Brought::Put(_) => false,
         };
         if self.is_moot(revision, is_news).await? {
             return Ok(Laid::Moot);
@@ -448,7 +485,7 @@ impl Node {
     }
 
     /// Ends a claim under which something failed: what may still take effect is waited for.
-    async fn end_claim(self: &Arc<Self>, claim: Claim, failed: Option<&Error>) {
+    pub(super) async fn end_claim(self: &Arc<Self>, claim: Claim, failed: Option<&Error>) {
         match failed {
             Some(Error::Indeterminate(_)) => self.settle_claim_later(claim, self.late_for(), None),
             _ => self.release(&claim).await,

@@ -4,6 +4,9 @@
 //! turns out that its store is away, the store waits instead, with all that is due there; as soon as it is seen to be back, all goes on,
 //! and what had failed elsewhere too, for it may have wanted bytes from that store. None of this outlives the process, nor has to: what
 //! is due stands in the ledger, and what a walk comes upon is noted there first.
+//!
+//! Whatever waits for a store is a task of its own, which nothing here waits for: one that hangs holds up nothing on the others, and
+//! what such a task holds (a claim, a turn at what the dead have left) is given back though others wait for it.
 
 use super::{NOTED_MAX, Need};
 use crate::{
@@ -44,7 +47,7 @@ pub(super) struct Rounds {
     /// How often the index is gone through: other nodes note things too.
     every: Duration,
     queue: Queue,
-    working: Working,
+    working: FuturesUnordered<BoxFuture<'static, Done>>,
     due: Pages,
     walk: Pages,
     /// Copies on stores that show themselves, to be tried again.
@@ -53,11 +56,9 @@ pub(super) struct Rounds {
     more_failed: bool,
     away: BTreeMap<usize, Pause>,
     /// Behind which record the next page begins of what a place has missed, where there is one to go; and when all begin again.
-    missed: BTreeMap<usize, Option<RecordId>>,
-    missed_again: Duration,
+    missed: Sweep<RecordId>,
     /// Behind which overlay the next page of a place begins, where there is one to go; and when all begin again.
-    overlays: BTreeMap<usize, Option<ListToken>>,
-    overlays_again: Duration,
+    overlays: Sweep<ListToken>,
     /// The places that the node knew to be away at the last turn.
     seen_away: BTreeSet<usize>,
     /// Whether something that the ledger does not say is due was not tried, or failed: the next walk comes sooner.
@@ -83,6 +84,42 @@ impl Pages {
     }
 }
 
+/// A page of each place is gone on with at a time.
+#[derive(Debug)]
+struct Sweep<T> {
+    next: BTreeMap<usize, Option<T>>,
+    under_way: BTreeSet<usize>,
+    again: Duration,
+}
+
+impl<T> Sweep<T> {
+    fn new() -> Self {
+        Self { next: BTreeMap::new(), under_way: BTreeSet::new(), again: Duration::ZERO }
+    }
+
+    /// The pages to begin with now, of `places` places; all begin again `every` so often.
+    fn begin(&mut self, places: usize, now: Duration, every: Duration) -> Vec<(usize, Option<T>)> {
+        if self.again <= now {
+            self.again = now + every;
+            self.next = (0..places).map(|place| (place, None)).collect();
+        }
+        let free: Vec<_> = self.next.keys().copied().filter(|place| !self.under_way.contains(place)).collect();
+        free.into_iter().filter_map(|place| self.next.remove_entry(&place)).collect()
+    }
+
+    /// A page is over; behind `next` there may be more, unless its place begins again.
+    fn over(&mut self, place: usize, next: Option<T>) {
+        self.under_way.remove(&place);
+        if let Some(next) = next {
+            self.next.entry(place).or_insert(Some(next));
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.next.keys().any(|place| !self.under_way.contains(place))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Pause {
     until: Duration,
@@ -99,17 +136,26 @@ impl Pause {
 
 /// What came of a file.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The places whose copies could not be put right.
-    pub(super) failed: BTreeMap<usize, Error>,
+    pub(crate) failed: BTreeMap<usize, Error>,
     /// Whether a copy was not looked at, or not to the end, that nothing in the ledger says is due.
     pub(super) passed_over: bool,
 }
 
-/// A file whose copies were put right, but for those on the places that were waited for.
-pub(super) type Done = (FileId, BTreeSet<usize>, Result<Outcome>);
+/// Whether places where something failed show themselves, or why not.
+type Shown = BTreeMap<usize, Result<()>>;
 
-type Working = FuturesUnordered<BoxFuture<'static, Done>>;
+/// Work that is over.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A file's copies were put right, but for those on the places that were waited for.
+    File { id: FileId, waited: BTreeSet<usize>, result: Result<(Outcome, Shown)> },
+    /// A page of what a place has missed was carried there; behind this record there is more.
+    Missed { place: usize, result: Result<(Option<RecordId>, Shown)> },
+    /// A page of a place's overlays was looked at; behind this one there is more.
+    Overlays { place: usize, result: Result<Option<ListToken>> },
+}
 
 /// The files to work on: those that were noted just now take turns with the others.
 #[derive(Debug, Default)]
@@ -165,16 +211,14 @@ impl Rounds {
         Self {
             every,
             queue: Queue::default(),
-            working: Working::new(),
+            working: FuturesUnordered::new(),
             due: Pages::Behind(None),
             walk: Pages::Behind(None),
             failed: BTreeMap::new(),
             more_failed: false,
             away: BTreeMap::new(),
-            missed: BTreeMap::new(),
-            missed_again: Duration::ZERO,
-            overlays: BTreeMap::new(),
-            overlays_again: Duration::ZERO,
+            missed: Sweep::new(),
+            overlays: Sweep::new(),
             seen_away: BTreeSet::new(),
             passed_over: false,
         }
@@ -185,8 +229,8 @@ impl Rounds {
     pub(super) async fn turn(&mut self, node: &Arc<Node>) -> Result<Duration> {
         let now = node.environment.clock.elapsed();
         self.see_who_is_back(node, now);
-        self.carry(node, now).await?;
-        self.sweep(node, now).await;
+        self.carry(node, now);
+        self.sweep(node, now);
         if self.queue.noted.len() < NOTED_MAX {
             let noted = self.noted(node).await?;
             self.queue.note(noted);
@@ -199,7 +243,7 @@ impl Rounds {
             self.queue.add(files);
         }
         if !self.queue.is_empty() {
-            // Each of them does, and one that is under way gets no further while a turn waits for the same.
+            // Each of them does: where it can't be done, none is begun.
             node.begin_change().await?;
         }
         self.begin(node);
@@ -212,7 +256,7 @@ impl Rounds {
         Ok(self.pause(node))
     }
 
-    /// The next file that is done with; never, where none is being worked on.
+    /// The next work that is over; never, where none is under way.
     pub(super) async fn done(&mut self) -> Done {
         match self.working.next().await {
             Some(done) => done,
@@ -225,15 +269,30 @@ impl Rounds {
         if node.settings.copies_at_once == 0 {
             self.queue = Queue::default();
         }
-        while self.working.len() < node.settings.copies_at_once
+        while self.queue.working.len() < node.settings.copies_at_once
             && let Some(id) = self.queue.next()
         {
             // Asked only now: a store may have turned out to be away since.
             let now = node.environment.clock.elapsed();
             let wait: BTreeSet<_> = (0..node.places.len()).filter(|place| self.waits(id, *place, now)).collect();
-            let node = node.clone();
-            self.working.push(async move { (id, wait.clone(), node.put_right(id, &wait).await) }.boxed());
+            let waited = wait.clone();
+            self.work(
+                node,
+                move |node| async move { node.put_right_or_see(id, &wait).await },
+                move |result| Done::File { id, waited, result },
+            );
         }
+    }
+
+    /// Begins with some work, as a task of its own.
+    fn work<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
+        &mut self,
+        node: &Arc<Node>,
+        work: impl FnOnce(Arc<Node>) -> F,
+        done: impl FnOnce(Result<T>) -> Done + Send + 'static,
+    ) {
+        let over = node.run(work(node.clone()));
+        self.working.push(over.map(done).boxed());
     }
 
     /// A store that is back is waited for no longer, and what failed may have failed for want of it.
@@ -242,7 +301,7 @@ impl Rounds {
         if self.seen_away.iter().any(|place| !away.contains(place)) {
             self.away.retain(|place, _| away.contains(place));
             self.failed.values_mut().for_each(|pause| pause.until = pause.until.min(now));
-            self.missed_again = now;
+            self.missed.again = now;
             // One that is under way goes on: a store that comes and goes would keep it from its end.
             if let Pages::Over(until) = &mut self.walk
                 && self.passed_over
@@ -254,45 +313,29 @@ impl Rounds {
     }
 
     /// A page of what each place has missed, where it takes that now.
-    async fn carry(&mut self, node: &Arc<Node>, now: Duration) -> Result<()> {
-        if self.missed_again <= now {
-            self.missed_again = now + self.every;
-            self.missed = (0..node.places.len()).map(|place| (place, None)).collect();
+    fn carry(&mut self, node: &Arc<Node>, now: Duration) {
+        for (place, after) in self.missed.begin(node.places.len(), now, self.every) {
+            if node.places[place].mode.creates() && !self.is_away(place, now) {
+                self.missed.under_way.insert(place);
+                self.work(
+                    node,
+                    move |node| async move { node.carry_page(place, after).await },
+                    move |result| Done::Missed { place, result },
+                );
+            }
         }
-        for (place, after) in std::mem::take(&mut self.missed) {
-            let at = &node.places[place];
-            if !at.mode.creates() || self.away.get(&place).is_some_and(|pause| pause.until > now) {
-                continue;
-            }
-            let page = node.ledger.missed(at.id, after, PAGE).await?;
-            if page.is_empty() {
-                continue;
-            }
-            if let Err(error) = node.carry_all(place, &page).await {
-                tracing::warn!(store = %at.name, %error, "what a store has missed can't be carried there now");
-                if !self.shows_itself(node, place).await {
-                    continue;
-                }
-            }
-            self.missed.extend(page.last().filter(|_| page.len() == PAGE).map(|last| (place, Some(last.record))));
-        }
-        Ok(())
     }
 
     /// A page of the overlays on each place: those that nothing needs any more are removed.
-    async fn sweep(&mut self, node: &Arc<Node>, now: Duration) {
-        if self.overlays_again <= now {
-            self.overlays_again = now + SWEEP_EVERY;
-            self.overlays = (0..node.places.len()).map(|place| (place, None)).collect();
-        }
-        for (place, after) in std::mem::take(&mut self.overlays) {
-            let at = &node.places[place];
-            if !at.mode.changes() || self.away.get(&place).is_some_and(|pause| pause.until > now) {
-                continue;
-            }
-            match node.sweep_overlays(place, after).await {
-                Ok(next) => self.overlays.extend(next.map(|next| (place, Some(next)))),
-                Err(error) => tracing::warn!(store = %at.name, %error, "overlays can't be looked at now"),
+    fn sweep(&mut self, node: &Arc<Node>, now: Duration) {
+        for (place, after) in self.overlays.begin(node.places.len(), now, SWEEP_EVERY) {
+            if node.places[place].mode.changes() && !self.is_away(place, now) {
+                self.overlays.under_way.insert(place);
+                self.work(
+                    node,
+                    move |node| async move { node.sweep_overlays(place, after).await },
+                    move |result| Done::Overlays { place, result },
+                );
             }
         }
     }
@@ -350,7 +393,7 @@ impl Rounds {
         for placed in rows {
             let (waiting, open): (Vec<_>, Vec<_>) =
                 node.lacking(placed).into_iter().partition(|(_, place)| self.waits(placed.file, *place, now));
-            self.passed_over |= waiting.iter().any(|(need, _)| *need == Need::Check);
+            self.passed_over |= waiting.iter().any(|(need, _)| matches!(need, Need::Check | Need::Drop));
             if !open.is_empty() {
                 files.insert(placed.file);
             }
@@ -359,21 +402,48 @@ impl Rounds {
 
     /// Whether a copy is not to be tried yet.
     fn waits(&self, id: FileId, place: usize, now: Duration) -> bool {
-        let waits = |pause: Option<&Pause>| pause.is_some_and(|pause| pause.until > now);
-        waits(self.away.get(&place)) || waits(self.failed.get(&(id, place)))
+        self.is_away(place, now) || self.failed.get(&(id, place)).is_some_and(|pause| pause.until > now)
     }
 
-    /// What came of a file, for the turns after this one.
-    pub(super) async fn learn(&mut self, node: &Arc<Node>, (id, waited, result): Done) {
-        self.queue.done(id);
-        let outcome = match result {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tracing::warn!(file = %id, %error, "the copies of a file can't be looked at now");
-                self.passed_over = true;
-                return;
+    fn is_away(&self, place: usize, now: Duration) -> bool {
+        self.away.get(&place).is_some_and(|pause| pause.until > now)
+    }
+
+    /// What came of some work, for the turns after this one.
+    pub(super) fn learn(&mut self, node: &Node, done: Done) {
+        match done {
+            Done::File { id, waited, result } => {
+                self.queue.done(id);
+                match result {
+                    Ok((outcome, shown)) => self.learn_of_file(node, id, &waited, outcome, shown),
+                    Err(error) => {
+                        tracing::warn!(file = %id, %error, "the copies of a file can't be looked at now");
+                        self.passed_over = true;
+                    }
+                }
             }
-        };
+            Done::Missed { place, result } => {
+                let (next, shown) = result.unwrap_or_else(|error| {
+                    tracing::warn!(store = %node.places[place].name, %error, "what a store has missed can't be told now");
+                    (None, Shown::new())
+                });
+                self.missed.over(place, next);
+                for (place, shown) in shown {
+                    self.learn_of_place(node, place, shown);
+                }
+            }
+            Done::Overlays { place, result } => {
+                let next = result.unwrap_or_else(|error| {
+                    tracing::warn!(store = %node.places[place].name, %error, "overlays can't be looked at now");
+                    None
+                });
+                self.overlays.over(place, next);
+            }
+        }
+    }
+
+    /// Where a copy could not be put right, it was the copy that failed, or its store is away.
+    fn learn_of_file(&mut self, node: &Node, id: FileId, waited: &BTreeSet<usize>, outcome: Outcome, mut shown: Shown) {
         self.passed_over |= outcome.passed_over;
         let right = |place: &usize| !waited.contains(place) && !outcome.failed.contains_key(place);
         for place in (0..node.places.len()).filter(right) {
@@ -382,18 +452,16 @@ impl Rounds {
         for (place, error) in outcome.failed {
             let store = &node.places[place].name;
             tracing::warn!(file = %id, %store, %error, "a copy could not be put right, it is tried again");
-            self.learn_of_place(node, id, place).await;
+            if self.learn_of_place(node, place, shown.remove(&place).unwrap_or(Ok(()))) {
+                self.wait_for_copy(id, place, node.environment.clock.elapsed());
+            }
         }
     }
 
-    /// Whether it was the copy that failed, or its store that is away.
-    async fn learn_of_place(&mut self, node: &Arc<Node>, id: FileId, place: usize) {
-        if !self.shows_itself(node, place).await {
-            return;
-        }
+    fn wait_for_copy(&mut self, id: FileId, place: usize, now: Duration) {
         let last = self.failed.get(&(id, place));
         if last.is_some() || self.failed.len() < FAILED_MAX {
-            let pause = Pause::after(last, node.environment.clock.elapsed(), PAUSE_MAX_OF_COPY);
+            let pause = Pause::after(last, now, PAUSE_MAX_OF_COPY);
             self.failed.insert((id, place), pause);
         } else {
             self.more_failed = true;
@@ -401,17 +469,15 @@ impl Rounds {
         }
     }
 
-    /// Asks a store whether it is there; where it is not, it is waited for.
-    async fn shows_itself(&mut self, node: &Arc<Node>, place: usize) -> bool {
-        let shown = node.places[place].confirm().await;
-        node.saw(place, shown.is_ok());
+    /// A store that does not show itself is waited for. Says whether it does.
+    fn learn_of_place(&mut self, node: &Node, place: usize, shown: Result<()>) -> bool {
         let now = node.environment.clock.elapsed();
         let Err(error) = shown else {
             self.away.remove(&place);
             return true;
         };
         // What else was under way there at that time says nothing new.
-        if self.away.get(&place).is_none_or(|pause| pause.until <= now) {
+        if !self.is_away(place, now) {
             let pause = Pause::after(self.away.get(&place), now, PAUSE_MAX_OF_STORE);
             tracing::warn!(store = %node.places[place].name, %error, wait = ?pause.span, "a store is away, its copies wait");
             self.away.insert(place, pause);
@@ -422,7 +488,7 @@ impl Rounds {
 
     fn pause(&mut self, node: &Arc<Node>) -> Duration {
         let now = node.environment.clock.elapsed();
-        if !self.missed.is_empty() || !self.overlays.is_empty() {
+        if self.missed.has_more() || self.overlays.has_more() {
             return BETWEEN;
         }
         let mut next = now + self.every;
@@ -441,6 +507,40 @@ impl Rounds {
 }
 
 impl Node {
+    /// Puts a file's copies right; where that fails, asks the store whether it is there.
+    async fn put_right_or_see(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<(Outcome, Shown)> {
+        let outcome = self.put_right(id, None, wait).await?;
+        let shown = self.shown(outcome.failed.keys().copied()).await;
+        Ok((outcome, shown))
+    }
+
+    /// Carries a page of what a place has missed; answers behind which record there is more.
+    async fn carry_page(self: &Arc<Self>, place: usize, after: Option<RecordId>) -> Result<(Option<RecordId>, Shown)> {
+        let at = &self.places[place];
+        let page = self.ledger.missed(at.id, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok((None, Shown::new()));
+        }
+        let mut shown = Shown::new();
+        if let Err(error) = self.carry_all(place, &page).await {
+            tracing::warn!(store = %at.name, %error, "what a store has missed can't be carried there now");
+            shown = self.shown([place]).await;
+        }
+        let is_away = shown.values().any(Result::is_err);
+        Ok((page.last().filter(|_| page.len() == PAGE && !is_away).map(|last| last.record), shown))
+    }
+
+    /// Asks the stores of places whether they are there.
+    async fn shown(&self, places: impl IntoIterator<Item = usize>) -> Shown {
+        let mut shown = Shown::new();
+        for place in places {
+            let confirmed = self.places[place].confirm().await;
+            self.saw(place, confirmed.is_ok());
+            shown.insert(place, confirmed.map_err(Error::from));
+        }
+        shown
+    }
+
     /// Notes the copies that a page of revisions lacks and no row tells of: what is to be done then stands in the ledger.
     async fn note_missing(self: &Arc<Self>, rows: &[Placed]) -> Result<()> {
         let missing = rows.iter().filter_map(|placed| {

@@ -239,6 +239,7 @@ impl Client {
             match self.call(what.clone(), |files| ask(files, key, stream)).await {
                 Some(Ok(created)) => {
                     told(&mut lock(&self.oracle), &created)?;
+                    self.world.check_held(&created.file)?;
                     if !again {
                         return Ok(());
                     }
@@ -284,7 +285,10 @@ impl Client {
     ) -> Verdict {
         let number = lock(&self.oracle).changes(id, change);
         match self.call(what, ask).await {
-            Some(Ok(file)) => lock(&self.oracle).changed(id, number, &file),
+            Some(Ok(file)) => {
+                lock(&self.oracle).changed(id, number, &file)?;
+                self.world.check_held(&file)
+            }
             Some(Err(error)) if is_refusal(&error) => {
                 lock(&self.oracle).refused(id, number);
                 // What lies in the trash takes no change: it answers as an absent one to some.
@@ -302,7 +306,11 @@ impl Client {
             })
             .await;
         match answer {
-            Some(Ok(()) | Err(Error::Gone)) => lock(&self.oracle).purged(id),
+            Some(Ok(())) => {
+                lock(&self.oracle).purged(id);
+                self.world.check_buried(id)?;
+            }
+            Some(Err(Error::Gone)) => lock(&self.oracle).purged(id),
             Some(Err(error)) => self.permitted(&error, false)?,
             None => {}
         }

@@ -68,6 +68,10 @@ pub struct Profile {
     pub wishes: usize,
     /// Whether every bucket's placement names all stores, and the reconciler is at work; else each start names one store.
     pub replicas: bool,
+    /// Whether a start may find a placement of fewer stores than all: until everything has healed.
+    pub moves: bool,
+    /// How many stores must hold what is answered.
+    pub write_copies: u32,
     /// What can befall them.
     pub faults: &'static [Fault],
     /// Whether clients meet over names: few of them, in a bucket of unique names and in one of free ones.
@@ -124,6 +128,8 @@ impl Profile {
         clients: 3,
         wishes: 8,
         replicas: false,
+        moves: false,
+        write_copies: 1,
         faults: &[],
         names: false,
         bug: None,
@@ -155,8 +161,12 @@ impl Profile {
     pub const TWINS: Self = Self { name: "twins", nodes: 2, ..Self::REPLICAS };
     /// Two nodes that keep every file on a disk and on a store that doesn't stage.
     pub const HYBRID: Self = Self { name: "hybrid", replicas: true, faults: FAULTS_OF_COPIES_SENT, ..Self::MIXED };
+    /// One node over two disks whose placement is another one from start to start: files move, and what is left behind is dropped.
+    pub const MOVES: Self = Self { name: "moves", moves: true, ..Self::REPLICAS };
+    /// Two nodes over two disks that both hold what is answered.
+    pub const SAFE: Self = Self { name: "safe", write_copies: 2, ..Self::TWINS };
     /// The profiles whose files have several copies.
-    pub const REPLICATED: [Self; 3] = [Self::REPLICAS, Self::TWINS, Self::HYBRID];
+    pub const REPLICATED: [Self; 5] = [Self::REPLICAS, Self::TWINS, Self::HYBRID, Self::MOVES, Self::SAFE];
 
     /// The profile of a seed.
     #[must_use]

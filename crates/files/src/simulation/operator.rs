@@ -63,7 +63,11 @@ impl Operator {
         self.mend().await?;
         self.read_all_stores().await?;
         self.mend().await?;
-        self.replicate_by_notes().await?;
+        if self.world.profile.moves {
+            self.world.state().healed = true;
+        } else {
+            self.replicate_by_notes().await?;
+        }
         self.settle().await?;
         self.judge().await
     }
@@ -113,13 +117,18 @@ impl Operator {
 
     /// New content goes to another store first after each start, so that files lie everywhere.
     fn settings(&self) -> Settings {
-        let Profile { stores, replicas, names, .. } = self.world.profile;
-        let first = self.world.state().random.index(stores.len());
+        let Profile { stores, replicas, names, moves, write_copies, .. } = self.world.profile;
+        let (first, placed) = {
+            let mut state = self.world.state();
+            let first = state.random.index(stores.len());
+            (first, if moves && !state.healed { 1 + state.random.index(stores.len()) } else { stores.len() })
+        };
         let name = |shelf: &Shelf| StoreName::new(shelf.name).expect("profiles name them well");
         let in_order = stores[first..].iter().chain(&stores[..first]).map(name);
-        let placement = in_order.take(if replicas { stores.len() } else { 1 }).collect();
+        let placement = in_order.take(if replicas { placed } else { 1 }).collect();
         let copies_at_once = if replicas { 2 } else { 0 };
         let mut settings = Settings { placement, copies_at_once, look_every: Some(LOOK_EVERY), ..Settings::default() };
+        settings.buckets.iter_mut().for_each(|(_, policy)| policy.write_copies = write_copies);
         if names {
             let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
             settings.buckets.push((BucketName::new(UNIQUE).expect("a good name"), unique));

@@ -6,9 +6,10 @@ use super::{
     database::{Left, held, records, revisions},
     operator::{Operator, SETTLED_AFTER},
     oracle::Verdict,
+    world::World,
 };
 use crate::{
-    Attributes, FileId, Sha256, layout,
+    Attributes, File, FileId, Sha256, layout,
     ledger::{CopyRow, CopyState, FileRow, RevisionRow},
     rebuild::buried,
 };
@@ -112,6 +113,38 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+impl World {
+    /// What is answered lies on as many stores as it must: its content, and its attributes or higher ones.
+    pub(super) fn check_held(&self, file: &File) -> Verdict {
+        let of = &file.attributes;
+        self.check_on_stores(&format!("version {} of {}", of.version, of.id), |at, objects| {
+            let whole = objects.iter().any(|(key, bytes)| *key == of.key && Sha256::of(bytes) == of.sha256);
+            let is_rotten = self.state().rotten.contains(&(at, of.key.clone()));
+            let is_known = known_alone(objects).get(&of.id).is_some_and(|known| known.rank() >= of.rank());
+            (whole || is_rotten) && is_known || is_buried(objects, of.id, of.revision)
+        })
+    }
+
+    /// The tombstone of what is answered as purged does.
+    pub(super) fn check_buried(&self, id: FileId) -> Verdict {
+        self.check_on_stores(&format!("the tombstone of {id}"), |_, objects| is_buried(objects, id, 0))
+    }
+
+    fn check_on_stores(&self, what: &str, holds: impl Fn(usize, &[(Key, bytes::Bytes)]) -> bool) -> Verdict {
+        let wanted = self.profile.write_copies as usize;
+        if wanted == 1 {
+            return Ok(());
+        }
+        let held = self.disks.iter().enumerate().filter(|(at, disk)| holds(*at, &disk.objects())).count();
+        if held >= wanted { Ok(()) } else { Err(format!("I1: {what} was answered, and lies on {held} stores")) }
+    }
+}
+
+fn is_buried(objects: &[(Key, bytes::Bytes)], id: FileId, revision: u64) -> bool {
+    let covers = |which: Option<u64>| which.is_none_or(|which| which == revision);
+    objects.iter().filter_map(|(key, _)| buried(key)).any(|(of, which)| of == id && covers(which))
 }
 
 /// The files of which a store tells, as a rebuild of it alone would find them.

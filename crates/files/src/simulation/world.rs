@@ -111,6 +111,8 @@ pub(super) struct State {
     pub(super) opened_late: BTreeMap<u64, Hold>,
     /// Copies whose bytes have turned into others, by store and key.
     pub(super) rotten: BTreeSet<(usize, Key)>,
+    /// Whether all faults are over, and every start finds the placement of all stores.
+    pub(super) healed: bool,
     pub(super) clients: usize,
     pub(super) violation: Option<String>,
     /// Whether the operator has judged.
@@ -528,6 +530,7 @@ impl State {
             withheld: BTreeMap::new(),
             opened_late: BTreeMap::new(),
             rotten: BTreeSet::new(),
+            healed: false,
             clients: 0,
             violation: None,
             judged: false,

@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 /// Time that passes only when somebody waits, and randomness that counts.
 #[derive(Debug, Default)]
 pub(crate) struct World {
-    millis: AtomicU64,
+    millis: Arc<AtomicU64>,
     drawn: AtomicU64,
 }
 
@@ -53,12 +53,18 @@ impl Clock for World {
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.pass(span);
-        // Others go on meanwhile, a step for each millisecond.
-        let turns = span.as_millis().min(500);
+        let (millis, begun) = (self.millis.clone(), self.millis.load(Ordering::SeqCst));
+        let over = begun + span.as_millis() as u64;
+        // Others go on meanwhile, a step for each millisecond, or longer.
+        let step = (span.as_millis() as u64 / 500).max(1);
         async move {
-            for _ in 0..=turns {
+            loop {
                 tokio::task::yield_now().await;
+                let now = millis.load(Ordering::SeqCst);
+                if now >= over {
+                    return;
+                }
+                millis.fetch_add(step.min(over - now), Ordering::SeqCst);
             }
         }
         .boxed()

@@ -1,0 +1,194 @@
+//! Copies that no placement wants any more: they go once every store of the placement has a verified one, and never before.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
+
+mod support;
+
+use larder_files::{
+    Attributes, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
+    ledger::{CopyRow, CopyState, Entry, Ledger, Record},
+};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use std::{sync::Arc, time::Duration};
+use support::{
+    Faults, Gate, Larder, content, dump, fsck, local, others_go_on, put, put_content, replace, staging_with, until,
+};
+
+const EVERY: Duration = Duration::from_secs(30);
+
+fn stores() -> Larder {
+    Larder::over_all(["a", "b", "c"].map(|name| (name, MemoryOptions::with_staging())))
+}
+
+async fn start(larder: &Larder, placement: &[&str]) -> Files {
+    let placement = placement.iter().map(|name| StoreName::new(*name).unwrap()).collect();
+    let settings = Settings { placement, look_every: Some(EVERY), ..Settings::default() };
+    Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0
+}
+
+/// The stores on which a revision has a copy by the rows, with its state.
+async fn copies(larder: &Larder, id: FileId, revision: u64) -> Vec<(String, CopyState)> {
+    let stores = larder.ledger.identity().await.unwrap().unwrap().stores;
+    let name = |copy: &CopyRow| stores.iter().find(|known| known.id == copy.store).unwrap().name.clone();
+    let row = larder.ledger.revision(id, revision).await.unwrap().unwrap();
+    let mut copies: Vec<_> = row.copies.iter().map(|copy| (name(copy), copy.state)).collect();
+    copies.sort_by(|one, other| one.0.cmp(&other.0));
+    copies
+}
+
+async fn comes_to(larder: &Larder, id: FileId, revision: u64, stores: &[&str]) {
+    let wanted: Vec<_> = stores.iter().map(|store| ((*store).to_owned(), CopyState::Verified)).collect();
+    until(&format!("revision {revision} lies on {stores:?}"), async || copies(larder, id, revision).await == wanted)
+        .await;
+    until("nothing is held", async || larder.ledger.claims().await.unwrap().is_empty()).await;
+}
+
+/// What users may see on a store.
+fn keys_on(larder: &Larder, store: usize) -> Vec<Key> {
+    let keys = larder.stores[store].1.objects().into_iter().map(|(key, _)| key);
+    keys.filter(|key| !key.as_str().starts_with(".larder/")).collect()
+}
+
+#[tokio::test]
+async fn a_placement_that_is_changed_moves_every_revision_and_leaves_nothing_behind() {
+    let mut larder = stores();
+    let files = start(&larder, &["a"]).await;
+    let (id, large) = (put(&files, "old").await.attributes.id, vec![7; 200_000]);
+    replace(&files, id, "newer").await;
+    let other = put_content(&files, "large", large.clone()).await.attributes.id;
+    files.remove(&local(), other, None).await.unwrap();
+    drop(files);
+    let files = start(&larder, &["b", "c"]).await;
+    for (id, revision) in [(id, 1), (id, 2), (other, 1)] {
+        comes_to(&larder, id, revision, &["b", "c"]).await;
+    }
+    assert_eq!(keys_on(&larder, 0), []);
+    assert_eq!(content(&files, id).await.unwrap(), b"newer");
+    files.restore(&local(), other, None).await.unwrap();
+    assert_eq!(content(&files, other).await.unwrap(), large);
+    until("its attributes are carried", async || {
+        fsck(&files, FsckOptions { verify: true, repair: false }).await.1.is_empty()
+    })
+    .await;
+    let before = dump(&files).await;
+    drop(files);
+    larder.rebuild().await;
+    assert_eq!(dump(&larder.start().await.0).await, before);
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_before_every_store_of_the_placement_has_it() {
+    let away = Arc::<Faults>::default();
+    let mut larder = stores();
+    larder.add_disk("d", staging_with(away.clone()));
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    away.plan("stage.durable", "", ErrorKind::Full);
+    let files = start(&larder, &["b", "d"]).await;
+    until("one copy is made", async || {
+        copies(&larder, id, 1).await.iter().any(|copy| *copy == ("b".into(), CopyState::Verified))
+    })
+    .await;
+    others_go_on().await;
+    assert!(copies(&larder, id, 1).await.contains(&("a".into(), CopyState::Verified)));
+    away.heal();
+    comes_to(&larder, id, 1, &["b", "d"]).await;
+    assert_eq!(content(&files, id).await.unwrap(), b"file");
+}
+
+#[tokio::test]
+async fn a_row_is_not_believed_where_the_store_does_not_bear_it_out() {
+    let larder = stores();
+    let files = start(&larder, &["a"]).await;
+    let file = put(&files, "file").await.attributes;
+    drop(files);
+    // The row says that a copy lies on `b`, where there is none.
+    let store = larder.ledger.identity().await.unwrap().unwrap().stores.into_iter().find(|known| known.name == "b");
+    let verified_at = Some(file.created_at);
+    let copies_there = vec![CopyRow { store: store.unwrap().id, state: CopyState::Verified, verified_at }];
+    let entry = Some(Entry::Copies { file: file.id, revision: 1, copies: copies_there });
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    let files = start(&larder, &["b"]).await;
+    until("the row is mended", async || keys_on(&larder, 1).len() == 2).await;
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+    comes_to(&larder, file.id, 1, &["b"]).await;
+}
+
+#[tokio::test]
+async fn the_newest_attributes_are_not_dropped_with_the_only_store_that_has_them() {
+    let mut larder = stores();
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    drop(files);
+    // What was changed since lies on `a` alone, for `b` takes no changes.
+    larder.stores[1].2 = StoreMode::Rw;
+    let files = start(&larder, &["a", "b"]).await;
+    let renamed = Patch { name: Some("renamed".into()), ..Patch::default() };
+    files.update(&local(), file.id, renamed, None).await.unwrap();
+    drop(files);
+    drop(start(&larder, &["b"]).await);
+    let files = start(&larder, &["b"]).await;
+    others_go_on().await;
+    let beside = |store: usize| {
+        let found = larder.stores[store].1.objects().into_iter().find(|(key, _)| *key == file.sidecar()).unwrap().1;
+        Attributes::from_bytes(&found).unwrap().name
+    };
+    assert_eq!((beside(0).as_str(), beside(1).as_str()), ("renamed", "file"));
+    assert_eq!(files.describe(&local(), file.id).await.unwrap().attributes.name, "renamed");
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_deletions_keeps_what_it_has() {
+    let mut larder = stores();
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    larder.stores[0].2 = StoreMode::Rw;
+    let _files = start(&larder, &["b"]).await;
+    comes_to(&larder, id, 1, &["a", "b"]).await;
+    others_go_on().await;
+    assert_eq!(keys_on(&larder, 0).len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_node_was_dropping_when_it_died_is_gone_on_with_or_made_again() {
+    for (placement, left) in [(["b"].as_slice(), ["b"].as_slice()), (&["a", "b"], &["a", "b"])] {
+        let gate = Gate::at("delete.sent");
+        let mut larder = Larder::over_all([("a", staging_with(gate.clone()))]);
+        larder.add_disk("b", MemoryOptions::with_staging());
+        let files = start(&larder, &["a"]).await;
+        let id = put(&files, "file").await.attributes.id;
+        drop(files);
+        gate.close();
+        let dying = start(&larder, &["b"]).await;
+        gate.reached().await;
+        assert!(copies(&larder, id, 1).await.contains(&("a".into(), CopyState::Dropping)));
+        let node = larder.last_node();
+        drop(dying);
+        larder.stores[0].1.kill(&node);
+        larder.stores[1].1.kill(&node);
+        let files = start(&larder, placement).await;
+        comes_to(&larder, id, 1, left).await;
+        assert_eq!(content(&files, id).await.unwrap(), b"file");
+        assert_eq!(keys_on(&larder, 0).len(), if left.len() == 2 { 2 } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_to_a_bucket_of_another_placement_moves() {
+    let larder = stores();
+    let placement = vec![StoreName::new("a").unwrap()];
+    let mut settings = Settings { placement, look_every: Some(EVERY), ..Settings::default() };
+    let images = settings.buckets.iter_mut().find(|(name, _)| name.as_str() == "images").unwrap();
+    images.1.placement = vec![StoreName::new("c").unwrap()];
+    images.1.types = vec!["*".into()];
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let id = put(&files, "file").await.attributes.id;
+    let moved = Patch { bucket: Some("images".into()), ..Patch::default() };
+    let admin = larder_files::Caller { role: larder_files::Role::Admin, ..local() };
+    files.update(&admin, id, moved, None).await.unwrap();
+    comes_to(&larder, id, 1, &["c"]).await;
+    assert_eq!(keys_on(&larder, 0), []);
+    assert_eq!(keys_on(&larder, 2).len(), 2);
+}
