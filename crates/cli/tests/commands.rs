@@ -672,6 +672,34 @@ fn the_configuration_is_shown_with_every_origin_and_what_is_shown_is_a_configura
 }
 
 #[test]
+fn where_a_bucket_asks_for_two_copies_a_put_is_done_when_both_stores_hold_it() {
+    let larder = Larder::mirrored();
+    let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap();
+    larder.file("data/larder.toml", toml + "[buckets.documents]\nwrite_copies = 2\n");
+    let id = larder.put("large", vec![7; 3 << 20]);
+    larder.assert_mirrored();
+    larder.ok(&["rm", &id]);
+    larder.assert_mirrored();
+    assert_eq!(larder.run(&["fsck", "--verify"]).status.code(), Some(0), "nothing is found");
+}
+
+#[test]
+fn what_lies_in_an_archive_is_listed_and_not_read() {
+    let larder = Larder::mirrored();
+    let stores = format!("[stores.second]\npath = \"{}\"\n[stores.local]\n", larder.second().display());
+    larder.file("data/larder.toml", format!("placement = \"local\"\n{stores}"));
+    larder.user("ada", true);
+    let id = larder.put("file", "content");
+    larder.file("data/larder.toml", format!("placement = \"second\"\n{stores}mode = \"ar\"\n"));
+    assert!(larder.ok(&["ls"]).contains("file"));
+    let said = larder.run(&["get", &id, "-o", "-"]);
+    assert!(!said.status.success() && said.stderr.contains("archive") && said.stderr.contains("`local`"), "{said:?}");
+    let server = larder.serve();
+    let read = server.client("ada").get(&format!("/api/v1/files/{id}/content"));
+    assert_eq!((read.status, &read.json()["code"]), (409, &json!("archived")));
+}
+
+#[test]
 fn a_configuration_is_checked_without_a_larder() {
     let larder = Larder::new();
     assert!(larder.ok(&["config", "check"]).contains("the configuration is right"));

@@ -223,8 +223,8 @@ fn a_store_that_is_away() {
 #[test]
 fn what_a_start_would_refuse_in_the_configuration() {
     let larder = kept();
-    fs::write(larder.data().join("larder.toml"), "[stores.local]\nmode = \"ar\"\n").unwrap();
-    finds(&larder, ("database", "start"), "problem", &["`ar`"]);
+    fs::write(larder.data().join("larder.toml"), "[stores.local]\n[buckets.documents]\nwrite_copies = 2\n").unwrap();
+    finds(&larder, ("database", "start"), "problem", &["`documents`", "write_copies"]);
 }
 
 #[test]

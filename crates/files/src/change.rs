@@ -43,6 +43,7 @@ impl Files {
     /// bucket of unique names; `TooLarge` and `UnsupportedType` of the new bucket.
     pub async fn update(&self, caller: &Caller, id: FileId, patch: Patch, if_version: Option<u64>) -> Result<File> {
         let target = self.target(caller, id, &patch).await?;
+        target.bucket.as_ref().map_or(Ok(()), |bucket| self.0.check_enough(&bucket.policy))?;
         let heir = target.owner.as_ref().map(|(id, _)| *id);
         let apply = move |attributes: &mut Attributes| {
             let changes = apply(&patch, attributes)?;
@@ -118,7 +119,8 @@ impl Files {
                     }
                     Ok(Next::Unchanged(file)) => {
                         files.0.release(&claim).await;
-                        return Ok(file);
+                        // It may repeat what came to too few stores.
+                        return files.0.make_safe(file).await;
                     }
                     Ok(Next::Waits(holder)) => holder,
                     Err(error) => {
@@ -344,7 +346,8 @@ impl Node {
         let order = self.order_of_reading(&file.attributes.bucket);
         let copy_on = |place: &Place| file.copies.iter().find(|copy| copy.store == place.id);
         let copies = order.into_iter().filter_map(|index| Some((index, copy_on(&self.places[index])?)));
-        let mut copies: Vec<_> = copies.filter(|(_, copy)| copy.state != CopyState::Pending).collect();
+        let mut copies: Vec<_> =
+            copies.filter(|(_, copy)| !matches!(copy.state, CopyState::Pending | CopyState::Dropping)).collect();
         copies.sort_by_key(|(_, copy)| !copy.is_readable());
         let places = copies.into_iter().map(|(index, _)| (index, &self.places[index]));
         places.filter(|(_, place)| place.mode.changes()).collect()

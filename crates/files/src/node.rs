@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) away: BTreeSet<usize>,
     /// Places that had no room, or took nothing although their mode says so, until when new content goes elsewhere first.
     pub(crate) refusing: BTreeMap<usize, Duration>,
+    /// Files on whose copies this node is at work.
+    pub(crate) copying: BTreeSet<FileId>,
     /// Copies that are read again in the background, by place and key.
     pub(crate) doubted: BTreeSet<(usize, Key)>,
     /// When the last claim was asked for: no two are at one time.

@@ -172,25 +172,29 @@ impl Owed {
 impl Node {
     /// Carries a claimed purge out from wherever it stopped.
     pub(crate) async fn carry_out_purge(self: &Arc<Self>, claim: &Claim) -> Result<()> {
-        self.purge_claimed(claim, Attempt::Again).await.map(drop)
+        self.purge_claimed(claim, Attempt::Again, &mut vec![]).await
     }
 
     /// Carries out a purge claimed just now, whose tombstone so many stores must hold; one that fails is finished later.
     async fn purge_first(self: &Arc<Self>, claim: Claim, wanted: usize) -> Result<()> {
-        let error = match self.purge_claimed(&claim, Attempt::First).await {
-            Ok(missed) => return self.check_held(wanted, &missed),
-            Err(error) => error,
+        let mut missed = vec![];
+        let Err(error) = self.purge_claimed(&claim, Attempt::First, &mut missed).await else {
+            return self.check_held(wanted, &missed);
         };
         let buried = self.ledger.tombstone(claim.file, claim.purpose.revision()).await;
         self.settle_claim_later(claim, std::time::Duration::ZERO, None);
-        if !matches!(error, Error::Fenced(_)) && matches!(buried, Ok(Some(_))) { Ok(()) } else { Err(error) }
+        if !matches!(error, Error::Fenced(_)) && matches!(buried, Ok(Some(_))) {
+            self.check_held(wanted, &missed)
+        } else {
+            Err(error)
+        }
     }
 
-    /// Steps 1 to 3. Answers the stores that the tombstone has missed, if it was made now.
-    async fn purge_claimed(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<Vec<StoreId>> {
-        let (tombstone, missed) = match self.ledger.tombstone(claim.file, claim.purpose.revision()).await? {
-            Some(tombstone) => (tombstone, vec![]),
-            None => self.bury(claim, attempt).await?,
+    /// Steps 1 to 3. The stores that the tombstone has `missed` are told, if it was made now.
+    async fn purge_claimed(self: &Arc<Self>, claim: &Claim, attempt: Attempt, missed: &mut Vec<StoreId>) -> Result<()> {
+        let tombstone = match self.ledger.tombstone(claim.file, claim.purpose.revision()).await? {
+            Some(tombstone) => tombstone,
+            None => self.bury(claim, attempt, missed).await?,
         };
         // It is purged: what a store that is away still holds keeps nobody from changing the file's other revisions.
         if let Err(error) = self.clear(&tombstone).await {
@@ -200,7 +204,7 @@ impl Node {
             self.recover_later();
         }
         self.record(None, Some(claim.id)).await?;
-        Ok(missed)
+        Ok(())
     }
 
     /// Step 3 of purges that found a store away, once all are back; so many at a time, behind those that were tried last, for some may
@@ -243,7 +247,7 @@ impl Node {
     }
 
     /// Steps 1 and 2: the tombstone durable, the rows gone.
-    async fn bury(self: &Arc<Self>, claim: &Claim, attempt: Attempt) -> Result<(Tombstone, Vec<StoreId>)> {
+    async fn bury(self: &Arc<Self>, claim: &Claim, attempt: Attempt, missed: &mut Vec<StoreId>) -> Result<Tombstone> {
         let earlier = match attempt {
             Attempt::First => None,
             Attempt::Again => self.tombstone_on_stores(claim).await?,
@@ -252,9 +256,9 @@ impl Node {
             Some(tombstone) => tombstone,
             None => self.new_tombstone(claim).await?,
         };
-        let missed = self.put_tombstone(&tombstone).await?;
-        self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), &missed).await?;
-        Ok((tombstone, missed))
+        *missed = self.put_tombstone(&tombstone).await?;
+        self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), missed).await?;
+        Ok(tombstone)
     }
 
     async fn new_tombstone(&self, claim: &Claim) -> Result<Tombstone> {

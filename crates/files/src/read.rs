@@ -137,7 +137,27 @@ impl Node {
         order
     }
 
+    /// Opens a revision from the first copy that can be had. Where none can, its row is asked once more: it may have moved since.
     async fn open(
+        self: &Arc<Self>,
+        revision: RevisionRow,
+        range: Option<ByteRange>,
+        order: &[usize],
+    ) -> Result<Content> {
+        let (file, number, copies) = (revision.file, revision.revision, revision.copies.clone());
+        let failed = match self.open_as_known(revision, range, order).await {
+            Err(failed @ (Error::ContentLost(_) | Error::Archived(_))) => failed,
+            opened => return opened,
+        };
+        match self.ledger.revision(file, number).await? {
+            Some(now) if now.copies.iter().any(|copy| copy.is_readable() && !copies.contains(copy)) => {
+                self.open_as_known(now, range, order).await
+            }
+            _ => Err(failed),
+        }
+    }
+
+    async fn open_as_known(
         self: &Arc<Self>,
         revision: RevisionRow,
         range: Option<ByteRange>,
@@ -272,12 +292,17 @@ impl Node {
         }
     }
 
+    /// Whether content may be read from a copy, as far as this node knows its store.
+    fn is_served(&self, copy: &CopyRow) -> bool {
+        copy.is_readable() && self.place(copy.store).is_none_or(|(_, at)| at.mode.serves_content())
+    }
+
     /// How a revision depends on its copy on a place by now: it may have been purged, moved or marked meanwhile.
     async fn counts_on(&self, index: usize, revision: &RevisionRow) -> Result<CountsOn> {
         let now = self.ledger.revision(revision.file, revision.revision).await?;
         let Some(now) = now.filter(|now| now.key == revision.key) else { return Ok(CountsOn::No) };
-        let (here, others): (Vec<_>, Vec<_>) =
-            (now.copies.iter().filter(|copy| copy.is_readable())).partition(|copy| copy.store == self.places[index].id);
+        let (here, others): (Vec<_>, Vec<_>) = (now.copies.iter().filter(|copy| self.is_served(copy)))
+            .partition(|copy| copy.store == self.places[index].id);
         Ok(match (here.is_empty(), others.is_empty()) {
             (true, _) => CountsOn::No,
             (false, true) => CountsOn::IfReadable,
@@ -289,7 +314,7 @@ impl Node {
     /// Where no other copy may be read there is nothing to be told.
     fn doubt_soon(self: &Arc<Self>, index: usize, revision: &RevisionRow) {
         let about = (index, revision.key.clone());
-        let has_others = revision.copies.iter().filter(|copy| copy.is_readable()).count() > 1;
+        let has_others = revision.copies.iter().filter(|copy| self.is_served(copy)).count() > 1;
         {
             let mut state = self.state();
             if !has_others || state.away.contains(&index) || !state.doubted.insert(about.clone()) {

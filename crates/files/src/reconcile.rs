@@ -46,6 +46,8 @@ enum Need {
     Check,
     /// Its bytes are right, its attributes are older than the file's.
     Attributes,
+    /// It was being dropped, and others do not count any more.
+    Keep,
     /// It is missing or lost.
     Bytes,
     /// No placement wants it any more.
@@ -157,9 +159,9 @@ impl Node {
             let known = copies.iter().find(|copy| copy.store == at.id);
             let is_wanted = wanted.contains(&place) && at.mode.creates();
             let need = match known.map(|copy| (copy.state, copy.verified_at)) {
-                Some(_) if at.mode.changes() && self.is_unwanted(copies, wanted, place) => Some(Need::Drop),
-                // It was being dropped, and is wanted again.
-                Some((CopyState::Dropping, _)) => is_wanted.then_some(Need::Bytes),
+                Some(_) if Self::is_dropped_from(at) && self.is_unwanted(copies, wanted, place) => Some(Need::Drop),
+                Some((CopyState::Dropping, _)) if !is_wanted => Some(Need::Keep),
+                Some((CopyState::Dropping, _)) => Some(Need::Bytes),
                 Some((CopyState::Verified, _)) => None,
                 Some((CopyState::Present, Some(_))) => at.mode.changes().then_some(Need::Attributes),
                 Some((CopyState::Present, None)) => {

@@ -8,7 +8,7 @@
 //! 2. Behind the operation's own steps, which make the first copy, those that are missing are made at once, ahead of the reconciler and
 //!    by its steps, in the order of the placement.
 //! 3. Where a store fails only then, the answer is `Indeterminate`: what was asked for has happened, the reconciler brings it where it
-//!    belongs as soon as it can, and a repeat under the same idempotency key waits for that again.
+//!    belongs as soon as it can, and a repeat of the same upload or change waits for that again.
 //!
 //! A crash after the first copy leaves what one leaves that waits for no others: the ledger says which copies are due.
 
@@ -37,7 +37,9 @@ impl Node {
     /// What is no bucket's is as safe as the safest file.
     pub(crate) fn copies_answered_of_users(&self) -> usize {
         let buckets = self.buckets.lock().expect("nothing panics while it holds this lock");
-        buckets.values().map(|bucket| bucket.policy.copies_answered()).max().unwrap_or(1)
+        let safest = buckets.values().map(|bucket| bucket.policy.copies_answered()).max().unwrap_or(1);
+        // A bucket that is no longer configured may ask for more than there is.
+        safest.min(self.places.iter().filter(|place| place.mode.changes()).count()).max(1)
     }
 
     /// Step 1.
@@ -105,7 +107,10 @@ impl Node {
             match failed {
                 _ if is_safe => return Ok(()),
                 Some(error) => return Err(error),
-                None if clock.elapsed() >= deadline => return Err(Error::Busy),
+                // This node's own work is waited for to its end.
+                None if clock.elapsed() >= deadline && !self.state().copying.contains(&file.attributes.id) => {
+                    return Err(Error::Busy);
+                }
                 // Another is at it.
                 None => clock.sleep(pause).await,
             }
@@ -123,7 +128,11 @@ impl Node {
         let id = file.attributes.id;
         // Who was purged meanwhile needs no copies.
         let Some(now) = self.ledger.file(id).await? else { return Ok(true) };
-        let bucket = &file.attributes.bucket;
+        let (bucket, mut wanted) = (&now.attributes.bucket, wanted);
+        if *bucket != file.attributes.bucket {
+            // Moved meanwhile: it is to be as safe as where it is now.
+            wanted = self.copies_answered(bucket);
+        }
         let mut places = self.placement_of(|known| known.name == *bucket);
         places.retain(|place| self.places[*place].mode.changes());
         for number in BTreeSet::from([file.attributes.revision, now.attributes.revision]) {

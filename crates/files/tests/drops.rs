@@ -192,3 +192,54 @@ async fn a_file_that_is_moved_to_a_bucket_of_another_placement_moves() {
     assert_eq!(keys_on(&larder, 0), []);
     assert_eq!(keys_on(&larder, 2).len(), 2);
 }
+
+/// Other bytes of the same length under a key.
+fn rots(larder: &Larder, store: usize, key: &Key) {
+    assert!(larder.stores[store].1.damage(key, "fole"), "there are bytes");
+}
+
+#[tokio::test]
+async fn a_copy_that_has_rotted_since_it_was_verified_is_mended_before_another_goes() {
+    let larder = stores();
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    drop(files);
+    rots(&larder, 1, &file.key);
+    let files = start(&larder, &["b"]).await;
+    comes_to(&larder, file.id, 1, &["b"]).await;
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+    assert_eq!(keys_on(&larder, 0), []);
+}
+
+#[tokio::test]
+async fn what_could_not_be_deleted_counts_again_once_it_is_the_last_that_is_right() {
+    let stuck = Arc::<Faults>::default();
+    let mut larder = Larder::over_all([("a", staging_with(stuck.clone()))]);
+    larder.add_disk("b", MemoryOptions::with_staging());
+    let files = start(&larder, &["a"]).await;
+    let file = put(&files, "file").await.attributes;
+    drop(files);
+    stuck.plan("delete.sent", "documents", ErrorKind::ReadOnly);
+    let files = start(&larder, &["b"]).await;
+    let is = async |store: &str, state| copies(&larder, file.id, 1).await.contains(&(store.into(), state));
+    until("it is being dropped", async || is("a", CopyState::Dropping).await).await;
+    rots(&larder, 1, &file.key);
+    // The first read finds the copy lost; the other counts again, and what is lost is made anew from it.
+    let _ = content(&files, file.id).await;
+    until("it is mended", async || is("b", CopyState::Verified).await && keys_on(&larder, 1).len() >= 2).await;
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+}
+
+#[tokio::test]
+async fn a_reader_who_knows_of_the_old_copy_alone_is_given_the_new_one() {
+    let larder = stores();
+    let files = start(&larder, &["a"]).await;
+    let file = put(&files, "file").await;
+    drop(files);
+    let files = start(&larder, &["b"]).await;
+    comes_to(&larder, file.attributes.id, 1, &["b"]).await;
+    let read = files.open(&local(), &file, None, None).await.unwrap();
+    let blocks: Vec<_> = futures_util::TryStreamExt::try_collect(read.body).await.unwrap();
+    assert_eq!(blocks.concat(), b"file");
+}

@@ -39,7 +39,7 @@ fn one_of(profiles: &[Profile], seed: u64) -> Profile {
 const UNSYNCED: &str = "a tombstone that a dead process had made visible was believed before it was durable";
 
 /// Histories that once broke a promise, and why.
-const FOUND: [(u64, Profile, &str); 14] = [
+const FOUND: [(u64, Profile, &str); 16] = [
     (1781, Profile::DISK, "a leftover that the ledger refused once was forgotten, and its claim settled without it"),
     (1285, Profile::DISK, UNSYNCED),
     (326, Profile::PAIR, UNSYNCED),
@@ -72,6 +72,12 @@ const FOUND: [(u64, Profile, &str); 14] = [
         114,
         Profile::REPLICAS,
         "of two who found a copy damaged the slower one moved away what the other had made anew, and the row said verified",
+    ),
+    (668, Profile::MOVES, "the copy that stayed had rotted since it was verified, and the good one was dropped"),
+    (
+        399,
+        Profile::SAFE,
+        "a change that had come to one store was not answered, but its repeat was: there was nothing to change",
     ),
     (1175, Profile::MIXED, "the sealed record of a bucket that had lost its name arrived late, and stayed for ever"),
 ];

@@ -121,6 +121,20 @@ async fn where_a_store_fails_in_the_middle_a_repeat_finds_what_has_happened_and_
 }
 
 #[tokio::test]
+async fn a_change_that_came_to_too_few_stores_is_not_answered_by_its_repeat_either() {
+    let (faults, larder) = faulty_pair();
+    let files = start(&larder).await;
+    let id = put(&files, "file").await.attributes.id;
+    faults.plan("put.written", "documents", ErrorKind::Full);
+    for _ in 0..2 {
+        let removed = files.remove(&local(), id, None).await;
+        assert!(matches!(&removed, Err(Error::Indeterminate(_))), "{removed:?}");
+    }
+    faults.heal();
+    is_on_both(&larder, &files.remove(&local(), id, None).await.unwrap(), b"file");
+}
+
+#[tokio::test]
 async fn a_purge_whose_tombstone_missed_a_store_has_happened_and_says_so() {
     let (faults, larder) = faulty_pair();
     let files = start(&larder).await;

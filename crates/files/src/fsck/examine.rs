@@ -253,6 +253,8 @@ impl Check<'_> {
             Bytes::Good | Bytes::Absent if is_missing && survives => {
                 (FindingKind::CopyWanted, format!("a copy on `{}` is yet to be made", place.name), again())
             }
+            // What lies in an archive was not read.
+            Bytes::Good if known == Some(CopyState::Lost) && !place.mode.serves_content() => return None,
             Bytes::Good if matches!(known, None | Some(CopyState::Lost)) => {
                 let copies = vec![self.copy(spot.place, CopyState::Present)];
                 let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };

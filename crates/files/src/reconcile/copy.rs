@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// What a look at a copy's bytes tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Absent,
     Right,
     Wrong,
@@ -45,7 +45,7 @@ enum Way {
 }
 
 /// Bytes on their way to a place.
-enum Brought {
+pub(super) enum Brought {
     /// None were needed.
     Nothing,
     Staged(OpId),
@@ -63,6 +63,18 @@ enum Laid {
     Moot,
 }
 
+/// A file whose copies this node is at work on, until this is dropped.
+struct Copying {
+    node: Arc<Node>,
+    id: FileId,
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.node.state().copying.remove(&self.id);
+    }
+}
+
 impl Outcome {
     /// What came of one copy.
     ///
@@ -72,7 +84,7 @@ impl Outcome {
         match result {
             Err(error @ Error::Fenced(_)) => return Err(error),
             Err(error) => {
-                self.passed_over |= matches!(need, Need::Check | Need::Drop);
+                self.passed_over |= need == Need::Check;
                 self.failed.entry(place).or_insert(error);
             }
             Ok(()) => {}
@@ -91,11 +103,27 @@ impl Node {
         wait: &BTreeSet<usize>,
     ) -> Result<Outcome> {
         self.begin_change().await?;
+        // This node works on a file once at a time; an answer that waits for a copy asks again.
+        if !self.state().copying.insert(id) {
+            return Ok(Outcome::default());
+        }
+        let done = Copying { node: self.clone(), id };
+        let result = self.put_right_reserved(id, only, wait).await;
+        drop(done);
+        result
+    }
+
+    async fn put_right_reserved(
+        self: &Arc<Self>,
+        id: FileId,
+        only: Option<u64>,
+        wait: &BTreeSet<usize>,
+    ) -> Result<Outcome> {
         let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
         loop {
             match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
                 Reservation::Made => break,
-                // Giving it back did not come through; or an answer waits for a copy, and does not wait for the others.
+                // Giving it back did not come through.
                 Reservation::Running { node } if node == self.node => break,
                 // What else it left may have to wait for a store that is away; this has not to.
                 Reservation::Running { node } if !self.is_alive(&node).await? => {
@@ -136,6 +164,7 @@ impl Node {
                     Need::Drop => {}
                     _ if wait.contains(&place) => outcome.passed_over |= need == Need::Check,
                     Need::Attributes => outcome.add(need, place, self.carry(place, revision).await)?,
+                    Need::Keep => outcome.add(need, place, self.keep_copy(place, revision).await)?,
                     Need::Check | Need::Bytes => outcome.add(need, place, self.mend_copy(place, revision).await)?,
                 }
             }
@@ -145,9 +174,8 @@ impl Node {
         for revision in &revisions {
             let needs = self.needs(&revision.copies, &wanted).into_iter();
             for (need, place) in needs.filter(|(need, _)| *need == Need::Drop) {
-                match wait.contains(&place) {
-                    true => outcome.passed_over = true,
-                    false => outcome.add(need, place, self.drop_copy(place, revision).await)?,
+                if !wait.contains(&place) {
+                    outcome.add(need, place, self.drop_copy(place, revision).await)?;
                 }
             }
         }
@@ -170,7 +198,7 @@ impl Node {
     }
 
     /// Step 1. A bad read is read twice before it counts, and an outage is no loss.
-    async fn look_at_copy(&self, place: usize, revision: &RevisionRow) -> Result<Seen> {
+    pub(super) async fn look_at_copy(&self, place: usize, revision: &RevisionRow) -> Result<Seen> {
         let at = &self.places[place];
         let look = || async {
             Ok(match at.size_of(&revision.key).await? {
@@ -334,7 +362,7 @@ impl Node {
     }
 
     /// Steps 3 to 6.
-    async fn lay_down(
+    pub(super) async fn lay_down(
         self: &Arc<Self>,
         place: usize,
         revision: &RevisionRow,

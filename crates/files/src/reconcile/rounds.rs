@@ -5,8 +5,8 @@
 //! and what had failed elsewhere too, for it may have wanted bytes from that store. None of this outlives the process, nor has to: what
 //! is due stands in the ledger, and what a walk comes upon is noted there first.
 //!
-//! Whatever waits for a store is a task of its own, which nothing here waits for: one that hangs holds up nothing on the others, and
-//! what such a task holds (a claim, a turn at what the dead have left) is given back though others wait for it.
+//! Whatever waits for a store is a task of its own, which no turn waits for: one that hangs keeps its place among those that are worked on
+//! at once, and no more; and what such a task holds (a claim, a turn at what the dead have left) is given back though others wait for it.
 
 use super::{NOTED_MAX, Need};
 use crate::{
@@ -393,7 +393,7 @@ impl Rounds {
         for placed in rows {
             let (waiting, open): (Vec<_>, Vec<_>) =
                 node.lacking(placed).into_iter().partition(|(_, place)| self.waits(placed.file, *place, now));
-            self.passed_over |= waiting.iter().any(|(need, _)| matches!(need, Need::Check | Need::Drop));
+            self.passed_over |= waiting.iter().any(|(need, _)| *need == Need::Check);
             if !open.is_empty() {
                 files.insert(placed.file);
             }
