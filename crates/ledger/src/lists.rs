@@ -36,9 +36,9 @@ const FEW: u64 = 8_000;
 /// are among the names of others.
 const WALKED: u64 = 20_000;
 
-/// So many of the next files in order are read before PostgreSQL is asked for names by their letters: what fewer than a page of them have
-/// is what few of a million have.
-const NEAR: u64 = 8_000;
+/// So many of the next files in order are read before PostgreSQL is asked for names by their letters: some milliseconds, in which a page
+/// is full where one name in twenty holds what is sought.
+const NEAR: u64 = 2_000;
 
 /// So many threes of letters are sought of one `q`: more hardly narrow it further.
 const LETTERS_MAX: usize = 32;
