@@ -1,6 +1,8 @@
 //! Opens a larder: data directory, secrets, stores and database put together into one node of [`Files`]. The only place that
 //! names the concrete stores and the concrete ledger.
 
+mod late;
+
 use crate::{
     Context,
     config::{Config, StoreConfig, StoreKind},
@@ -119,8 +121,8 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         database.prepare(made)?;
     }
     let ledger = database.open(fresh).await?;
-    let mounted = match unread(&ledger).await {
-        Ok(unread) => mount(dir, config, Hold::Shared, made, &unread),
+    let mounted = match Known::by(&ledger, &secrets).await {
+        Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)),
         Err(error) => Err(error),
     };
     let Mounted { mut stores, new, locks, ended } = match mounted {
@@ -153,8 +155,46 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
 
 /// The names of stores that the database was made without.
 pub(crate) async fn unread(ledger: &SqlLedger) -> Result<Vec<String>> {
-    let identity = ledger.identity().await.context("cannot read the database")?;
-    Ok(identity.iter().flat_map(Identity::unread).map(|store| store.name.clone()).collect())
+    Ok(names_unread(ledger.identity().await.context("cannot read the database")?.as_ref()))
+}
+
+fn names_unread(identity: Option<&Identity>) -> Vec<String> {
+    identity.into_iter().flat_map(Identity::unread).map(|store| store.name.clone()).collect()
+}
+
+/// What the database knows of the stores: one of them that is away is opened once it is there.
+pub(crate) struct Known {
+    identity: Option<Identity>,
+    ledger: SqlLedger,
+    secrets: Secrets,
+}
+
+impl Known {
+    pub(crate) async fn by(ledger: &SqlLedger, secrets: &Secrets) -> Result<Self> {
+        let identity = ledger.identity().await.context("cannot read the database")?;
+        Ok(Self { identity, ledger: ledger.clone(), secrets: secrets.clone() })
+    }
+
+    /// The names of stores that the database was made without.
+    pub(crate) fn unread(&self) -> Vec<String> {
+        names_unread(self.identity.as_ref())
+    }
+
+    /// What the marker of a store must say; `None` of one that is new.
+    fn marked(&self, name: &StoreName) -> Option<Marked> {
+        let identity = self.identity.as_ref()?;
+        let known = identity.stores.iter().find(|known| known.name == name.as_str())?;
+        let (instance, itself) = (identity.instance.to_string(), known.id.to_string());
+        Some(Marked { instance, itself, epoch: identity.epoch })
+    }
+}
+
+/// What the marker of a known store says of its installation and itself; and the epoch that this process works in.
+#[derive(Clone)]
+struct Marked {
+    instance: String,
+    itself: String,
+    epoch: u64,
 }
 
 /// What a database that was made without these stores means.
@@ -185,6 +225,13 @@ impl Larder {
         }
         if !self.files.unread_stores().is_empty() {
             output.message(provisional(self.files.unread_stores()));
+        }
+        let away: Vec<_> = self.files.stores_away().iter().map(|name| format!("`{name}`")).collect();
+        if !away.is_empty() {
+            output.message(format_args!(
+                "away: the store {}; files are read from other copies, and what it misses is brought there once it is back",
+                away.join(", ")
+            ));
         }
     }
 
@@ -224,7 +271,7 @@ pub(crate) struct Mounted {
 }
 
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
-/// directory too. Those that are left out are not looked at.
+/// directory too. Those that are left out are not looked at. One that is `known` and not there is opened once it is.
 ///
 /// # Errors
 /// A directory that is missing, not writable, unfit, or held by another.
@@ -234,12 +281,19 @@ pub(crate) fn mount(
     hold: Hold,
     made: &mut Made,
     left_out: &[String],
+    known: Option<&Known>,
 ) -> Result<Mounted> {
     check_places(dir, config)?;
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
         let root = root(dir, store);
+        // A directory without the marker that it must have is where a disk is to be mounted.
+        let marked = known.and_then(|known| Some((known, known.marked(name)?)));
+        if let Some((known, marked)) = marked.filter(|_| fs::metadata(marker(&root)).is_err()) {
+            late::mount((name, store), (root, marked), known, &mut mounted);
+            continue;
+        }
         made.dir(&root).map_err(|error| dir.not_writable(&root, &error))?;
         let place = fs::metadata(&root).map(|about| (about.dev(), about.ino()))?;
         if let Some((_, other)) = places.iter().find(|(other, _)| *other == place) {
@@ -446,6 +500,7 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
         StartError::DatabaseMissing { store }
         | StartError::ForeignStore { store, .. }
         | StartError::StoreAway { store, .. }
+        | StartError::NoStore { store, .. }
         | StartError::NewerForm { store, .. } => refuse(&error, place(store)),
         StartError::SameStore { first, second } => refuse(
             &error,

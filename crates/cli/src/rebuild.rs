@@ -66,7 +66,8 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         None => return Err(open::no_secrets(dir)),
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
-    let Mounted { stores, locks: _alone_on_stores, .. } = open::mount(dir, config, Hold::Alone, &mut made, &left_out)?;
+    let Mounted { stores, locks: _alone_on_stores, .. } =
+        open::mount(dir, config, Hold::Alone, &mut made, &left_out, None)?;
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
     let new = database.new_one(&mut made).await?;
     let ledger = new.open(true).await?;

@@ -166,6 +166,75 @@ fn an_address_that_others_can_reach_is_warned_of_and_this_machines_is_not() {
     }
 }
 
+fn pause() {
+    let (_never, nothing) = std::sync::mpsc::channel::<()>();
+    let _ = nothing.recv_timeout(std::time::Duration::from_millis(100));
+}
+
+#[test]
+fn a_store_that_is_away_at_a_start_is_taken_in_when_it_is_back() {
+    let larder = Larder::mirrored();
+    larder.user("root", true);
+    let server = larder.serve();
+    let root = server.client("root");
+    let both = root.upload("both", b"both")["id"].as_str().unwrap().to_owned();
+    larder.until_copied(&root);
+    assert!(server.stop().success());
+    let (second, elsewhere) = (larder.second(), larder.place().join("elsewhere"));
+    fs::rename(&second, &elsewhere).unwrap();
+
+    // Commands beside no server.
+    let said = larder.run(&["get", &both, "-o", "-"]);
+    assert!(said.stdout == "both" && said.stderr.contains("away: the store `second`"), "{said:?}");
+    larder.put("put", "put");
+    let server = larder.serve();
+    let root = server.client("root");
+    assert!(server.said().contains("away: the store `second`"), "{}", server.said());
+    let ready = root.get("/health/ready").json();
+    assert!(ready["status"] == "degraded" && ready["detail"].as_str().unwrap().contains("`second`"), "{ready}");
+    assert!(root.get("/metrics").text().contains("larder_node_state{state=\"degraded\"} 1"));
+    assert_eq!(root.get(&format!("/api/v1/files/{both}/content")).text(), "both");
+    root.upload("new", b"new");
+    let state = |root: &Client| root.get("/api/v1/stores").json()["items"][1].clone();
+    let says = |words: &str| {
+        let until = std::time::Instant::now() + common::DEADLINE;
+        // It is tried again a second after it was tried last.
+        while !state(&root)["detail"].as_str().is_some_and(|detail| detail.contains(words)) {
+            assert!(std::time::Instant::now() < until, "{words}: {}", state(&root));
+            pause();
+        }
+        assert_eq!(state(&root)["state"], "away");
+    };
+    assert_eq!(state(&root)["state"], "away");
+    assert!(!second.exists(), "nothing is made where it was");
+
+    // An empty place is not the store, nor is another's.
+    fs::create_dir(&second).unwrap();
+    says("instance.json");
+    assert_eq!(fs::read_dir(&second).unwrap().count(), 0, "nothing is made in it");
+    fs::remove_dir(&second).unwrap();
+    let other = Larder::new();
+    other.put("other", "other");
+    fs::rename(other.data().join("objects"), &second).unwrap();
+    says("another installation");
+    let staging = fs::read_dir(second.join(".larder/staging")).unwrap();
+    assert!(staging.flatten().all(|at| at.path().is_file()), "nothing is made there either");
+    fs::rename(&second, other.data().join("objects")).unwrap();
+
+    fs::rename(&elsewhere, &second).unwrap();
+    larder.until_copied(&root);
+    let until = std::time::Instant::now() + common::DEADLINE;
+    while root.get("/health/ready").json()["status"] != "ready" {
+        assert!(std::time::Instant::now() < until, "it does not heal: {}", root.get("/health/ready").text());
+        pause();
+    }
+    assert_eq!(state(&root)["state"], "ready");
+    assert!(server.stop().success());
+    larder.assert_mirrored();
+    larder.assert_clean();
+    larder.assert_rebuilds_equal();
+}
+
 #[test]
 fn why_a_server_is_not_well_is_told_to_admins_alone() {
     let larder = Larder::mirrored();

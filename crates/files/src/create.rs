@@ -630,6 +630,10 @@ impl Node {
     /// not yet.
     pub(crate) async fn claimed_for(self: &Arc<Self>, received: &mut Received) -> Result<ClaimedFor> {
         if let Some(staging) = self.places[received.place].store.staging() {
+            // One that was never opened holds no lock of this node: to others it would be dead.
+            if self.state().unproven.contains(&received.place) {
+                self.places[received.place].confirm().await?;
+            }
             return Ok(ClaimedFor::Staged(received.op.clone(), staging.node()));
         }
         let guard = &mut received.guard;

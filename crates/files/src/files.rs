@@ -33,6 +33,12 @@ pub enum StoreMode {
     Ar,
 }
 
+impl Place {
+    pub(crate) fn mount(&self) -> Mount {
+        Mount { name: self.name.clone(), store: self.store.clone(), mode: self.mode }
+    }
+}
+
 impl StoreMode {
     /// Whether new objects may be put there.
     #[must_use]
@@ -58,10 +64,18 @@ impl StoreMode {
 pub struct Mount {
     /// Its name.
     pub name: StoreName,
-    /// The store as it is; its mode is kept by [`Files`].
+    /// The store as it is; its mode is kept by [`Files`]. A node starts without one that it knows and that answers with a temporary
+    /// error; where another directory could come to be under its name meanwhile, it is given as a [`larder_storage_core::Late`] that asks
+    /// [`crate::prove`].
     pub store: Arc<dyn Store>,
     /// What it may be used for.
     pub mode: StoreMode,
+}
+
+impl Mount {
+    pub(crate) fn place(self, id: StoreId) -> Place {
+        Place { id, name: self.name, store: self.store, mode: self.mode }
+    }
 }
 
 /// What [`Files`] is made of.

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fmt::{self, Debug, Display},
     time::Duration,
 };
@@ -95,12 +96,31 @@ pub struct Identity {
     pub mark: u64,
     /// Every store that this installation has ever known.
     pub stores: Vec<KnownStore>,
+    /// For each store the highest mark that was to be written there; see [`Identity::mark_on`].
+    pub marks: BTreeMap<StoreId, u64>,
 }
 
 impl Identity {
     /// The stores that the last rebuild was done without.
     pub fn unread(&self) -> impl Iterator<Item = &KnownStore> {
         self.stores.iter().filter(|store| store.unread_since.is_some())
+    }
+
+    /// The highest mark that this ledger has ever set out to write to a store: a higher one there was written by a newer ledger, or by
+    /// another copy of this one. An older copy that raises its own mark, unseen by a store that is away, does not raise this.
+    #[must_use]
+    pub fn mark_on(&self, store: StoreId) -> u64 {
+        self.marks.get(&store).copied().unwrap_or(self.mark)
+    }
+
+    /// Raises the mark by one, to be written to these stores, and answers it.
+    pub fn raise_mark(&mut self, told: &[StoreId]) -> u64 {
+        for store in &self.stores {
+            self.marks.entry(store.id).or_insert(self.mark);
+        }
+        self.mark += 1;
+        self.marks.extend(told.iter().map(|store| (*store, self.mark)));
+        self.mark
     }
 }
 
@@ -575,8 +595,8 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// Makes or replaces the identity. `Fenced` of another installation, or where the epoch or mark would fall.
     async fn initialise(&self, identity: &Identity) -> Result<()>;
 
-    /// Raises the mark by one and answers it.
-    async fn raise_mark(&self) -> Result<u64>;
+    /// Raises the mark by one and answers it. That it is to be written to the stores `told` is noted in the same transaction.
+    async fn raise_mark(&self, told: &[StoreId]) -> Result<u64>;
 
     /// Opens a claim on a file, giving it a version and a revision number never given before (also counting what the file's row
     /// and the entries recorded for it say). The version is durable before it is answered.

@@ -66,7 +66,7 @@ pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use secrets::Secrets;
-pub use start::{check_possible, is_marked, rehearse_start};
+pub use start::{check_possible, is_marked, prove, rehearse_start};
 pub use stores::{StoreCheck, StoreReport};
 pub use timestamp::Timestamp;
 pub use tombstone::Tombstone;

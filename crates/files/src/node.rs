@@ -1,7 +1,7 @@
 //! What all operations share: tasks that outlive their caller, claims with a wait, the mark, and how the node is.
 
 use crate::{
-    Error, File, FileId, Files, Health, Recovered, Result, StoreId, StoreName, Timestamp,
+    Error, File, FileId, Files, Health, Recovered, Result, StartError, StoreId, StoreName, Timestamp,
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
     ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
@@ -9,6 +9,8 @@ use crate::{
     name_claim,
     purge::Owed,
     recovery::InHand,
+    start::{prove_one, tell_of_all},
+    truth::chain,
 };
 use larder_storage_core::{Key, NodeId};
 use std::{
@@ -46,6 +48,8 @@ pub(crate) struct State {
     pub(crate) taken_up: BTreeSet<u64>,
     /// Places that did not answer when they were last asked.
     pub(crate) away: BTreeSet<usize>,
+    /// Places that were away when the node started, and have not gone through the rest of the start since.
+    pub(crate) unproven: BTreeSet<usize>,
     /// Places that had no room, or took nothing although their mode says so, until when new content goes elsewhere first.
     pub(crate) refusing: BTreeMap<usize, Duration>,
     /// Files on whose copies this node is at work.
@@ -60,6 +64,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// That of a node which starts while these places are away.
+    pub(crate) fn without(away: &BTreeSet<usize>) -> Self {
+        Self { away: away.clone(), unproven: away.clone(), ..Self::default() }
+    }
+
     /// The node must stop.
     pub(crate) fn fence(&mut self, why: String) {
         tracing::error!(%why, "this node's database is no longer the current one: it takes no more changes");
@@ -115,6 +124,12 @@ impl Files {
         self.0.place(id).map(|(_, place)| &place.name)
     }
 
+    /// The names of stores that did not answer when they were last asked: files are read from other copies until they do.
+    #[must_use]
+    pub fn stores_away(&self) -> Vec<StoreName> {
+        self.0.state().away.iter().map(|place| self.0.places[*place].name.clone()).collect()
+    }
+
     /// The names of stores that the index was rebuilt without: a provisional one, which takes no changes of what is from before.
     #[must_use]
     pub fn unread_stores(&self) -> &[String] {
@@ -128,6 +143,18 @@ impl Files {
     ) -> Result<T> {
         self.0.run(task).await
     }
+}
+
+/// Why the database is an older copy, where a store has refused to be opened for that.
+fn told_of_age(error: &Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(StartError::OlderDatabase { why }) = error.downcast_ref() {
+            return Some(why.clone());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 impl Node {
@@ -198,31 +225,45 @@ impl Node {
         self.marked.get_or_try_init(|| self.write_mark()).await.map(drop)
     }
 
-    /// Raises the mark in the ledger, then on each store that takes it.
+    /// Raises the mark in the ledger, then on each store that takes it and is there. The ledger notes which ones those are: what a store
+    /// that was away turns out to bear is held against the last mark that was meant for it, however often this node has raised it since.
     ///
     /// # Errors
     /// The ledger's; and a store's where none could be told: then an older copy of the ledger would go unseen.
     pub(crate) async fn write_mark(&self) -> Result<()> {
-        let mark = self.ledger.raise_mark().await?;
-        let (mut told, mut refused) = (false, None);
-        for place in self.places.iter().filter(|place| place.mode.changes()) {
+        let takes = |(at, place): &(usize, &Place)| place.mode.changes() && self.is_proven(*at);
+        let (mut there, mut told, mut refused) = (vec![], false, None);
+        for (_, place) in self.places.iter().enumerate().filter(takes) {
+            match self.check_mark_on(place, 0).await {
+                Ok(_) => there.push(place),
+                Err(error) => refused = Some(self.untold(place, error)?),
+            }
+        }
+        if let Some(error) = refused.take_if(|_| there.is_empty()) {
+            return Err(error);
+        }
+        let ids: Vec<_> = there.iter().map(|place| place.id).collect();
+        let mark = self.ledger.raise_mark(&ids).await?;
+        for place in there {
             match self.write_mark_on(place, mark).await {
                 Ok(()) => told = true,
-                Err(fenced @ Error::Fenced(_)) => {
-                    self.heed(&fenced);
-                    return Err(fenced);
-                }
-                // A store that is away is told the next time; an older database then only goes unseen on that store.
-                Err(error) => {
-                    tracing::warn!(store = %place.name, %error, "the mark could not be written");
-                    refused = Some(error);
-                }
+                Err(error) => refused = Some(self.untold(place, error)?),
             }
         }
         match refused {
             Some(error) if !told => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// A store that is away is told the next time; an older database then only goes unseen on that store. A fence ends the round.
+    fn untold(&self, place: &Place, error: Error) -> Result<Error> {
+        if matches!(error, Error::Fenced(_)) {
+            self.heed(&error);
+            return Err(error);
+        }
+        tracing::warn!(store = %place.name, %error, "the mark could not be written");
+        Ok(error)
     }
 
     /// Writes the mark, having seen that this database is the current one.
@@ -243,8 +284,8 @@ impl Node {
         }
     }
 
-    /// The mark on a store, which the ledger's is known to have reached if it is at most `known`. The ledger's is raised first: where it
-    /// is below, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
+    /// The mark on a store, which the ledger is known to have meant for it if it is at most `known`. The ledger notes it first: where it
+    /// has not, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
     async fn check_mark_on(&self, place: &Place, known: u64) -> Result<Mark> {
         let marker = Marker::read(&*place.store).await?;
         if let Some(found) = marker.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
@@ -256,10 +297,12 @@ impl Node {
         let found = marker::read_mark(&*place.store).await?;
         if found.number > known {
             // Read after the store's: another node of this ledger may have raised both since.
-            let own = self.ledger.identity().await?.map_or(0, |identity| identity.mark);
+            let own = self.ledger.identity().await?.map_or(0, |identity| identity.mark_on(place.id));
             if found.number > own {
                 let (store, found) = (&place.name, found.number);
-                return Err(Error::Fenced(format!("the mark on `{store}` is {found}, the database's is {own}")));
+                return Err(Error::Fenced(format!(
+                    "the mark on `{store}` is {found}, the database has written {own} there"
+                )));
             }
         }
         Ok(found)
@@ -289,10 +332,18 @@ impl Node {
 
     async fn look_once(self: &Arc<Self>) -> Result<Recovered> {
         for (index, place) in self.places.iter().enumerate() {
-            match self.check_mark_on(place, 0).await {
+            let checked = match self.check_mark_on(place, 0).await {
+                Ok(_) => self.take_in(index).await,
+                Err(error) => Err(error),
+            };
+            match checked {
                 Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 // A store that is away tells the next time.
-                checked => self.saw(index, checked.is_ok()),
+                Err(error) => match told_of_age(&error) {
+                    Some(why) => return Err(Error::Fenced(why)),
+                    None => self.saw(index, false),
+                },
+                Ok(()) => self.saw(index, true),
             }
         }
         // What waits is tried again until it is settled, by a task that looks for everything.
@@ -300,6 +351,28 @@ impl Node {
             return Ok(Recovered::default());
         }
         self.recover().await
+    }
+
+    /// What a start does about a store, of one that was away then: it must be the one that it was, comes to tell of all stores again,
+    /// and what it knows of users and buckets is taken in. What dead nodes left there waits for no more than its answer.
+    async fn take_in(self: &Arc<Self>, index: usize) -> Result<()> {
+        if self.is_proven(index) {
+            return Ok(());
+        }
+        let place = &self.places[index];
+        let away = |error: StartError| match error {
+            StartError::OlderDatabase { why } => Error::Fenced(why),
+            other => Error::StoreUnavailable(Some(other.into())),
+        };
+        let proven = prove_one(&place.mount(), &*self.ledger, &self.secrets, self.epoch).await;
+        let (marker, identity) = proven.map_err(away).inspect_err(|error| {
+            tracing::warn!(store = %place.name, error = %chain(error), "a store that was away is not taken in");
+        })?;
+        tell_of_all(place, marker, &identity, &self.secrets).await.map_err(away)?;
+        self.index_sealed_on(&[index]).await?;
+        self.state().unproven.remove(&index);
+        tracing::info!(store = %place.name, "a store that was away at the start is taken in");
+        Ok(())
     }
 
     /// Notes whether a place answers.
@@ -315,6 +388,11 @@ impl Node {
             (true, false) => tracing::warn!(store = %name, "a store is away"),
             (false, _) => {}
         }
+    }
+
+    /// Whether a place was there when the node started, or has gone through the rest of the start since.
+    pub(crate) fn is_proven(&self, place: usize) -> bool {
+        !self.state().unproven.contains(&place)
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -486,7 +564,7 @@ impl Node {
         }));
     }
 
-    /// Repeats `attempt` until it succeeds; `None` where the node is fenced first.
+    /// Repeats `attempt` until it succeeds; `None` where the node is fenced or stopped first.
     pub(crate) async fn until_done<T, F>(&self, attempt: impl Fn() -> F + Send) -> Option<T>
     where
         F: Future<Output = Result<T>> + Send,
@@ -500,6 +578,10 @@ impl Node {
                     return None;
                 }
                 Err(error) => tracing::warn!(%error, "an operation is not settled yet"),
+            }
+            // The next start goes on with it.
+            if self.state().stopping {
+                return None;
             }
             self.environment.clock.sleep(pause).await;
             pause = (pause * 2).min(SETTLE_PAUSE_MAX);

@@ -264,7 +264,7 @@ impl Node {
             return Err(Error::internal("a record of a later epoch than the database's: `larder rebuild` raises that"));
         }
         loop {
-            let version = self.ledger.raise_mark().await?;
+            let version = self.ledger.raise_mark(&[]).await?;
             if (self.epoch, version) > known {
                 return Ok(version);
             }
@@ -380,21 +380,27 @@ impl Node {
         Bucket { id, name: name.clone(), policy: policy.clone(), created_at, epoch: self.epoch, version: 1 }
     }
 
-    /// Takes in sealed records that a crash kept from the ledger, and notes which stores lack the newest of one. Costs a listing of both
+    /// Takes in sealed records that a crash kept from the ledger, and notes which stores lack the newest of one. Removes those that lost
+    /// their name to another, but for those on a store that has not proven yet to know of no newer database. Costs a listing of both
     /// folders on each store, and a read of each record that the ledger has not, or not so new.
     pub(crate) async fn index_sealed(self: &Arc<Self>) -> Result<()> {
+        let all: Vec<_> = (0..self.places.len()).collect();
+        self.index_sealed_on(&all).await
+    }
+
+    /// The same, of some places.
+    pub(crate) async fn index_sealed_on(self: &Arc<Self>, places: &[usize]) -> Result<()> {
         let users = self.ledger.users().await?;
         let known = users.iter().map(|user| (user.id.0, (user.epoch, user.version))).collect();
-        let held =
-            self.index_sealed_below(layout::accounts(), &known, |user: User| Entry::User(Box::new(user))).await?;
+        let user = |user: User| Entry::User(Box::new(user));
+        let held = self.index_sealed_below(layout::accounts(), &known, places, user).await?;
         let users = self.ledger.users().await?.into_iter();
         let newest = users.map(|user| (user.key(), RecordId::User(user.id), (user.epoch, user.version)));
         self.note_lacking(&held, newest).await?;
         let buckets = self.ledger.buckets().await?;
         let known = buckets.iter().map(|bucket| (bucket.id.0, (bucket.epoch, bucket.version))).collect();
-        let held = self
-            .index_sealed_below(layout::buckets(), &known, |bucket: Bucket| Entry::Bucket(Box::new(bucket)))
-            .await?;
+        let bucket = |bucket: Bucket| Entry::Bucket(Box::new(bucket));
+        let held = self.index_sealed_below(layout::buckets(), &known, places, bucket).await?;
         let buckets = self.ledger.buckets().await?.into_iter();
         let newest = buckets.map(|bucket| (bucket.key(), RecordId::Bucket(bucket.id), (bucket.epoch, bucket.version)));
         self.note_lacking(&held, newest).await
@@ -403,15 +409,15 @@ impl Node {
     /// Notes which of the `newest` records a place that takes them does not hold, some in one transaction.
     async fn note_lacking(
         self: &Arc<Self>,
-        held: &[BTreeSet<Key>],
+        held: &BTreeMap<usize, BTreeSet<Key>>,
         newest: impl Iterator<Item = (Key, RecordId, (u64, u64))>,
     ) -> Result<()> {
         let mut group = vec![];
         for (key, record, (epoch, version)) in newest {
-            let lacking =
-                self.places.iter().zip(held).filter(|(place, held)| place.mode.creates() && !held.contains(&key));
-            let missed = lacking.map(|(place, _)| Missed { store: place.id, record, epoch, version });
-            group.extend(missed.map(|missed| Record { entry: Some(Entry::Missed(missed)), ..Record::default() }));
+            let lacking = held.iter().filter(|(_, held)| !held.contains(&key)).map(|(place, _)| &self.places[*place]);
+            let missed = lacking.filter(|place| place.mode.creates());
+            let missed = missed.map(|place| Entry::Missed(Missed { store: place.id, record, epoch, version }));
+            group.extend(missed.map(|missed| Record { entry: Some(missed), ..Record::default() }));
             if group.len() >= NOTED_AT_ONCE {
                 self.record_all(std::mem::take(&mut group)).await?;
             }
@@ -424,14 +430,15 @@ impl Node {
         self: &Arc<Self>,
         prefix: Prefix,
         known: &BTreeMap<Uuid, (u64, u64)>,
+        places: &[usize],
         entry: impl Fn(T) -> Entry,
-    ) -> Result<Vec<BTreeSet<Key>>> {
-        let mut held = vec![];
+    ) -> Result<BTreeMap<usize, BTreeSet<Key>>> {
+        let mut held = BTreeMap::new();
         let is_news = |key: &Key| match layout::parse_sealed(&prefix, key) {
             Some((id, epoch, version)) => known.get(&id).is_none_or(|known| *known < (epoch, version)),
             None => true,
         };
-        for place in &self.places {
+        for (at, place) in places.iter().map(|at| (*at, &self.places[*at])) {
             let keys: BTreeSet<_> = place.keys_below(prefix.clone()).try_collect().await?;
             for key in keys.iter().filter(|key| is_news(key)) {
                 let bytes = match place.insist(|| place.read(key, sealed::BYTES_MAX)).await? {
@@ -445,13 +452,16 @@ impl Node {
                 match unseal(&self.secrets, key, &bytes) {
                     Some(record) => {
                         place.make_durable(key).await?;
-                        match self.record(Some(entry(record)), None).await {
+                        // Whether the others have it is seen when it is carried there.
+                        let others: Vec<_> = self.places.iter().map(|at| at.id).filter(|id| *id != place.id).collect();
+                        match self.record_with(entry(record), &others).await {
                             // It was never answered, and a rebuild must not prefer it to the one that was.
-                            Err(Error::Conflict(why)) => {
+                            Err(Error::Conflict(why)) if place.mode.changes() && self.is_proven(at) => {
                                 tracing::warn!(%key, store = %place.name, %why, "a sealed record that lost its name is removed");
-                                if place.mode.changes() {
-                                    place.store.delete(key).await?;
-                                }
+                                place.store.delete(key).await?;
+                            }
+                            Err(Error::Conflict(why)) => {
+                                tracing::warn!(%key, store = %place.name, %why, "a sealed record that lost its name stays for now");
                             }
                             result => drop(result?),
                         }
@@ -461,7 +471,7 @@ impl Node {
                     }
                 }
             }
-            held.push(keys);
+            held.insert(at, keys);
         }
         Ok(held)
     }

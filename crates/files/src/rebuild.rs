@@ -228,7 +228,7 @@ impl Installation {
 
     async fn initialise(&self, ledger: &dyn Ledger, epoch: u64) -> Result<()> {
         let instance = self.markers[0].instance;
-        let identity = Identity { instance, epoch, mark: self.mark, stores: self.stores.clone() };
+        let identity = Identity { instance, epoch, mark: self.mark, stores: self.stores.clone(), marks: [].into() };
         ledger.initialise(&identity).await.map_err(failed)
     }
 

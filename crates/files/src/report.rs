@@ -154,6 +154,19 @@ pub enum StartError {
         /// What was found.
         found: String,
     },
+    /// A store is away, and no other can tell what it could.
+    #[error(
+        "the store `{store}` is away ({why}), and {lacks}; is the disk mounted? If it can't be back now, `larder rebuild --without {store}` \
+         goes on without it as far as the others know"
+    )]
+    NoStore {
+        /// The store.
+        store: String,
+        /// Why it can't be reached.
+        why: String,
+        /// What the others can't tell.
+        lacks: &'static str,
+    },
     /// The secrets are not those that the stores were sealed with.
     #[error(
         "secrets.toml is not the one that the stores were sealed with; put that one back from its backup, \

@@ -1,28 +1,43 @@
 //! Starting a node: stores, ledger and secrets are held against each other, and only where they agree is anything written.
 //!
-//! 1. Read every store's marker and mark, and the ledger's identity.
+//! 1. Read every store's marker and mark, and the ledger's identity. A store that the ledger knows and that does not answer is away.
 //! 2. Refuse what contradicts itself: another installation's store, other secrets, a missing or older database, a store that is not
-//!    the one it was.
+//!    the one it was; and a start without a store that could tell so, or that lends the node its name.
 //! 3. Make what is new: an installation where there is none, markers on stores that nobody knows.
 //! 4. Settle what dead nodes left.
 //! 5. Make the configured buckets.
-//! 6. Look again for what dead nodes left, from time to time, while this one lives; and make the copies that placements want.
+//! 6. Look again for what dead nodes left, from time to time, while this one lives; and make the copies that placements want. A store
+//!    that was away goes through 2 to 4 when it is back.
 
 use crate::{
-    Error, Files, Mount, Parts, Recovered, Settings, StartError, StoreId, StoreMode, StoreName,
+    Environment, Error, Files, Ledger, Mount, Parts, Recovered, Secrets, Settings, StartError, StoreId, StoreMode,
+    StoreName,
     committer::Committer,
     files::{Node, Place},
     ledger::{Identity, KnownStore, LedgerError},
     marker::{FORMAT, Marker, read_mark},
+    node::State,
+    truth::chain,
 };
-use larder_storage_core::{ErrorKind, NodeId, Store};
-use std::sync::{Arc, Mutex, atomic::AtomicBool};
+use larder_storage_core::{self as core, ErrorKind, NodeId, Store};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
 
 /// A store and what it says of itself.
 struct Seen {
     mount: Mount,
     marker: Option<Marker>,
     mark: u64,
+}
+
+/// What a look at the configured stores has found.
+#[derive(Default)]
+struct Look {
+    seen: Vec<Seen>,
+    /// Stores that are known and do not answer, and why.
+    away: Vec<(Mount, StoreId, core::Error)>,
 }
 
 impl Files {
@@ -33,14 +48,16 @@ impl Files {
     pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
         let identity = parts.ledger.identity().await.map_err(failed)?;
         check_settings(&parts, &settings, identity.as_ref())?;
-        let seen = look(&parts.stores, identity.as_ref()).await?;
+        let look = look(&parts.stores, identity.as_ref()).await?;
         // Read after the stores: another node may have raised its mark and theirs meanwhile.
         let identity = parts.ledger.identity().await.map_err(failed)?;
-        check(&seen, identity.as_ref(), &parts)?;
-        let (identity, places) = introduce(seen, identity, &parts).await?;
-        let files = assemble(identity, places, parts, settings);
+        check(&look, identity.as_ref(), &parts)?;
+        let name = name_of_node(&look, &parts.environment);
+        let (identity, places, away) = introduce(look, identity, &parts).await?;
+        let files = assemble((name, identity), places, &away, parts, settings);
         let recovered = files.0.recover().await.map_err(failed_start)?;
-        files.0.index_sealed().await.map_err(failed_start)?;
+        let here: Vec<_> = (0..files.0.places.len()).filter(|place| !away.contains(place)).collect();
+        files.0.index_sealed_on(&here).await.map_err(failed_start)?;
         files.0.ensure_buckets().await.map_err(|error| match error {
             Error::Conflict(why) => StartError::Configuration(why),
             other => failed_start(other),
@@ -63,9 +80,9 @@ impl Files {
 pub async fn rehearse_start(parts: &Parts, settings: &Settings) -> Result<(), StartError> {
     let identity = parts.ledger.identity().await.map_err(failed)?;
     check_settings(parts, settings, identity.as_ref())?;
-    let seen = look(&parts.stores, identity.as_ref()).await?;
+    let look = look(&parts.stores, identity.as_ref()).await?;
     let identity = parts.ledger.identity().await.map_err(failed)?;
-    check(&seen, identity.as_ref(), parts)
+    check(&look, identity.as_ref(), parts)
 }
 
 /// Whether a store bears a marker of the installation whose secrets are `master`, as [`crate::Secrets::id`] says it; also where
@@ -75,6 +92,35 @@ pub async fn is_marked(store: &dyn Store, master: &str) -> bool {
         Ok(marker) => marker.is_some_and(|marker| marker.master == master),
         Err(_) => true,
     }
+}
+
+/// Whether a store that was away when a node started, and answers now, is the one that it was to be: asked as a start would ask, by the
+/// ledger as it is now, which must be of the `epoch` that the node works in. Whoever opens a store late ([`larder_storage_core::Late`])
+/// asks before it lets anything be done there.
+///
+/// # Errors
+/// [`StartError`], as a start would say it; of an older database too, which only this store may be able to tell.
+pub async fn prove(mount: &Mount, ledger: &dyn Ledger, secrets: &Secrets, epoch: u64) -> Result<(), StartError> {
+    prove_one(mount, ledger, secrets, epoch).await.map(drop)
+}
+
+pub(crate) async fn prove_one(
+    mount: &Mount,
+    ledger: &dyn Ledger,
+    secrets: &Secrets,
+    epoch: u64,
+) -> Result<(Option<Marker>, Identity), StartError> {
+    let seen = see(mount).await.map_err(failed)?;
+    // Read after the store: another node may have raised its mark and that one's meanwhile.
+    let identity = ledger.identity().await.map_err(failed)?;
+    check_one(&seen, identity.as_ref(), secrets)?;
+    let unknown = || StartError::StoreNotConfigured(mount.name.to_string());
+    let identity = identity.ok_or_else(unknown)?;
+    if identity.epoch != epoch {
+        let why = format!("a rebuild has raised its epoch to {}, this process works in {epoch}", identity.epoch);
+        return Err(StartError::OlderDatabase { why });
+    }
+    Ok((seen.marker, identity))
 }
 
 /// Refuses what this Larder can't carry out yet, of a configuration alone: stores by name and mode, and settings.
@@ -131,60 +177,114 @@ fn check_settings(parts: &Parts, settings: &Settings, identity: Option<&Identity
 }
 
 /// Step 1. A store that the index was rebuilt without stays out of it, though it may be back: another rebuild reads it.
-async fn look(mounts: &[Mount], identity: Option<&Identity>) -> Result<Vec<Seen>, StartError> {
-    let mut seen = Vec::with_capacity(mounts.len());
+async fn look(mounts: &[Mount], identity: Option<&Identity>) -> Result<Look, StartError> {
+    let mut look = Look::default();
     let is_unread = |is: &dyn Fn(&KnownStore) -> bool| identity.is_some_and(|identity| identity.unread().any(is));
     for mount in mounts.iter().filter(|mount| !is_unread(&|store| store.name == mount.name.as_str())) {
-        let marker = Marker::read(&*mount.store).await.map_err(failed)?;
-        if marker.as_ref().is_some_and(|marker| is_unread(&|store| store.id == marker.itself)) {
-            continue;
+        match see(mount).await {
+            Ok(seen) if seen.marker.as_ref().is_some_and(|marker| is_unread(&|store| store.id == marker.itself)) => {}
+            Ok(seen) => look.seen.push(seen),
+            Err(error) => match known(mount, identity).filter(|_| error.is_temporary()) {
+                Some(id) => look.away.push((mount.clone(), id, error)),
+                None => return Err(failed(error)),
+            },
         }
-        let mark = read_mark(&*mount.store).await.map_err(failed)?.number;
-        seen.push(Seen { mount: mount.clone(), marker, mark });
     }
-    Ok(seen)
+    Ok(look)
+}
+
+async fn see(mount: &Mount) -> core::Result<Seen> {
+    let marker = Marker::read(&*mount.store).await?;
+    let mark = read_mark(&*mount.store).await?.number;
+    Ok(Seen { mount: mount.clone(), marker, mark })
+}
+
+/// The store that the ledger knows under this name.
+fn known(mount: &Mount, identity: Option<&Identity>) -> Option<StoreId> {
+    identity?.stores.iter().find(|known| known.name == mount.name.as_str()).map(|known| known.id)
 }
 
 /// Step 2.
-fn check(seen: &[Seen], identity: Option<&Identity>, parts: &Parts) -> Result<(), StartError> {
-    for one in seen {
-        let store = || one.mount.name.to_string();
-        let Some(marker) = &one.marker else {
-            if identity.is_some_and(|identity| identity.stores.iter().any(|known| known.name == store())) {
-                return Err(StartError::StoreAway { store: store(), found: "missing".into() });
-            }
+fn check(look: &Look, identity: Option<&Identity>, parts: &Parts) -> Result<(), StartError> {
+    for one in &look.seen {
+        check_one(one, identity, &parts.secrets)?;
+        if one.marker.is_none() {
             check_not_left_out(one, identity, parts)?;
-            continue;
-        };
-        if marker.format != FORMAT {
-            return Err(StartError::NewerForm { store: store(), form: marker.format });
         }
-        if identity.is_some_and(|identity| identity.instance != marker.instance) {
-            return Err(StartError::ForeignStore { store: store(), found: marker.instance.to_string() });
-        }
-        if marker.master != parts.secrets.id() {
-            return Err(StartError::WrongSecrets);
-        }
-        check_age(one, marker, identity)?;
-        check_not_forgotten(one, marker, identity)?;
-        check_self(one, marker, identity)?;
     }
-    let attached =
-        |known: &KnownStore| seen.iter().any(|one| one.marker.as_ref().is_some_and(|marker| marker.itself == known.id));
+    let id = |seen: &Seen| seen.marker.as_ref().map(|marker| marker.itself);
+    let attached = |known: &KnownStore| {
+        look.seen.iter().any(|one| id(one) == Some(known.id)) || look.away.iter().any(|(_, away, _)| *away == known.id)
+    };
     if let Some(missing) = identity
         .and_then(|identity| identity.stores.iter().find(|known| known.unread_since.is_none() && !attached(known)))
     {
         return Err(StartError::StoreNotConfigured(missing.name.clone()));
     }
-    for (index, one) in seen.iter().enumerate() {
-        let id = |seen: &Seen| seen.marker.as_ref().map(|marker| marker.itself);
-        let twin = seen[..index].iter().find(|other| id(other).is_some() && id(other) == id(one));
-        if let Some(twin) = twin {
-            let (first, second) = (twin.mount.name.to_string(), one.mount.name.to_string());
+    let seen = look.seen.iter().filter_map(|one| Some((id(one)?, &one.mount)));
+    let mut mounts = BTreeMap::new();
+    for (id, mount) in look.away.iter().map(|(mount, id, _)| (*id, mount)).chain(seen) {
+        if let Some(twin) = mounts.insert(id, mount) {
+            let (first, second) = (twin.name.to_string(), mount.name.to_string());
             return Err(StartError::SameStore { first, second });
         }
     }
+    check_vouched_for(look)
+}
+
+/// That the database is the current one, and the secrets the right ones, only a store can say; and to others only a store can say that
+/// this node lives. Where one that could is away, another must be there: one that is known, and bears a mark where that one may.
+fn check_vouched_for(look: &Look) -> Result<(), StartError> {
+    let marked = || look.seen.iter().filter(|one| one.marker.is_some());
+    for (mount, _, error) in &look.away {
+        let lacks = if marked().next().is_none() {
+            "no other store of this installation is there, so nothing tells that the database is the current one"
+        } else if mount.mode.changes() && !marked().any(|one| one.mount.mode.changes() && one.mark > 0) {
+            "no other store of mode `edit` is there that was in use before, so nothing tells that the database is the current one"
+        } else if lends_names(mount) && !marked().any(|one| lends_names(&one.mount)) {
+            "no other store is there that uploads are staged on, so nothing would tell other processes that this one lives"
+        } else {
+            continue;
+        };
+        let (store, why) = (mount.name.to_string(), chain(error));
+        return Err(StartError::NoStore { store, why, lacks });
+    }
     Ok(())
+}
+
+/// Whether a process has a lock of its own there: on a store that takes nothing none has.
+fn lends_names(mount: &Mount) -> bool {
+    mount.mode.creates() && mount.store.staging().is_some()
+}
+
+/// The node's name: the one whose lock a store holds, so that others can tell whether it lives; where there is one, a store that they know.
+fn name_of_node(look: &Look, environment: &Environment) -> NodeId {
+    let lender = look.seen.iter().filter(|one| lends_names(&one.mount)).min_by_key(|one| one.marker.is_none());
+    let staging = lender.and_then(|one| one.mount.store.staging());
+    staging.map_or_else(|| NodeId::from_random(environment.random()), |staging| staging.node())
+}
+
+/// What one store says of itself, against what the ledger knows.
+fn check_one(one: &Seen, identity: Option<&Identity>, secrets: &Secrets) -> Result<(), StartError> {
+    let store = || one.mount.name.to_string();
+    let Some(marker) = &one.marker else {
+        return match known(&one.mount, identity) {
+            Some(_) => Err(StartError::StoreAway { store: store(), found: "missing".into() }),
+            None => Ok(()),
+        };
+    };
+    if marker.format != FORMAT {
+        return Err(StartError::NewerForm { store: store(), form: marker.format });
+    }
+    if identity.is_some_and(|identity| identity.instance != marker.instance) {
+        return Err(StartError::ForeignStore { store: store(), found: marker.instance.to_string() });
+    }
+    if marker.master != secrets.id() {
+        return Err(StartError::WrongSecrets);
+    }
+    check_age(one, marker, identity)?;
+    check_not_forgotten(one, marker, identity)?;
+    check_self(one, marker, identity)
 }
 
 /// A store that was written to by a newer database than this one tells that this one is an older copy.
@@ -196,7 +296,7 @@ fn check_age(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Result
         if ours < theirs { Err(StartError::OlderDatabase { why }) } else { Ok(()) }
     };
     older("epoch", identity.epoch, marker.epoch)?;
-    older("mark", identity.mark, one.mark)
+    older("mark there", identity.mark_on(marker.itself), one.mark)
 }
 
 /// A store tells of itself only once the ledger knows it: where that doesn't, it was forgotten, and nobody has read what it holds.
@@ -237,45 +337,64 @@ fn check_self(one: &Seen, marker: &Marker, identity: Option<&Identity>) -> Resul
 }
 
 /// Step 3. The ledger learns of an installation before any store does, and of a store after its marker is durable: a crash
-/// between leaves a marker of ours that the next start takes in.
+/// between leaves a marker of ours that the next start takes in. Answers the places in the order of the configuration, and which of
+/// them are away.
 async fn introduce(
-    seen: Vec<Seen>,
+    look: Look,
     identity: Option<Identity>,
     parts: &Parts,
-) -> Result<(Identity, Vec<Place>), StartError> {
+) -> Result<(Identity, Vec<Place>, BTreeSet<usize>), StartError> {
     let mut identity = match identity {
         Some(identity) => identity,
         None => new_installation(parts).await?,
     };
-    let mut places: Vec<Place> = Vec::with_capacity(seen.len());
-    let mut markers = Vec::with_capacity(seen.len());
-    for one in seen {
+    let mut places: Vec<Place> = Vec::with_capacity(parts.stores.len());
+    let mut markers = Vec::with_capacity(parts.stores.len());
+    for one in look.seen {
         let id = introduce_store(&one, &mut identity, parts).await?;
         if let Some(twin) = places.iter().find(|place| place.id == id) {
             let (first, second) = (twin.name.to_string(), one.mount.name.to_string());
             return Err(StartError::SameStore { first, second });
         }
-        places.push(Place { id, name: one.mount.name, store: one.mount.store, mode: one.mount.mode });
+        places.push(one.mount.place(id));
         markers.push(one.marker);
     }
-    // Each tells of all, so that a rebuild misses none; at least of itself, so that it is known again once it was forgotten.
     for (place, found) in places.iter().zip(markers) {
-        let tells_itself = |marker: &Marker| marker.stores.iter().any(|store| store.id == place.id);
-        if !place.mode.changes() && !found.as_ref().is_some_and(tells_itself) {
-            return Err(needs_edit_once(&place.name));
-        }
-        let told = found.is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
-        if place.mode.changes() && !told {
-            marker(place.id, &identity, parts).write(&*place.store).await.map_err(failed)?;
-        }
+        tell_of_all(place, found, &identity, &parts.secrets).await?;
     }
-    Ok((identity, places))
+    let mut away = BTreeSet::new();
+    for (mount, id, error) in look.away {
+        tracing::warn!(store = %mount.name, error = %chain(&error), "a store is away: the node starts without it");
+        away.insert(id);
+        places.push(mount.place(id));
+    }
+    places.sort_by_key(|place| parts.stores.iter().position(|mount| mount.name == place.name));
+    let away = (0..places.len()).filter(|at| away.contains(&places[*at].id)).collect();
+    Ok((identity, places, away))
+}
+
+/// Each store tells of all, so that a rebuild misses none; at least of itself, so that it is known again once it was forgotten.
+pub(crate) async fn tell_of_all(
+    place: &Place,
+    found: Option<Marker>,
+    identity: &Identity,
+    secrets: &Secrets,
+) -> Result<(), StartError> {
+    let tells_itself = |marker: &Marker| marker.stores.iter().any(|store| store.id == place.id);
+    if !place.mode.changes() && !found.as_ref().is_some_and(tells_itself) {
+        return Err(needs_edit_once(&place.name));
+    }
+    let told = found.is_some_and(|marker| marker.stores == identity.stores && marker.epoch == identity.epoch);
+    if place.mode.changes() && !told {
+        marker(place.id, identity, secrets).write(&*place.store).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Makes an installation. Where another node has made one in the same ledger meanwhile, this node is of that one.
 async fn new_installation(parts: &Parts) -> Result<Identity, StartError> {
     let instance = uuid::Builder::from_random_bytes(parts.environment.random()).into_uuid();
-    let new = Identity { instance, epoch: 1, mark: 0, stores: vec![] };
+    let new = Identity { instance, epoch: 1, mark: 0, stores: vec![], marks: [].into() };
     match parts.ledger.initialise(&new).await {
         Ok(()) => Ok(new),
         Err(error @ LedgerError::Fenced(_)) => {
@@ -327,7 +446,7 @@ async fn mark_new(one: &Seen, identity: &Identity, parts: &Parts) -> Result<Stor
         return Err(needs_edit_once(&one.mount.name));
     }
     let new = StoreId::new(&parts.environment);
-    match marker(new, identity, parts).create(store).await {
+    match marker(new, identity, &parts.secrets).create(store).await {
         Ok(()) => Ok(new),
         Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
             let theirs = Marker::read(store).await.map_err(failed)?;
@@ -342,25 +461,31 @@ fn needs_edit_once(name: &StoreName) -> StartError {
     StartError::Configuration(format!("the store `{name}` is new and takes no marker: give it the mode `edit` once"))
 }
 
-fn marker(itself: StoreId, identity: &Identity, parts: &Parts) -> Marker {
+fn marker(itself: StoreId, identity: &Identity, secrets: &Secrets) -> Marker {
     Marker {
         larder: 1,
         instance: identity.instance,
         itself,
         epoch: identity.epoch,
         format: FORMAT,
-        master: parts.secrets.id(),
+        master: secrets.id(),
         stores: identity.stores.clone(),
     }
 }
 
 /// Puts the node together; its committer runs from here on.
-pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, settings: Settings) -> Files {
+pub(crate) fn assemble(
+    (node, identity): (NodeId, Identity),
+    places: Vec<Place>,
+    away: &BTreeSet<usize>,
+    parts: Parts,
+    settings: Settings,
+) -> Files {
     let Parts { ledger, environment, secrets, .. } = parts;
     let (committer, run) =
         Committer::new(places.clone(), Arc::clone(&ledger), Arc::clone(&environment.spawn), settings.batch_max);
     environment.spawn.spawn(Box::pin(run));
-    let (node, is_alone) = (node_id(&places, &environment), places.len() == 1);
+    let is_alone = places.len() == 1;
     Files(Arc::new(Node {
         places,
         ledger,
@@ -375,20 +500,13 @@ pub(crate) fn assemble(identity: Identity, places: Vec<Place>, parts: Parts, set
         heir: tokio::sync::Mutex::default(),
         repeats: tokio::sync::Mutex::default(),
         committer,
-        state: Mutex::default(),
+        state: Mutex::new(State::without(away)),
         noted: Arc::default(),
         // On the only store nothing can be missing that another one has.
         walked: AtomicBool::new(is_alone),
         marked: tokio::sync::OnceCell::new(),
         environment,
     }))
-}
-
-/// The node's name: the one whose lock a store holds, so that others can tell whether it lives.
-fn node_id(places: &[Place], environment: &crate::Environment) -> NodeId {
-    // On a store that takes nothing no process has a lock of its own.
-    let staging = places.iter().filter(|place| place.mode.creates()).find_map(|place| place.store.staging());
-    staging.map_or_else(|| NodeId::from_random(environment.random()), |staging| staging.node())
 }
 
 fn failed(cause: impl std::error::Error + Send + Sync + 'static) -> StartError {

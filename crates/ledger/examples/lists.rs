@@ -100,7 +100,7 @@ fn middle(sort: Sort, files: u128) -> Position {
 }
 
 async fn record_all(ledger: &SqlLedger, first: u128, files: u128) {
-    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
+    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![], marks: [].into() };
     ledger.initialise(&identity).await.expect("an identity");
     for first in (first..=files).step_by(500) {
         let group = (first..first + 500).map(|number| record(number, files)).collect();

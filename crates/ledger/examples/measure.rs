@@ -69,7 +69,7 @@ async fn main() {
     let folder = tempfile::tempdir_in(folder).expect("a folder");
     let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.expect("a ledger");
     let ledger = Arc::new(ledger);
-    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] };
+    let identity = Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![], marks: [].into() };
     ledger.initialise(&identity).await.expect("an identity");
 
     let begun = Instant::now();

@@ -70,6 +70,7 @@ pub(crate) fn identity(row: &meta::Model) -> Result<Identity, DbErr> {
         epoch: row.epoch.cast_unsigned(),
         mark: row.mark.cast_unsigned(),
         stores: record(&row.stores)?,
+        marks: record(&row.marks)?,
     })
 }
 
@@ -89,6 +90,7 @@ pub(crate) fn meta_row(identity: &Identity, last: Last) -> meta::Model {
         stores: record_text(&identity.stores),
         claims: int(last.claims),
         intents: int(last.intents),
+        marks: record_text(&identity.marks),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod meta {
         pub stores: String,
         pub claims: i64,
         pub intents: i64,
+        pub marks: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -226,7 +226,7 @@ mod tests {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
-            let identity = Identity { instance: Uuid::nil(), epoch: 1, mark: 0, stores: vec![] };
+            let identity = Identity { instance: Uuid::nil(), epoch: 1, mark: 0, stores: vec![], marks: [].into() };
             ledger.initialise(&identity).await.unwrap();
             Self { folder, ledger }
         }

@@ -457,7 +457,10 @@ mod tests {
     async fn ledger() -> (tempfile::TempDir, SqlLedger) {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqlLedger::open(&folder.path().join("larder.db"), Open { create: true }).await.unwrap();
-        ledger.initialise(&Identity { instance: Uuid::nil(), epoch: 1, mark: 0, stores: vec![] }).await.unwrap();
+        ledger
+            .initialise(&Identity { instance: Uuid::nil(), epoch: 1, mark: 0, stores: vec![], marks: [].into() })
+            .await
+            .unwrap();
         (folder, ledger)
     }
 

@@ -26,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(LettersOnce),
             Box::new(TagsOfOwners),
             Box::new(ForgottenKeys),
+            Box::new(MarksOfStores),
             Box::new(LettersOfNames),
         ]
     }
@@ -378,6 +379,26 @@ impl MigrationTrait for ForgottenKeys {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let index = "CREATE INDEX reservations_at ON reservations (at) WHERE at IS NOT NULL";
         manager.get_connection().execute_unprepared(index).await.map(drop)
+    }
+}
+
+/// The highest mark that was to be written to each store. Of stores that are not told of that is the mark as it is.
+struct MarksOfStores;
+
+impl MigrationName for MarksOfStores {
+    fn name(&self) -> &str {
+        "m0014_marks_of_stores"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for MarksOfStores {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut marks = text("marks");
+        marks.default("{}");
+        let mut meta = Table::alter();
+        manager.alter_table(meta.table("meta").add_column(by_bytes(manager, marks)).to_owned()).await
     }
 }
 

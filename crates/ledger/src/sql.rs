@@ -279,8 +279,8 @@ impl Ledger for SqlLedger {
         self.done(Call::Initialise(identity.clone())).await
     }
 
-    async fn raise_mark(&self) -> Result<u64> {
-        match self.writer.call(Call::RaiseMark).await {
+    async fn raise_mark(&self, told: &[StoreId]) -> Result<u64> {
+        match self.writer.call(Call::RaiseMark(told.to_vec())).await {
             Answer::Mark(result) => result,
             other => Err(out_of_kind(&other)),
         }

@@ -37,7 +37,7 @@ const GOES_AFTER: i64 = 24 * 60 * 60 * 1000;
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Initialise(Identity),
-    RaiseMark,
+    RaiseMark(Vec<StoreId>),
     Claim { file: FileId, purpose: Purpose, node: NodeId, now: Timestamp },
     Harden { claim: u64, purge: Purpose },
     TakeOver { claim: u64, from: NodeId, to: NodeId },
@@ -76,7 +76,7 @@ impl Call {
     /// The answer of a call that came to nothing.
     pub(crate) fn failed(&self, error: &LedgerError) -> Answer {
         match self {
-            Self::RaiseMark => Answer::Mark(Err(error.echo())),
+            Self::RaiseMark(_) => Answer::Mark(Err(error.echo())),
             Self::Claim { .. } | Self::TakeOver { .. } => Answer::Claim(Err(error.echo())),
             Self::OpenIntent { .. } | Self::FenceIntent { .. } => Answer::Intent(Box::new(Err(error.echo()))),
             Self::Record(records) => Answer::Recorded(records.iter().map(|_| Err(error.echo())).collect()),
@@ -224,7 +224,7 @@ impl Needs {
         let mut needs = Self::default();
         for call in calls {
             match call {
-                Call::Initialise(_) | Call::RaiseMark => {}
+                Call::Initialise(_) | Call::RaiseMark(_) => {}
                 Call::Claim { file, .. } => _ = needs.files.insert(*file),
                 Call::Harden { claim, .. } | Call::TakeOver { claim, .. } => _ = needs.claims.insert(*claim),
                 Call::OpenIntent { .. } => {}
@@ -521,7 +521,7 @@ impl Work {
         }
         match call {
             Call::Initialise(_) => unreachable!("answered above"),
-            Call::RaiseMark => Answer::Mark(self.raise_mark()),
+            Call::RaiseMark(told) => Answer::Mark(self.raise_mark(told)),
             Call::Claim { file, purpose, node, now } => Answer::Claim(self.claim(*file, *purpose, node, *now)),
             Call::Harden { claim, purge } => Answer::Done(self.harden(*claim, *purge)),
             Call::TakeOver { claim, from, to } => Answer::Claim(self.take_over(*claim, from, to)),
@@ -582,12 +582,11 @@ impl Work {
         }
     }
 
-    fn raise_mark(&mut self) -> Result<u64> {
+    fn raise_mark(&mut self, told: &[StoreId]) -> Result<u64> {
         let identity = self.identity.as_mut().expect("only an initialised ledger takes changes");
         Wide::check(&[identity.mark + 1])?;
-        identity.mark += 1;
         self.meta_changed = true;
-        Ok(identity.mark)
+        Ok(identity.raise_mark(told))
     }
 
     fn claim(&mut self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {

@@ -32,7 +32,7 @@ fn schema() -> Option<Server> {
 }
 
 fn identity() -> Identity {
-    Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] }
+    Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![], marks: [].into() }
 }
 
 /// Another client's connection to the same database.
@@ -101,10 +101,10 @@ async fn a_connection_that_the_server_ended_is_made_anew() {
     ledger.initialise(&identity()).await.unwrap();
     let name = format!("larder {}", server.schema());
     let ended = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'");
-    let mut marks = vec![ledger.raise_mark().await.unwrap()];
+    let mut marks = vec![ledger.raise_mark(&[]).await.unwrap()];
     raw(ended).await;
     while marks.len() < 3 {
-        match ledger.raise_mark().await {
+        match ledger.raise_mark(&[]).await {
             Ok(mark) => marks.push(mark),
             Err(LedgerError::Unavailable(_)) => {}
             Err(error) => panic!("{error:?}"),
@@ -125,7 +125,7 @@ async fn a_schema_that_is_put_in_anothers_place_fences_who_works_on_that() {
     newer.initialise(&Identity { epoch: 2, ..identity() }).await.unwrap();
     newer.close().await;
     server.replace_by(&new).await.unwrap();
-    assert!(matches!(older.raise_mark().await, Err(LedgerError::Fenced(_))));
+    assert!(matches!(older.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
     assert_eq!(older.identity().await.unwrap().unwrap().epoch, 2);
     assert!(!new.is_there().await.unwrap());
     let examined = server.examine().await.unwrap();
@@ -164,6 +164,7 @@ async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
     raw(format!(
         "SET search_path = {schema}; ALTER TABLE tags DROP COLUMN owner_id; DROP TABLE missed; DROP INDEX reservations_at; \
          DROP INDEX files_letters; DROP FUNCTION letters_of; \
+         ALTER TABLE meta DROP COLUMN marks; \
          DELETE FROM seaql_migrations WHERE version > 'm0008_due_copies'"
     ))
     .await;

@@ -23,7 +23,7 @@ const CREATE: Open = Open { create: true };
 const CHILD: &str = "LARDER_LEDGER_TEST_CHILD";
 
 fn identity() -> Identity {
-    Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![] }
+    Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![], marks: [].into() }
 }
 
 fn attributes(number: u128, version: u64) -> Attributes {
@@ -133,7 +133,7 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "DROP TABLE missed").await;
     raw(path, "DROP TABLE sessions").await;
     raw(path, "DROP TABLE intents").await;
-    raw(path, "ALTER TABLE meta DROP COLUMN intents").await;
+    raw(path, "ALTER TABLE meta DROP COLUMN intents; ALTER TABLE meta DROP COLUMN marks").await;
     raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
     raw(path, "DROP INDEX files_deleted_name_id; DROP INDEX files_deleted_size_id").await;
     raw(path, "DROP INDEX files_owner_id_deleted_name_id; DROP INDEX files_owner_id_deleted_size_id").await;

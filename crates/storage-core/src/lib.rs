@@ -25,8 +25,8 @@ mod store;
 
 pub use body::{Body, BodyError, ByteStream, Reopen};
 pub use decorate::{
-    Backoff, Deadlines, Direction, InMode, Meter, Metered, Mode, Outcome, Random, Retry, Timeout, Timer, TokioTimer,
-    UnknownMode,
+    Backoff, Deadlines, Direction, Expected, InMode, Late, Meter, Metered, Mode, Opener, Outcome, Random, Retry,
+    Timeout, Timer, TokioTimer, UnknownMode,
 };
 pub use digest::{Digests, Hasher};
 pub use error::{BoxError, Error, ErrorKind, Op, Result};

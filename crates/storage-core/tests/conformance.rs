@@ -1,8 +1,8 @@
 //! The suite over every store of this crate.
 
 use larder_storage_core::{
-    Backoff, Deadlines, Direction, InMode, MemoryDisk, MemoryOptions, MemoryStore, Meter, Metered, Mode, NodeId, Op,
-    Outcome, Retry, Store, Timeout, TokioTimer, conformance::Harness,
+    Backoff, Deadlines, Direction, Expected, InMode, Late, MemoryDisk, MemoryOptions, MemoryStore, Meter, Metered,
+    Mode, NodeId, Op, Opener, Outcome, Result, Retry, Store, Timeout, TokioTimer, conformance::Harness,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -57,6 +57,20 @@ fn retried(inner: Arc<dyn Store>) -> Arc<dyn Store> {
     Arc::new(Retry::new(inner, Backoff::default(), Arc::new(TokioTimer), Arc::new(|| 0)))
 }
 
+fn late(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    #[derive(Debug)]
+    struct There(Arc<dyn Store>);
+    #[async_trait::async_trait]
+    impl Opener for There {
+        async fn open(&self) -> Result<Arc<dyn Store>> {
+            Ok(self.0.clone())
+        }
+    }
+    let node = inner.staging().map(|staging| staging.node());
+    let expected = Expected { display: inner.to_string(), limits: inner.limits(), node, pause: Duration::ZERO };
+    Arc::new(Late::new(expected, Arc::new(There(inner))))
+}
+
 fn all(inner: Arc<dyn Store>) -> Arc<dyn Store> {
     edited(metered(retried(timed(inner))))
 }
@@ -74,6 +88,8 @@ larder_storage_core::conformance!(metered_over_staging, || async { with_staging(
 larder_storage_core::conformance!(metered_over_parts, || async { without_staging(metered) });
 larder_storage_core::conformance!(timeout_over_staging, || async { with_staging(timed) });
 larder_storage_core::conformance!(timeout_over_parts, || async { without_staging(timed) });
+larder_storage_core::conformance!(late_over_staging, || async { with_staging(late) });
+larder_storage_core::conformance!(late_hides_parts, || async { decorated(MemoryOptions::without_staging(), late) });
 larder_storage_core::conformance!(retry_hides_staging, || async { decorated(MemoryOptions::with_staging(), retried) });
 larder_storage_core::conformance!(retry_over_parts, || async { without_staging(retried) });
 larder_storage_core::conformance!(all_over_parts, || async { without_staging(all) });

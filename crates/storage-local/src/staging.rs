@@ -5,8 +5,9 @@
 //! node of another boot counts as dead only when its folder is older than `orphan_after`, by the file system's own clock; a node that
 //! lives touches its lock whenever it looks for what the dead have left.
 //!
-//! A folder is made as `.new-<node>`: its lock first, then the rest, then its name. Whoever clears up takes nothing out of a folder whose
-//! lock it does not hold, and its lock last, so a node that has its name has its lock too.
+//! A folder is made as `.new-<random>`: its lock first, then the rest, then its name. Whoever clears up takes nothing out of a folder whose
+//! lock it does not hold, and its lock last, so a node that has its name has its lock too. A process that tries to open a store again
+//! under one name may find what its last try left, where the disk went away under it: that goes, as long as its lock is free.
 
 use crate::durable::Durable;
 use crate::errno::{Fault, Outcome};
@@ -27,6 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest attributes.
 pub(crate) const ATTRIBUTES_MAX: u64 = 64 << 10;
+/// Before the name of a folder that is just being made.
+const BEGUN: &str = ".new-";
 const LOCK: &str = "lock";
 const NODE_JSON: &str = "node.json";
 const BYTES: &str = ".bytes";
@@ -76,20 +79,25 @@ impl Node {
     /// Makes the folder of a new node: under another name first, so that whoever sees it sees it locked.
     pub(crate) fn begin(root: &Root, id: NodeId) -> Outcome<Self> {
         let staging = root.dir_or_make(STAGING)?;
-        let begun = format!(".new-{id}");
+        let begun = format!("{BEGUN}{}", random_id()?);
         root.make_dir(&staging, &begun)?;
         let path = path::join(STAGING, &begun);
         let node = Self::fill(root, &path, id.clone());
         let node = node.and_then(|node| {
+            clear_own(root, &staging, id.as_str())?;
             rustix::fs::renameat(&staging, &begun, &staging, id.as_str())?;
             node.check_lock()?;
             Durable::default().sync_one(root, STAGING, Some(staging.try_clone().map_err(from_std)?))?;
             Ok(node)
         });
-        if node.is_err() {
-            let _ = remove_node(root, &staging, &begun).or_else(|_| remove_node(root, &staging, id.as_str()));
+        match node {
+            Err(fault) => {
+                // By now its lock is free.
+                let _ = remove_node(root, &staging, &begun).or_else(|_| clear_own(root, &staging, id.as_str()));
+                Err(fault)
+            }
+            begun => begun,
         }
-        node
     }
 
     fn fill(root: &Root, path: &str, id: NodeId) -> Outcome<Self> {
@@ -162,6 +170,37 @@ fn remove_node(root: &Root, staging: &OwnedFd, name: &str) -> Outcome<()> {
     }
     unlink(&dir, LOCK)?;
     Ok(rustix::fs::unlinkat(staging, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes what an earlier try of this process to begin a node of this name has left: one whose lock is free, with nothing staged in it.
+fn clear_own(root: &Root, staging: &OwnedFd, name: &str) -> Outcome<()> {
+    let dir = match root.dir(&path::join(STAGING, name)) {
+        Err(Errno::NOENT) => return Ok(()),
+        dir => dir?,
+    };
+    if names(&dir)?.iter().any(|name| [BYTES, ATTRIBUTES, INODE].iter().any(|suffix| name.ends_with(suffix))) {
+        return Err(Errno::EXIST.into());
+    }
+    let _held = match root.lock_file_in(&dir, LOCK) {
+        Err(Errno::NOENT) => None,
+        lock => {
+            let lock = lock?;
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Some(lock)
+        }
+    };
+    match remove_node(root, staging, name) {
+        // Another has cleared it up just now.
+        Err(fault) if fault.is_absent() => Ok(()),
+        removed => removed,
+    }
+}
+
+/// A name that no other process draws.
+pub(crate) fn random_id() -> Outcome<NodeId> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| Fault::says(ErrorKind::Unavailable, error.to_string()))?;
+    Ok(NodeId::from_random(bits))
 }
 
 /// Gives up a node that has only just begun.
@@ -707,7 +746,7 @@ impl Inner {
     /// Removes a folder whose process died before it had a name. One that is just being made is seen without its lock, or unlocked, for
     /// a moment: nothing is taken out of the first, and the maker of the other then begins again.
     fn clear_begun(&self, staging: &OwnedFd, name: &str) -> Outcome<()> {
-        if !name.starts_with(".new-") {
+        if !name.starts_with(BEGUN) {
             return Ok(());
         }
         let dir = match self.root.dir(&path::join(STAGING, name)) {

@@ -59,6 +59,8 @@ pub struct LocalOptions {
     pub without_links: bool,
     /// On a network file system: how long a node of another boot must have been silent to be called dead.
     pub orphan_after: Duration,
+    /// This process's name there, which no other process may bear; without it, a random one.
+    pub node: Option<NodeId>,
 }
 
 impl LocalOptions {
@@ -76,6 +78,7 @@ impl LocalOptions {
             without_openat2: false,
             without_links: false,
             orphan_after: Duration::from_secs(24 * 60 * 60),
+            node: None,
         }
     }
 }
@@ -161,6 +164,16 @@ fn remove_own(root: &Root) -> Outcome<()> {
 }
 
 impl LocalStore {
+    /// What every directory can hold.
+    pub const LIMITS: Limits =
+        Limits { key_bytes_max: Key::BYTES_MAX, object_bytes_max: i64::MAX as u64, nested_keys: 0 };
+
+    /// What the store over a directory calls itself.
+    #[must_use]
+    pub fn display_of(root: &Path) -> String {
+        format!("local:{}", root.display())
+    }
+
     /// Opens the directory, finds out what its file system can do, and begins a new node. On a read-only file system the store
     /// opens for reading alone. Blocks for some milliseconds.
     ///
@@ -168,7 +181,7 @@ impl LocalStore {
     /// `NotFound` where the parent of the directory is missing; `Unsupported` where the file system changes names or can't publish
     /// without replacing; `PermissionDenied`, `Full`, `Unavailable`.
     pub fn open(options: LocalOptions) -> Result<Self> {
-        let display = format!("local:{}", options.root.display());
+        let display = Self::display_of(&options.root);
         let opened = Inner::open(&options, display.clone());
         let inner = opened.map_err(|fault| fault.at(Op::Open, options.root.display(), display))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -281,7 +294,7 @@ impl Inner {
         let mut root = Root::open(&options.root, !options.without_openat2)?;
         let is_network = probe::is_network(&root)?;
         let is_new = matches!(root.dir(path::parent(STAGING)), Err(Errno::NOENT));
-        let (node, publish_by) = match begin(&mut root) {
+        let (node, publish_by) = match begin(&mut root, options.node.as_ref()) {
             Ok((node, _)) if options.without_links => (Some(node), PublishBy::Rename),
             Ok((node, publish_by)) => (Some(node), publish_by),
             Err(fault) if fault.kind == ErrorKind::ReadOnly => (None, PublishBy::Link),
@@ -508,12 +521,10 @@ impl Drop for Inner {
 }
 
 /// Begins this process's node and tries the file system in its folder.
-fn begin(root: &mut Root) -> Outcome<(Node, PublishBy)> {
+fn begin(root: &mut Root, name: Option<&NodeId>) -> Outcome<(Node, PublishBy)> {
     let mut races = 0;
     let node = loop {
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits).map_err(|error| Fault::says(ErrorKind::Unavailable, error.to_string()))?;
-        match Node::begin(root, NodeId::from_random(bits)) {
+        match Node::begin(root, name.cloned().map_or_else(staging::random_id, Ok)?) {
             // Somebody who was clearing up took the folder for a dead one's before it was locked.
             Err(fault) if (fault.is_absent() || fault.kind == ErrorKind::Unavailable) && races < 3 => races += 1,
             node => break node?,
@@ -678,7 +689,7 @@ impl Store for LocalStore {
     }
 
     fn limits(&self) -> Limits {
-        Limits { key_bytes_max: Key::BYTES_MAX, object_bytes_max: i64::MAX as u64, nested_keys: 0 }
+        Self::LIMITS
     }
 
     fn staging(&self) -> Option<&dyn Staging> {

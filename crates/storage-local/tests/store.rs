@@ -509,6 +509,29 @@ async fn nothing_is_taken_out_of_a_folder_that_is_just_being_made() {
 }
 
 #[tokio::test]
+async fn a_name_that_an_earlier_try_left_behind_is_taken_again() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("objects");
+    let (mine, staging) = (NodeId::new("mine").unwrap(), root.join(".larder/staging"));
+    let open = || LocalStore::open(LocalOptions { node: Some(mine.clone()), ..LocalOptions::new(&root) });
+    for left in ["mine", ".new-mine"] {
+        fs::create_dir_all(staging.join(left)).unwrap();
+        for name in ["lock", "node.json", "tmp-0"] {
+            fs::write(staging.join(left).join(name), "").unwrap();
+        }
+    }
+    let store = open().unwrap();
+    assert_eq!(store.node(), mine);
+    assert_eq!(open().err().unwrap().kind(), &ErrorKind::Unavailable, "it lives");
+    stage(&store, 1).await;
+    drop(store);
+    // What is staged is for whoever takes it over.
+    assert_eq!(open().err().unwrap().kind(), &ErrorKind::AlreadyExists);
+    let next = LocalStore::open(LocalOptions::new(&root)).unwrap();
+    assert_eq!(next.leftovers().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_node_of_another_boot_is_dead() {
     let (_place, dead) = open();
     stage(&dead, 1).await;

@@ -5,7 +5,7 @@ use crate::{
     Context,
     data_dir::{Hold, Made},
     database::Database,
-    open::{self, Access, Mounted},
+    open::{self, Access, Known, Mounted},
     output::chain,
     secrets,
 };
@@ -188,8 +188,9 @@ async fn look_as_a_start(context: &Context, database: &Database) -> Lines {
 async fn rehearse(context: &Context, ledger: &SqlLedger, secrets: Secrets) -> Result<()> {
     let Context { dir, config, .. } = context;
     let mut made = Made::default();
-    let left_out = open::unread(ledger).await?;
-    let Mounted { stores, locks: _locks, ended, .. } = open::mount(dir, config, Hold::Shared, &mut made, &left_out)?;
+    let known = Known::by(ledger, &secrets).await?;
+    let mounted = open::mount(dir, config, Hold::Shared, &mut made, &known.unread(), Some(&known))?;
+    let Mounted { stores, locks: _locks, ended, .. } = mounted;
     let parts = open::parts(stores, ledger, secrets);
     let accepted = larder_files::rehearse_start(&parts, &config.settings()).await;
     drop(parts);

@@ -181,11 +181,10 @@ impl Ledger for MemoryLedger {
         self.step("initialise.done").await
     }
 
-    async fn raise_mark(&self) -> Result<u64> {
+    async fn raise_mark(&self, told: &[StoreId]) -> Result<u64> {
         self.change(steps!("raise_mark"), |state| {
             let identity = state.identity.as_mut().expect("only an initialised ledger takes changes");
-            identity.mark += 1;
-            Ok(identity.mark)
+            Ok(identity.raise_mark(told))
         })
         .await
     }
@@ -776,7 +775,7 @@ mod tests {
     }
 
     fn identity(epoch: u64) -> Identity {
-        Identity { instance: Uuid::from_u128(1), epoch, mark: 0, stores: vec![] }
+        Identity { instance: Uuid::from_u128(1), epoch, mark: 0, stores: vec![], marks: [].into() }
     }
 
     #[tokio::test]
@@ -784,10 +783,10 @@ mod tests {
         let ledger = MemoryLedger::new();
         ledger.initialise(&identity(1)).await.unwrap();
         let before = ledger.clone().with_steps(Arc::new(Failing("raise_mark")));
-        assert!(before.raise_mark().await.is_err());
+        assert!(before.raise_mark(&[]).await.is_err());
         assert_eq!(ledger.identity().await.unwrap().unwrap().mark, 0);
         let after = ledger.clone().with_steps(Arc::new(Failing("raise_mark.done")));
-        assert!(after.raise_mark().await.is_err());
+        assert!(after.raise_mark(&[]).await.is_err());
         assert_eq!(ledger.identity().await.unwrap().unwrap().mark, 1);
     }
 
@@ -797,7 +796,7 @@ mod tests {
         ledger.initialise(&identity(1)).await.unwrap();
         let other = ledger.another();
         let snapshot = ledger.snapshot();
-        assert_eq!(other.raise_mark().await.unwrap(), 1);
+        assert_eq!(other.raise_mark(&[]).await.unwrap(), 1);
         ledger.restore(&snapshot);
         assert_eq!(other.identity().await.unwrap().unwrap().mark, 0);
     }

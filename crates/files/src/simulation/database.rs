@@ -158,8 +158,8 @@ impl Ledger for Watched {
         self.call("initialise", self.inner.initialise(identity)).await
     }
 
-    async fn raise_mark(&self) -> Result<u64> {
-        self.call("raise_mark", self.inner.raise_mark()).await
+    async fn raise_mark(&self, told: &[StoreId]) -> Result<u64> {
+        self.call("raise_mark", self.inner.raise_mark(told)).await
     }
 
     async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {

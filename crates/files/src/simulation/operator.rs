@@ -11,8 +11,8 @@ use super::{
     world::{Fault, Slot, World},
 };
 use crate::{
-    BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Mount, Names, Parts,
-    RebuildOptions, Recovered, Secrets, Settings, StartError, StoreName, ledger::RevisionRow,
+    BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Health, Mount, Names,
+    Parts, RebuildOptions, Recovered, Role, Secrets, Settings, StartError, StoreName, UserName, ledger::RevisionRow,
 };
 use futures_util::FutureExt;
 use larder_storage_core::{MemoryDisk, MemoryStore, Store};
@@ -31,6 +31,9 @@ pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(45 * 60);
 
 /// As `serve` does.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Within this a node finds out that its database is an older one, once every store answers: a call may take minutes.
+const FOUND_OUT_WITHIN: Duration = Duration::from_secs(600);
 
 /// How long anything may take once everything has healed.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -178,7 +181,11 @@ impl Operator {
                 Ok(())
             }
             Ok(None) => Ok(()),
-            Err(StartError::Failed(_) | StartError::StoreAway { .. }) if self.world.is_disturbed() => Ok(()),
+            Err(StartError::Failed(_) | StartError::StoreAway { .. } | StartError::NoStore { .. })
+                if self.world.is_disturbed() =>
+            {
+                Ok(())
+            }
             Err(error) => Err(format!("I5: refuses to start: {error:?}")),
         }
     }
@@ -209,16 +216,49 @@ impl Operator {
             }
         };
         match self.try_start().await {
-            Ok(Some((process, _, _))) => {
+            Ok(Some((process, files, _))) => {
+                // Only a store that is away may have been told of the newer one.
+                if disaster != Fault::DatabaseOlder || files.stores_away().is_empty() {
+                    return Err(format!("I6: started over a database that was {disaster:?}"));
+                }
+                self.go_on_blindly(process, files).await?;
                 self.world.kill(process);
-                return Err(format!("I6: started over a database that was {disaster:?}"));
             }
             Err(StartError::DatabaseMissing { .. } | StartError::OlderDatabase { .. }) => {}
-            Ok(None) | Err(StartError::Failed(_) | StartError::StoreAway { .. }) if self.world.is_disturbed() => {}
+            Ok(None) | Err(StartError::Failed(_) | StartError::StoreAway { .. } | StartError::NoStore { .. })
+                if self.world.is_disturbed() => {}
             other => return Err(format!("I6: a database that was {disaster:?} is met with {:?}", other.err())),
         }
         let without = self.pick_store_to_leave_out();
         self.rebuild(older, without).await
+    }
+
+    /// A node works over an older database that only a store which is away can tell of. Nobody is promised what it answers; but it takes
+    /// nothing away that was, and once that store is back it finds out, however often it has raised its own mark.
+    async fn go_on_blindly(&self, process: Process, files: Files) -> Verdict {
+        self.world.note(format_args!("p{} goes on blindly", process.0));
+        let name = UserName::new(format!("blind{}", process.0)).expect("a good name");
+        let (of, changes) = (files.clone(), self.world.state().random.below(40));
+        let work = async move {
+            let user = of.add_user(name, Role::User, None).await?;
+            for number in 0..changes {
+                of.set_password(user.id, number.to_string()).await?;
+            }
+            Ok::<_, crate::Error>(())
+        };
+        let worked = ask_within(&self.world, process, work.boxed(), FOUND_OUT_WITHIN).await;
+        self.world.note(format_args!("p{} worked blindly: {worked:?}", process.0));
+        let faults = self.world.clear_up();
+        self.world.executor.sleep(FOUND_OUT_WITHIN).await;
+        let is_undisturbed = {
+            let state = self.world.state();
+            state.faults == faults && state.lives(process)
+        };
+        match files.health() {
+            Health::Fenced(_) => Ok(()),
+            _ if !is_undisturbed => Ok(()),
+            health => Err(format!("I6: a node over an older database never finds out: {health:?}")),
+        }
     }
 
     /// Where there are several stores, now and then a rebuild is done without one, as if it were away.

@@ -215,6 +215,13 @@ impl World {
         self.note(format_args!("healed"));
     }
 
+    /// Ends all outages that there are; answers how many faults have struck so far.
+    pub(super) fn clear_up(&self) -> u64 {
+        let mut state = self.state();
+        state.weather.clear();
+        state.faults
+    }
+
     /// The network. Most requests that were given up arrive within 24 s: sooner than any lease is over. A few that carry bytes take
     /// up to 328 s: longer than the last look at an upload waits, and sooner than the shortest lease before that allows.
     pub(super) async fn carry_late(&self) {

@@ -2,15 +2,17 @@
 //!
 //! A decorator answers an accessor with itself or with `None`, never with its inner store's answer: that would lead around it.
 //! So [`Metered`] counts what is staged, [`InMode`] guards it, [`Timeout`] ends it; [`Retry`] has no staging, because what was
-//! staged once can't be staged again under one operation. Every implementation is under `deny(clippy::missing_trait_methods)`, so
+//! staged once can't be staged again under one operation; [`Late`] says before it is open whether it stages. Every implementation is under `deny(clippy::missing_trait_methods)`, so
 //! that a method with a default can't be forgotten.
 
+mod late;
 mod metered;
 mod mode;
 mod retry;
 mod timeout;
 mod timer;
 
+pub use late::{Expected, Late, Opener};
 pub use metered::{Direction, Meter, Metered, Outcome};
 pub use mode::{InMode, Mode, UnknownMode};
 pub use retry::{Backoff, Random, Retry};

@@ -83,6 +83,7 @@ impl Staging for MemoryStore {
     }
 
     async fn is_alive(&self, node: &NodeId) -> Result<bool> {
+        self.step(Op::Recover, "alive", node.as_str()).await?;
         self.act(Op::Recover, node.as_str(), |state| state.is_alive(node) || state.is_taken_over(node, &self.node))
     }
 

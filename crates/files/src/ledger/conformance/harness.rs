@@ -118,7 +118,7 @@ pub(super) const EPOCH: u64 = 7;
 
 pub(super) fn identity(epoch: u64, mark: u64) -> Identity {
     let stores = vec![KnownStore { name: "main".into(), id: store(1), adopted: true, unread_since: None }];
-    Identity { instance: Uuid::from_u128(42), epoch, mark, stores }
+    Identity { instance: Uuid::from_u128(42), epoch, mark, stores, marks: [].into() }
 }
 
 pub(super) fn file(number: u128) -> FileId {

@@ -1,14 +1,14 @@
 //! Whose the ledger is, how new, and who may still write.
 
-use super::harness::{EPOCH, Harness, Verdict, at, attributes, entry, file, identity, node, one};
+use super::harness::{EPOCH, Harness, Verdict, at, attributes, entry, file, identity, node, one, store};
 use crate::{
     Sha256,
-    ledger::{Identity, LedgerError, Purpose},
+    ledger::{Identity, KnownStore, LedgerError, Purpose},
 };
 
 pub(super) async fn an_empty_ledger_belongs_to_no_installation_and_takes_no_change(harness: Harness) -> Verdict {
     ensure_eq!(harness.ledger.identity().await?, None, "the identity of an empty ledger");
-    ensure_refused!(harness.ledger.raise_mark().await, LedgerError::Fenced(_), "raising a mark that isn't there");
+    ensure_refused!(harness.ledger.raise_mark(&[]).await, LedgerError::Fenced(_), "raising a mark that isn't there");
     ensure_refused!(harness.put(&attributes(1, 1)).await, LedgerError::Fenced(_), "recording for nobody");
     ensure_eq!(harness.ledger.file(file(1)).await?, None, "what nobody recorded");
     Ok(())
@@ -19,9 +19,9 @@ pub(super) async fn the_identity_is_what_was_set(harness: Harness) -> Verdict {
     harness.ledger.initialise(&wanted).await?;
     ensure_eq!(harness.ledger.identity().await?, Some(wanted.clone()), "the identity");
     let mut further = wanted.clone();
-    further.stores.push(crate::ledger::KnownStore {
+    further.stores.push(KnownStore {
         name: "b".into(),
-        id: super::harness::store(2),
+        id: store(2),
         adopted: false,
         unread_since: Some(crate::Timestamp::from_millis(7)),
     });
@@ -61,11 +61,35 @@ pub(super) async fn the_mark_never_falls(harness: Harness) -> Verdict {
 pub(super) async fn the_mark_rises_by_one(harness: Harness) -> Verdict {
     let harness = harness.started().await?;
     for expected in 1..=3 {
-        ensure_eq!(harness.ledger.raise_mark().await?, expected, "the mark");
+        ensure_eq!(harness.ledger.raise_mark(&[]).await?, expected, "the mark");
     }
     let harness = harness.reopened().await;
-    ensure_eq!(harness.ledger.raise_mark().await?, 4, "the mark, opened again");
-    ensure_eq!(harness.ledger.identity().await?, Some(identity(EPOCH, 4)), "the identity");
+    ensure_eq!(harness.ledger.raise_mark(&[]).await?, 4, "the mark, opened again");
+    let now = harness.ledger.identity().await?;
+    ensure_eq!(now.map(|identity| (identity.epoch, identity.mark)), Some((EPOCH, 4)), "the epoch and the mark");
+    Ok(())
+}
+
+pub(super) async fn the_mark_on_a_store_is_the_last_that_was_for_it(harness: Harness) -> Verdict {
+    let mut two = identity(EPOCH, 5);
+    two.stores.push(KnownStore { name: "b".into(), id: store(2), adopted: true, unread_since: None });
+    harness.ledger.initialise(&two).await?;
+    let marks = |now: Option<Identity>| now.map(|now| (now.mark, [1, 2, 3].map(|number| now.mark_on(store(number)))));
+    ensure_eq!(marks(harness.ledger.identity().await?), Some((5, [5, 5, 5])), "marks of which nothing is noted");
+    harness.ledger.raise_mark(&[store(2)]).await?;
+    ensure_eq!(marks(harness.ledger.identity().await?), Some((6, [5, 6, 6])), "marks, one of them raised");
+    harness.ledger.raise_mark(&[]).await?;
+    harness.ledger.raise_mark(&[store(1)]).await?;
+    harness.ledger.raise_mark(&[]).await?;
+    let harness = harness.reopened().await;
+    let now = harness.ledger.identity().await?;
+    ensure_eq!(marks(now.clone()), Some((9, [8, 6, 9])), "marks, opened again");
+    // Whoever makes another store known keeps them.
+    let mut further = now.unwrap_or(two);
+    further.stores.push(KnownStore { name: "c".into(), id: store(3), adopted: true, unread_since: None });
+    harness.ledger.initialise(&further).await?;
+    harness.ledger.raise_mark(&[]).await?;
+    ensure_eq!(marks(harness.ledger.identity().await?), Some((10, [8, 6, 9])), "marks, with a further store");
     Ok(())
 }
 
@@ -75,7 +99,7 @@ pub(super) async fn a_handle_is_fenced_once_another_raised_the_epoch(harness: Ha
     let claim = harness.claim(file(1)).await?;
     harness.another().await.initialise(&identity(EPOCH + 1, 0)).await?;
     let (ledger, me, key) = (&harness.ledger, node("n1"), Sha256::of(b"key"));
-    ensure_refused!(ledger.raise_mark().await, LedgerError::Fenced(_), "raise_mark");
+    ensure_refused!(ledger.raise_mark(&[]).await, LedgerError::Fenced(_), "raise_mark");
     let again = ledger.claim(file(1), Purpose::Change, &me, at(2)).await;
     ensure_refused!(again, LedgerError::Fenced(_), "claim");
     ensure_refused!(ledger.harden(claim.id, Purpose::Purge).await, LedgerError::Fenced(_), "harden");

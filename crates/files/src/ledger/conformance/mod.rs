@@ -47,6 +47,7 @@ macro_rules! __with_ledger_laws {
                 the_epoch_never_falls
                 the_mark_never_falls
                 the_mark_rises_by_one
+                the_mark_on_a_store_is_the_last_that_was_for_it
                 a_handle_is_fenced_once_another_raised_the_epoch
                 a_fenced_change_leaves_no_trace
                 asking_again_does_not_lift_a_fence

@@ -25,6 +25,7 @@ enum Flaw {
     FencesNobody,
     TakesAnyInstallation,
     ForgetsTheMark,
+    TellsEveryStore,
     GivesBusyFilesOut,
     GivesVersionsAgain,
     ForgetsToHarden,
@@ -63,6 +64,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::FencesNobody, "a_handle_is_fenced_once_another_raised_the_epoch"),
     (Flaw::TakesAnyInstallation, "it_belongs_to_one_installation_for_ever"),
     (Flaw::ForgetsTheMark, "the_mark_rises_by_one"),
+    (Flaw::TellsEveryStore, "the_mark_on_a_store_is_the_last_that_was_for_it"),
     (Flaw::GivesBusyFilesOut, "a_claim_is_exclusive"),
     (Flaw::GivesVersionsAgain, "versions_and_revisions_rise_even_after_a_release_without_a_record"),
     (Flaw::TakesOverTwice, "a_dead_nodes_claim_is_taken_over_once"),
@@ -145,11 +147,13 @@ impl Ledger for Wrong {
         if self.is(Flaw::TakesAnyInstallation) { Ok(()) } else { done }
     }
 
-    async fn raise_mark(&self) -> Result<u64> {
+    async fn raise_mark(&self, told: &[StoreId]) -> Result<u64> {
         if self.is(Flaw::ForgetsTheMark) {
             return Ok(self.right.identity().await?.ok_or(LedgerError::NotFound)?.mark + 1);
         }
-        self.right().raise_mark().await
+        let all: Vec<_> =
+            self.right.identity().await?.into_iter().flat_map(|all| all.stores).map(|all| all.id).collect();
+        self.right().raise_mark(if self.is(Flaw::TellsEveryStore) { &all } else { told }).await
     }
 
     async fn claim(&self, file: FileId, purpose: Purpose, node: &NodeId, now: Timestamp) -> Result<Claim> {
