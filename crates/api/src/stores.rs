@@ -30,11 +30,22 @@ pub(crate) struct Shown {
     state: &'static str,
     /// Why it is away.
     detail: Option<String>,
+    /// What is left there; `null` of a store that does not tell, or is away.
+    space: Option<Space>,
     /// Copies of revisions that content may be read from.
     objects: u64,
     /// Copies that are yet to be made there, are lost, or have attributes behind their file's; `null` from a start until all files
     /// have been looked at once.
     copies_pending: Option<u64>,
+}
+
+/// Room on a store.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Space {
+    /// Bytes that may still be written.
+    free_bytes: u64,
+    /// Bytes in all.
+    total_bytes: u64,
 }
 
 /// What was tried on a store.
@@ -70,6 +81,7 @@ impl From<StoreReport> for Shown {
             mode: store.mode,
             state: if store.away.is_some() { "away" } else { "ready" },
             detail: store.away,
+            space: store.space.map(|space| Space { free_bytes: space.free, total_bytes: space.total }),
             objects: store.copies,
             copies_pending: store.copies_due,
         }

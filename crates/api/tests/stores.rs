@@ -19,6 +19,7 @@ fn admins_are_told_how_each_store_is_and_what_lies_there() {
         ("place", "local".into()),
         ("mode", "edit".into()),
         ("state", "ready".into()),
+        ("space", serde_json::Value::Null),
         ("objects", 1.into()),
         ("copies_pending", 0.into()),
     ] {

@@ -695,7 +695,10 @@ fn what_lies_in_an_archive_is_listed_and_not_read() {
     let said = larder.run(&["get", &id, "-o", "-"]);
     assert!(!said.status.success() && said.stderr.contains("archive") && said.stderr.contains("`local`"), "{said:?}");
     let server = larder.serve();
-    let read = server.client("ada").get(&format!("/api/v1/files/{id}/content"));
+    let ada = server.client("ada");
+    let space = &ada.get("/api/v1/stores").json()["items"][0]["space"];
+    assert!(space["free_bytes"].as_u64().unwrap() <= space["total_bytes"].as_u64().unwrap(), "{space}");
+    let read = ada.get(&format!("/api/v1/files/{id}/content"));
     assert_eq!((read.status, &read.json()["code"]), (409, &json!("archived")));
 }
 

@@ -7,7 +7,7 @@ use crate::{
     marker::read_mark,
 };
 use futures_util::future::{self, Either, join_all};
-use larder_storage_core::{self as core, ErrorKind, Op, OpId, PutOptions, StoreExt};
+use larder_storage_core::{self as core, ErrorKind, Op, OpId, PutOptions, Space, StoreExt};
 use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
 
 /// How long a store has to answer before it counts as away.
@@ -26,6 +26,8 @@ pub struct StoreReport {
     pub place: String,
     /// Why it can't be used now; `None` of one that shows itself.
     pub away: Option<String>,
+    /// What is left there, where the store tells.
+    pub space: Option<Space>,
     /// Copies that content may be read from.
     pub copies: u64,
     /// Copies that are yet to be made there, are lost, or have attributes behind the file's; `None` until the first walk over all
@@ -60,6 +62,7 @@ impl Files {
             async move {
                 StoreReport {
                     away: node.in_time(place.confirm(), &place).await.err().map(|error| why(&error)),
+                    space: node.in_time(place.store.space(), &place).await.unwrap_or_default(),
                     name: place.name,
                     id: place.id,
                     mode: place.mode,

@@ -37,8 +37,8 @@ pub use presign::{Presign, PresignMethod, SignedRequest};
 pub use range::{ByteRange, InvalidRange};
 pub use staging::{Leftover, NodeId, OpId, Pair, Part, Staged, Staging};
 pub use store::{
-    Durable, ETag, GetOptions, Limits, ListOptions, ListToken, Listed, Object, ObjectMeta, PutMode, PutOptions, Store,
-    StoreExt, Written, undecorated,
+    Durable, ETag, GetOptions, Limits, ListOptions, ListToken, Listed, Object, ObjectMeta, PutMode, PutOptions, Space,
+    Store, StoreExt, Written, undecorated,
 };
 
 /// Kills the process here where a test asked for it (feature `crash-points`, environment `LARDER_CRASH_POINT=NAME` or `NAME:N` for

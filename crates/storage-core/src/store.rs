@@ -179,6 +179,15 @@ pub struct Limits {
     pub nested_keys: usize,
 }
 
+/// What is left where a store keeps its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
 /// A backend: keeps objects under keys. Its laws are the conformance suite (feature `conformance`).
 ///
 /// `Display` prints the whole tree of a decorated store on one line, such as `retry(local:/srv/objects)`; it is used in errors.
@@ -229,6 +238,14 @@ pub trait Store: fmt::Debug + fmt::Display + Send + Sync + 'static {
 
     /// What the store can hold.
     fn limits(&self) -> Limits;
+
+    /// What is left there; `None` of a store that has no end, or does not tell.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
 
     /// Uploads in parts, where the store has them.
     fn multipart(&self) -> Option<&dyn Multipart> {

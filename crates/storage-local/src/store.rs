@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use larder_storage_core::{
     Body, Durable as When, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, NodeId, Object,
-    ObjectMeta, Op, OpId, Pair, Part, PutMode, PutOptions, Result, Staged, Staging, Store, Written,
+    ObjectMeta, Op, OpId, Pair, Part, PutMode, PutOptions, Result, Space, Staged, Staging, Store, Written,
 };
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
@@ -496,6 +496,13 @@ impl Inner {
         self.put(temporary, &path::of_key(to), options)
     }
 
+    /// What is left on the file system, for this user.
+    fn space(&self) -> Outcome<Space> {
+        let about = rustix::fs::statvfs(self.root.place())?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        Ok(Space { free: bytes(about.f_bavail), total: bytes(about.f_blocks) })
+    }
+
     /// Makes what was left for later durable.
     fn sync_paths(&self, paths: Vec<String>) -> Outcome<()> {
         let folders: std::collections::BTreeSet<String> =
@@ -686,6 +693,10 @@ impl Store for LocalStore {
             lock(&self.inner.later).failures += 1;
         }
         synced
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.act(Op::Head, "", |inner| inner.space()).await.map(Some)
     }
 
     fn limits(&self) -> Limits {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use larder_storage_core::{
     Body, Durable, ETag, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, MemoryStore,
-    Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, Presign, PutMode, PutOptions, Result, Staged, Staging,
-    Store, Written,
+    Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, Presign, PutMode, PutOptions, Result, Space, Staged,
+    Staging, Store, Written,
 };
 use std::{
     collections::BTreeMap,
@@ -235,6 +235,10 @@ impl Store for Wrong {
 
     async fn sync(&self) -> Result<()> {
         self.inner.sync().await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.inner.space().await
     }
 
     fn limits(&self) -> Limits {

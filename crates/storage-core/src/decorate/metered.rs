@@ -3,8 +3,8 @@
 use super::{multipart_of, presign_of, staging_of};
 use crate::{
     Body, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object, ObjectMeta, Op,
-    OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest, Staged, Staging,
-    Store, UploadId, UploadedPart, Written,
+    OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest, Space, Staged,
+    Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -148,6 +148,10 @@ impl Store for Metered {
 
     async fn sync(&self) -> Result<()> {
         self.call(Op::Sync, self.inner.sync()).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.call(Op::Head, self.inner.space()).await
     }
 
     fn limits(&self) -> Limits {

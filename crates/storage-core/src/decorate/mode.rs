@@ -4,7 +4,7 @@ use super::{multipart_of, presign_of, staging_of};
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object,
     ObjectMeta, Op, OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest,
-    Staged, Staging, Store, UploadId, UploadedPart, Written,
+    Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -150,6 +150,10 @@ impl Store for InMode {
 
     async fn sync(&self) -> Result<()> {
         self.inner.sync().await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.inner.space().await
     }
 
     fn limits(&self) -> Limits {

@@ -15,7 +15,7 @@ use super::{Timer, multipart_of, presign_of};
 use crate::{
     Body, BodyError, ByteRange, ByteStream, ETag, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, Listed,
     Multipart, Object, ObjectMeta, Op, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest,
-    Staging, Store, UploadId, UploadedPart, Written,
+    Space, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -248,6 +248,10 @@ impl Store for Retry {
 
     async fn sync(&self) -> Result<()> {
         self.inner().sync().await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.inner().space().await
     }
 
     fn limits(&self) -> Limits {

@@ -4,7 +4,7 @@ use super::{Timer, multipart_of, presign_of, staging_of};
 use crate::{
     Body, ByteStream, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId,
     Object, ObjectMeta, Op, OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result,
-    SignedRequest, Staged, Staging, Store, UploadId, UploadedPart, Written,
+    SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -139,6 +139,10 @@ impl Store for Timeout {
 
     async fn sync(&self) -> Result<()> {
         self.call(Op::Sync, "", self.deadlines.work, self.inner.sync()).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.call(Op::Head, "", self.deadlines.answer, self.inner.space()).await
     }
 
     fn limits(&self) -> Limits {

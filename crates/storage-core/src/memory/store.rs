@@ -3,7 +3,7 @@
 use super::disk::{Answer, Blob, MemoryDisk, MemoryOptions, Request, State};
 use crate::{
     Body, Durable, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, ListToken, Listed, Multipart, NodeId,
-    Object, ObjectMeta, Op, PutOptions, Result, Staging, Store, Written,
+    Object, ObjectMeta, Op, PutOptions, Result, Space, Staging, Store, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -258,6 +258,10 @@ impl Store for MemoryStore {
     async fn sync(&self) -> Result<()> {
         self.step(Op::Sync, "sync", "").await?;
         self.act(Op::Sync, "", State::sync_all)
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
     }
 
     fn limits(&self) -> Limits {
