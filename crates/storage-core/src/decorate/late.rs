@@ -2,7 +2,7 @@
 
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object,
-    ObjectMeta, Op, OpId, Pair, Part, Presign, PutOptions, Result, Staged, Staging, Store, Written,
+    ObjectMeta, Op, OpId, Pair, Part, Presign, PutOptions, Result, Space, Staged, Staging, Store, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -162,6 +162,13 @@ impl Store for Late {
         match self.inner.get() {
             Some(inner) => inner.sync().await,
             None => Ok(()),
+        }
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        match self.inner.get() {
+            Some(inner) => inner.space().await,
+            None => Ok(None),
         }
     }
 
