@@ -52,8 +52,10 @@ pub(crate) struct State {
     pub(crate) unproven: BTreeSet<usize>,
     /// Places that had no room, or took nothing although their mode says so, until when new content goes elsewhere first.
     pub(crate) refusing: BTreeMap<usize, Duration>,
-    /// Files on whose copies this node is at work.
-    pub(crate) copying: BTreeSet<FileId>,
+    /// Files on whose copies the reconciler of this node is at work; with a place, those of which an answer waits for the copy there.
+    pub(crate) copying: BTreeSet<(FileId, Option<usize>)>,
+    /// Places that refused to delete copies that no placement wants, until when none is dropped there.
+    pub(crate) keeps: BTreeMap<usize, Duration>,
     /// Copies that are read again in the background, by place and key.
     pub(crate) doubted: BTreeSet<(usize, Key)>,
     /// When the last claim was asked for: no two are at one time.

@@ -151,8 +151,8 @@ fn check_write_copies(stores: &[(&StoreName, StoreMode)], settings: &Settings) -
         edit.retain(|name| placement.contains(name) || placement.is_empty() && stores[0].0 == *name);
         if wanted == 0 || policy.copies_answered() > 1 && policy.copies_answered() > edit.len() {
             return Err(StartError::Configuration(format!(
-                "bucket `{bucket}`: write_copies is {wanted}, and {} stores of its placement are of the mode `edit`: \
-                 it can be 1 to as many",
+                "bucket `{bucket}`: write_copies is {wanted}, but must be at least 1, and at most the number of stores of its \
+                 placement that have the mode `edit`: {}",
                 edit.len()
             )));
         }

@@ -13,12 +13,20 @@
 //! A crash after the first copy leaves what one leaves that waits for no others: the ledger says which copies are due.
 
 use crate::{
-    Attributes, BucketName, BucketPolicy, Error, FileId, Result, StoreId,
+    Attributes, Bucket, BucketName, BucketPolicy, Error, FileId, Result, StoreId,
     files::{File, Node, Place},
     ledger::{CopyRow, CopyState, RevisionRow},
     node::{CLAIM_POLL_MAX, CLAIM_POLL_MIN},
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// What came of an attempt to make the copies that are missing.
+#[derive(Default)]
+struct Attempt {
+    failed: Option<Error>,
+    /// Whether another answer's task makes one of them.
+    is_anothers: bool,
+}
 
 impl BucketPolicy {
     /// How many stores must hold what is answered; 0 means 1.
@@ -31,25 +39,33 @@ impl Node {
     /// How many stores must hold what is answered of a bucket's files.
     pub(crate) fn copies_answered(&self, bucket: &BucketName) -> usize {
         let buckets = self.buckets.lock().expect("nothing panics while it holds this lock");
-        buckets.get(bucket).map_or(1, |bucket| bucket.policy.copies_answered())
+        buckets.get(bucket).map_or(1, |bucket| self.copies_answered_in(bucket))
+    }
+
+    /// A bucket that is no longer configured may ask for more than there is by now.
+    fn copies_answered_in(&self, bucket: &Bucket) -> usize {
+        let wanted = bucket.policy.copies_answered();
+        if wanted == 1 || self.settings.buckets.iter().any(|(name, _)| *name == bucket.name) {
+            return wanted;
+        }
+        let placement = self.placement(&bucket.policy).into_iter();
+        wanted.min(placement.filter(|place| self.places[*place].mode.changes()).count()).max(1)
     }
 
     /// What is no bucket's is as safe as the safest file.
     pub(crate) fn copies_answered_of_users(&self) -> usize {
         let buckets = self.buckets.lock().expect("nothing panics while it holds this lock");
-        let safest = buckets.values().map(|bucket| bucket.policy.copies_answered()).max().unwrap_or(1);
-        // A bucket that is no longer configured may ask for more than there is.
-        safest.min(self.places.iter().filter(|place| place.mode.changes()).count()).max(1)
+        buckets.values().map(|bucket| self.copies_answered_in(bucket)).max().unwrap_or(1)
     }
 
     /// Step 1.
     ///
     /// # Errors
     /// `StoreUnavailable`, where fewer stores than the bucket asks for are known to be there.
-    pub(crate) fn check_enough(&self, policy: &BucketPolicy) -> Result<()> {
-        match policy.copies_answered() {
+    pub(crate) fn check_enough(&self, bucket: &Bucket) -> Result<()> {
+        match self.copies_answered_in(bucket) {
             1 => Ok(()),
-            wanted => self.check_there(wanted, &self.placement(policy)),
+            wanted => self.check_there(wanted, &self.placement(&bucket.policy)),
         }
     }
 
@@ -102,16 +118,13 @@ impl Node {
         let clock = &self.environment.clock;
         let (deadline, mut pause) = (clock.elapsed() + self.settings.claim_wait, CLAIM_POLL_MIN);
         loop {
-            let mut failed = None;
-            let is_safe = self.make_copies_once(file, wanted, &mut failed).await?;
-            match failed {
+            let mut attempt = Attempt::default();
+            let is_safe = self.make_copies_once(file, wanted, &mut attempt).await?;
+            match attempt.failed {
                 _ if is_safe => return Ok(()),
                 Some(error) => return Err(error),
-                // This node's own work is waited for to its end.
-                None if clock.elapsed() >= deadline && !self.state().copying.contains(&file.attributes.id) => {
-                    return Err(Error::Busy);
-                }
-                // Another is at it.
+                // Another answer's copy is waited for to its end.
+                None if clock.elapsed() >= deadline && !attempt.is_anothers => return Err(Error::Busy),
                 None => clock.sleep(pause).await,
             }
             pause = (pause * 2).min(CLAIM_POLL_MAX);
@@ -119,12 +132,7 @@ impl Node {
     }
 
     /// One attempt on each store; says whether there are enough then. What was changed again meanwhile must lie there as it is now.
-    async fn make_copies_once(
-        self: &Arc<Self>,
-        file: &File,
-        wanted: usize,
-        failed: &mut Option<Error>,
-    ) -> Result<bool> {
+    async fn make_copies_once(self: &Arc<Self>, file: &File, wanted: usize, attempt: &mut Attempt) -> Result<bool> {
         let id = file.attributes.id;
         // Who was purged meanwhile needs no copies.
         let Some(now) = self.ledger.file(id).await? else { return Ok(true) };
@@ -136,7 +144,7 @@ impl Node {
         let mut places = self.placement_of(|known| known.name == *bucket);
         places.retain(|place| self.places[*place].mode.changes());
         for number in BTreeSet::from([file.attributes.revision, now.attributes.revision]) {
-            if !self.make_copies_of(id, number, (&places, wanted), failed).await? {
+            if !self.make_copies_of(id, number, (&places, wanted), attempt).await? {
                 return Ok(false);
             }
         }
@@ -149,7 +157,7 @@ impl Node {
         id: FileId,
         revision: u64,
         (places, wanted): (&[usize], usize),
-        failed: &mut Option<Error>,
+        attempt: &mut Attempt,
     ) -> Result<bool> {
         let mut untried = places.iter();
         loop {
@@ -159,11 +167,11 @@ impl Node {
                 return Ok(true);
             }
             let Some(place) = untried.find(|place| !is_on(place)) else { return Ok(false) };
-            let others = (0..self.places.len()).filter(|other| other != place).collect();
-            match self.put_right(id, Some(revision), &others).await {
-                Ok(outcome) => *failed = outcome.failed.into_values().next().or(failed.take()),
+            match self.put_right_for_answer(id, revision, *place).await {
+                Ok(None) => attempt.is_anothers = true,
+                Ok(Some(outcome)) => attempt.failed = outcome.failed.into_values().next().or(attempt.failed.take()),
                 Err(error @ Error::Fenced(_)) => return Err(error),
-                Err(error) => *failed = Some(error),
+                Err(error) => attempt.failed = Some(error),
             }
         }
     }

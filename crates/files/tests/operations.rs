@@ -357,7 +357,7 @@ async fn a_policy_that_cannot_be_carried_out_is_refused_at_start_and_changes_not
     copies.buckets[0].1.write_copies = 2;
     for (larder, settings, words) in [
         (&two, Settings { placement: twice, ..Settings::default() }, "names the store `a` twice"),
-        (&two, copies, "write_copies is 2, and 1 stores of its placement"),
+        (&two, copies, "write_copies is 2, but must be at least 1"),
     ] {
         let error = Files::start(larder.parts(larder.ledger.another()), settings).await.err().unwrap();
         assert!(matches!(&error, StartError::Configuration(why) if why.contains(words)), "{error}");

@@ -63,15 +63,22 @@ enum Laid {
     Moot,
 }
 
-/// A file whose copies this node is at work on, until this is dropped.
+/// What this node is at work on, until this is dropped.
 struct Copying {
     node: Arc<Node>,
-    id: FileId,
+    what: (FileId, Option<usize>),
+}
+
+impl Copying {
+    /// `None` where another task is at it.
+    fn begin(node: &Arc<Node>, what: (FileId, Option<usize>)) -> Option<Self> {
+        node.state().copying.insert(what).then(|| Self { node: node.clone(), what })
+    }
 }
 
 impl Drop for Copying {
     fn drop(&mut self) {
-        self.node.state().copying.remove(&self.id);
+        self.node.state().copying.remove(&self.what);
     }
 }
 
@@ -94,31 +101,12 @@ impl Outcome {
 }
 
 impl Node {
-    /// Puts the copies of a file, or of `only` one revision of it, right but for those on places that `wait`, unless another node is at
-    /// it.
-    pub(crate) async fn put_right(
-        self: &Arc<Self>,
-        id: FileId,
-        only: Option<u64>,
-        wait: &BTreeSet<usize>,
-    ) -> Result<Outcome> {
+    /// Puts the copies of a file right but for those on places that `wait`, unless somebody else is at it.
+    pub(super) async fn put_right(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<Outcome> {
         self.begin_change().await?;
-        // This node works on a file once at a time; an answer that waits for a copy asks again.
-        if !self.state().copying.insert(id) {
-            return Ok(Outcome::default());
-        }
-        let done = Copying { node: self.clone(), id };
-        let result = self.put_right_reserved(id, only, wait).await;
-        drop(done);
-        result
-    }
-
-    async fn put_right_reserved(
-        self: &Arc<Self>,
-        id: FileId,
-        only: Option<u64>,
-        wait: &BTreeSet<usize>,
-    ) -> Result<Outcome> {
+        let Some(_one) = Copying::begin(self, (id, None)) else {
+            return Ok(Outcome { passed_over: true, ..Outcome::default() });
+        };
         let key = Sha256::of(&[b"larder: the copies of ".as_slice(), id.0.as_bytes()].concat());
         loop {
             match self.ledger.reserve(key, &self.node, Timestamp::from_millis(0)).await? {
@@ -132,7 +120,7 @@ impl Node {
                 Reservation::Running { .. } | Reservation::Done { .. } => return Ok(Outcome::default()),
             }
         }
-        let result = self.put_right_alone(id, only, wait).await;
+        let result = self.put_right_alone(id, None, wait).await;
         if self.ledger.unreserve(key, &self.node).await.is_err() {
             let node = self.clone();
             self.settle_until_done(move || {
@@ -141,6 +129,20 @@ impl Node {
             });
         }
         result
+    }
+
+    /// Puts the copy of one revision on one place right, for an answer that waits for it: whoever else is at the file's copies, for that
+    /// may take long, and two that make one only cost work. `None` where another answer waits for the same.
+    pub(crate) async fn put_right_for_answer(
+        self: &Arc<Self>,
+        id: FileId,
+        revision: u64,
+        place: usize,
+    ) -> Result<Option<Outcome>> {
+        self.begin_change().await?;
+        let Some(_one) = Copying::begin(self, (id, Some(place))) else { return Ok(None) };
+        let others = (0..self.places.len()).filter(|other| *other != place).collect();
+        self.put_right_alone(id, Some(revision), &others).await.map(Some)
     }
 
     /// All that can be put right is, whatever else fails; of each place the first failure is answered.
@@ -174,7 +176,8 @@ impl Node {
         for revision in &revisions {
             let needs = self.needs(&revision.copies, &wanted).into_iter();
             for (need, place) in needs.filter(|(need, _)| *need == Need::Drop) {
-                if !wait.contains(&place) {
+                // Nor is one dropped while a store is waited for that is to keep the file.
+                if !wait.contains(&place) && !wanted.iter().any(|kept| wait.contains(kept)) {
                     outcome.add(need, place, self.drop_copy(place, revision).await)?;
                 }
             }
@@ -477,6 +480,9 @@ impl Node {
             Reading::Valid(_) if !at.mode.changes() => return Ok(()),
             Reading::Valid(_) if at.store.staging().is_some() => PutMode::Replace,
             Reading::Valid(_) => PutMode::ReplaceIf(self.sidecar_there(at, &sidecar).await?.1),
+            Reading::Absent if !at.mode.creates() => {
+                return Err(Error::ReadOnly(format!("the store `{}` takes no attributes", at.name)));
+            }
             Reading::Absent => PutMode::Create,
             Reading::Broken(_) => {
                 at.quarantine(&self.environment, &sidecar).await?;

@@ -15,54 +15,75 @@
 
 use crate::{
     Attributes, Error, Result,
+    create::nothing_happened,
     files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
     reconcile::copy::{Brought, Seen},
     truth::Reading,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// A store that refuses to delete is not asked again for so long.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 impl Node {
-    /// Steps 1 to 6. Does nothing where something else is known of the copies by now.
+    /// Steps 1 to 6. Does nothing where something else is known of the copies by now, or its store has refused to delete lately.
     ///
     /// # Errors
     /// Of this store, or where no other is sure to keep the file.
     pub(super) async fn drop_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
-        if !self.are_kept_copies_right(revision).await? {
+        let now = self.environment.clock.elapsed();
+        if self.state().keeps.get(&place).is_some_and(|until| *until > now) {
             return Ok(());
         }
+        let Some(kept) = self.kept_copies(place, revision).await? else { return Ok(()) };
         let claim = match self.claim(revision.file, Purpose::Change).await {
             Err(Error::Gone | Error::NotFound(_)) => return Ok(()),
             claim => claim?,
         };
-        let dropped = self.drop_claimed(place, revision, &claim).await;
+        let dropped = self.drop_claimed(place, revision, &kept, &claim).await;
         if !matches!(dropped, Ok(true)) {
             self.end_claim(claim, dropped.as_ref().err()).await;
+        }
+        if let Err(Error::ReadOnly(why)) = &dropped {
+            let store = &self.places[place].name;
+            tracing::warn!(%store, why, "copies that no placement wants stay there for now: it refuses to delete them");
+            self.state().keeps.insert(place, now + KEPT_FOR);
         }
         dropped.map(drop)
     }
 
-    /// Step 1. Those that are not right are marked lost.
-    async fn are_kept_copies_right(self: &Arc<Self>, revision: &RevisionRow) -> Result<bool> {
-        let Some(row) = self.ledger.file(revision.file).await? else { return Ok(false) };
-        for place in self.placement_of(|bucket| bucket.name == row.attributes.bucket) {
-            if !self.places[place].mode.serves_content() {
-                return Ok(false);
-            }
-            if self.look_at_copy(place, revision).await? != Seen::Right {
-                self.doubt(place, revision).await;
-                return Ok(false);
+    /// Step 1: the places that keep a copy. One that is not right is marked lost. What costs little comes first.
+    async fn kept_copies(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<Option<Vec<usize>>> {
+        let Some(row) = self.ledger.file(revision.file).await? else { return Ok(None) };
+        let serve = |kept: &Vec<usize>| kept.iter().all(|kept| self.places[*kept].mode.serves_content());
+        let Some(kept) = self.whole_placement(&row.attributes.bucket).filter(serve) else { return Ok(None) };
+        self.places[place].confirm().await?;
+        let own = (row.attributes.revision == revision.revision).then_some(&row.attributes);
+        self.check_kept(&kept, revision, own).await?;
+        for at in &kept {
+            if self.look_at_copy(*at, revision).await? != Seen::Right {
+                self.doubt(*at, revision).await;
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(kept))
     }
 
     /// Steps 3 to 6. Says whether the copy was dropped, and the claim ended with that.
-    async fn drop_claimed(self: &Arc<Self>, place: usize, revision: &RevisionRow, claim: &Claim) -> Result<bool> {
+    async fn drop_claimed(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        kept: &[usize],
+        claim: &Claim,
+    ) -> Result<bool> {
         let (file, number, at) = (revision.file, revision.revision, &self.places[place]);
         let Some(now) = self.ledger.revision(file, number).await? else { return Ok(false) };
         let Some(row) = self.ledger.file(file).await? else { return Ok(false) };
-        let Some(wanted) = self.whole_placement(&row.attributes.bucket) else { return Ok(false) };
+        // Those that were read, and no others.
+        let wanted = self.whole_placement(&row.attributes.bucket).filter(|wanted| wanted == kept);
+        let Some(wanted) = wanted else { return Ok(false) };
         let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
         if now.key != revision.key || on(&now) != on(revision) || !self.is_unwanted(&now.copies, &wanted, place) {
             return Ok(false);
@@ -74,7 +95,15 @@ impl Node {
         self.record(Some(Entry::Copies { file, revision: number, copies: vec![dropping] }), None).await?;
         let now = self.ledger.revision(file, number).await?;
         let Some(now) = now.filter(|now| self.is_unwanted(&now.copies, &wanted, place)) else { return Ok(false) };
-        at.store.delete(&now.key).await?;
+        if let Err(refused) = at.store.delete(&now.key).await {
+            let before =
+                on(revision).filter(|copy| copy.state == CopyState::Verified && nothing_happened(refused.kind()));
+            if let Some(before) = before {
+                // It counts as it did.
+                self.record(Some(Entry::Copies { file, revision: number, copies: vec![before] }), None).await?;
+            }
+            return Err(refused.into());
+        }
         at.store.delete(&now.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?).await?;
         let gone = Entry::Unwanted { file, revision: number, store: at.id, state: CopyState::Dropping };
         self.record(Some(gone), Some(claim.id)).await?;
@@ -115,7 +144,9 @@ impl Node {
                 let gone = Entry::Unwanted { file: revision.file, revision: revision.revision, store, state };
                 self.record(Some(gone), None).await.map(drop)
             }
-            Seen::Wrong | Seen::Unreadable => Ok(()),
+            Seen::Wrong | Seen::Unreadable => {
+                Err(Error::Conflict("a copy that was being dropped is damaged, and can't take another's place".into()))
+            }
         }
     }
 

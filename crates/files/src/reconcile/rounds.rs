@@ -509,7 +509,7 @@ impl Rounds {
 impl Node {
     /// Puts a file's copies right; where that fails, asks the store whether it is there.
     async fn put_right_or_see(self: &Arc<Self>, id: FileId, wait: &BTreeSet<usize>) -> Result<(Outcome, Shown)> {
-        let outcome = self.put_right(id, None, wait).await?;
+        let outcome = self.put_right(id, wait).await?;
         let shown = self.shown(outcome.failed.keys().copied()).await;
         Ok((outcome, shown))
     }

@@ -442,8 +442,13 @@ impl World {
             revision.copies.iter().filter(|copy| copy.state == CopyState::Verified).count() == disks.len()
                 && disks.iter().all(|disk| disk.get(&revision.key).is_some_and(|at| Sha256::of(at) == revision.sha256))
         };
+        // Of a file at whose copies a node is at work one may be about to go, the others having been read.
+        let nodes: Vec<_> = self.state().slots.iter().filter_map(|slot| slot.files.clone()).collect();
+        let at_work = nodes.iter().flat_map(|files| files.0.state().copying.clone()).map(|(file, _)| file);
+        let at_work: BTreeSet<_> = at_work.collect();
+        let spared = |of: &RevisionRow| at_work.contains(&of.file) || !is_sound(of);
         let unsound: BTreeSet<_> =
-            rows.iter().filter(|(_, revision)| !is_sound(revision)).map(|(_, revision)| revision.file).collect();
+            rows.iter().filter(|(_, revision)| spared(revision)).map(|(_, revision)| revision.file).collect();
         let sound: Vec<_> = rows.iter().filter(|(_, revision)| !unsound.contains(&revision.file)).collect();
         if sound.is_empty() {
             return;
