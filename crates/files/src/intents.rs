@@ -380,13 +380,17 @@ impl Node {
         let Some(found) = self.ledger.intents().await?.into_iter().find(|intent| intent.id == id) else {
             return Ok(None);
         };
-        if found.node == self.node && found.state != IntentState::Pending {
+        // What another has left is held under a name of its own: its idempotency key is told from one that a request here holds, which
+        // may be given up.
+        let settler = self.settler();
+        let (is_own, is_taken) = (found.node == self.node, found.node == settler);
+        if (is_own || is_taken) && found.state != IntentState::Pending {
             return Ok(Some(found));
         }
-        if found.node != self.node && self.is_alive(&found.node).await? {
+        if !is_own && !is_taken && self.is_alive(&found.node).await? {
             return Ok(None);
         }
-        match self.ledger.fence_intent(found.hold(), &self.node).await {
+        match self.ledger.fence_intent(found.hold(), if is_own { &self.node } else { &settler }).await {
             Ok(taken) => Ok(Some(taken)),
             Err(LedgerError::Superseded) => Ok(None),
             Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 
 mod support;
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use larder_files::{
     Created, Error, Files, IdempotencyKey, ListFiles, NewFile, Receive, Received, Settings, Sha256, StoreMode,
     StoreName, UserName, ledger::LedgerError,
@@ -12,7 +12,7 @@ use larder_storage_core::{Body, ErrorKind, MemoryOptions, Store};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -244,6 +244,38 @@ async fn the_key_of_a_node_that_dies_while_another_starts_makes_no_second_file()
         .await;
         assert_eq!((made.unwrap().repeated, larder.keys().len()), (Some(201), 2), "on {on}, {step}");
     }
+}
+
+/// A ledger that leaves what was taken over in hand, and now and then reserves nothing.
+#[derive(Debug, Default)]
+struct InHand(AtomicBool);
+
+impl larder_files::ledger::Steps for InHand {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), LedgerError>> {
+        match name {
+            "fail_intent" => std::future::pending().boxed(),
+            "reserve" if self.0.load(Ordering::SeqCst) => {
+                std::future::ready(Err(LedgerError::Unavailable("away".into()))).boxed()
+            }
+            _ => std::future::ready(Ok(())).boxed(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_whose_reservation_fails_gives_up_no_key_of_an_upload_that_its_node_has_taken_over() {
+    let larder = Larder::over(MemoryOptions::without_staging());
+    let (dying, _) = larder.start().await;
+    let blocks = stream::iter((0..3).map(|_| Ok("content".into()))).boxed();
+    let _broken_off = receive(&dying, request(), Body::once(blocks, None)).await.unwrap();
+    let steps = Arc::<InHand>::default();
+    let next = larder.start_over(larder.ledger.another().with_steps(steps.clone())).await.unwrap().0;
+    steps.0.store(true, Ordering::SeqCst);
+    assert!(matches!(create(&next, named("file")).await, Err(Error::LedgerUnavailable(_))));
+    steps.0.store(false, Ordering::SeqCst);
+    others_go_on().await;
+    let again = create(&next, named("file")).await;
+    assert!(matches!(&again, Err(Error::Running)), "its outcome is not known yet: {again:?}");
 }
 
 #[tokio::test]
