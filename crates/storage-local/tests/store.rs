@@ -11,6 +11,7 @@ use larder_storage_core::{
 use larder_storage_local::{ForeignKind, LocalOptions, LocalStore};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::task::Poll;
 
 fn open() -> (tempfile::TempDir, LocalStore) {
     let place = tempfile::tempdir().unwrap();
@@ -469,21 +470,24 @@ async fn what_was_taken_over_before_the_store_went_away_is_given_when_it_is_back
 
 #[tokio::test]
 async fn what_is_taken_over_for_who_has_gone_away_is_given_to_the_next() {
-    let (_place, dead) = open();
-    let root = dead.root().to_owned();
-    stage(&dead, 1).await;
-    drop(dead);
-    let store = LocalStore::open(LocalOptions::new(root)).unwrap();
-    for _ in 0..50 {
-        drop(futures_util::poll!(Box::pin(store.leftovers())));
-    }
-    // One of those that were dropped may still be at it.
-    for _ in 0..10_000 {
-        if !store.leftovers().await.unwrap().is_empty() {
-            return;
+    for _ in 0..8 {
+        let (_place, dead) = open();
+        let root = dead.root().to_owned();
+        stage(&dead, 1).await;
+        drop(dead);
+        let store = LocalStore::open(LocalOptions::new(root)).unwrap();
+        let mut is_given = false;
+        for _ in 0..50 {
+            // Where a thread is quick enough, it is given to this one before it goes away.
+            let asked = futures_util::poll!(Box::pin(store.leftovers()));
+            is_given |= matches!(&asked, Poll::Ready(Ok(found)) if !found.is_empty());
         }
+        // One of those that went away may still be at it.
+        for _ in 0..10_000 {
+            is_given = is_given || !store.leftovers().await.unwrap().is_empty();
+        }
+        assert!(is_given, "nobody was given what the dead node left");
     }
-    panic!("nobody was given what the dead node left");
 }
 
 #[tokio::test]
