@@ -146,7 +146,10 @@ async fn find(api: Data<Api>, caller: Caller, request: Wanted) -> Result<Found, 
     let reply = match conditions::reads(&request.wants, &selected.validators) {
         Verdict::Failed => return Err(conditions::failed()),
         Verdict::NotModified => Reply::NotModified,
-        Verdict::Proceed if request.head => Reply::Head,
+        Verdict::Proceed if request.head => {
+            api.files.check_served(&caller, &file, request.revision).await?;
+            Reply::Head
+        }
         Verdict::Proceed => match ranged(&api, &request, &selected) {
             Selection::Nothing => return Err(nothing(selected.size)),
             Selection::Whole => {

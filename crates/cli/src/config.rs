@@ -360,6 +360,22 @@ impl Config {
         Proxies { networks: self.trusted_proxies.clone(), header: self.forwarded_header }
     }
 
+    /// The buckets that take no upload, since no store of their placement takes new files; each with what mends that.
+    pub(crate) fn closed_buckets(&self) -> Vec<String> {
+        let first = self.stores.keys().next().into_iter().cloned().collect();
+        let default: &Vec<StoreName> = if self.placement.is_empty() { &first } else { &self.placement };
+        let is_open = |store: &&StoreName| self.stores.get(*store).is_some_and(|store| store.mode.creates());
+        let closed = self.settings().buckets.into_iter().filter_map(|(bucket, policy)| {
+            let placement = if policy.placement.is_empty() { default } else { &policy.placement };
+            let stores = list(placement.iter().map(StoreName::as_str));
+            let text = format!(
+                "bucket `{bucket}` takes no uploads: none of its stores ({stores}) has the mode `edit` or `rw`"
+            );
+            (!placement.iter().any(|store| is_open(&store))).then_some(text)
+        });
+        closed.collect()
+    }
+
     /// What of it concerns files.
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings { placement: self.placement.clone(), ..Settings::default() };

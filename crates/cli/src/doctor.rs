@@ -90,6 +90,7 @@ impl Doctor {
         let stores = chosen(&context.config, self.store.as_ref())?;
         if self.store.is_none() {
             report.all(process::CHECKS, "process", &context)?;
+            report.add("uploads", "buckets", &uploads(&context.config))?;
             let data = Place::data(&context);
             report.all(data.checks(), "data directory", &data)?;
             for (name, said) in database::look(&context).await {
@@ -105,6 +106,17 @@ impl Doctor {
             }
         }
         report.end()
+    }
+}
+
+/// Whether there is a bucket that nothing can be put into.
+fn uploads(config: &Config) -> Said {
+    match config.closed_buckets().as_slice() {
+        [] => Said::ok("every bucket has a store that takes new files"),
+        closed => Said::warning(
+            closed.join("; "),
+            "where that is not meant, name a store of the mode `edit` in its placement, or give one that mode",
+        ),
     }
 }
 

@@ -103,10 +103,13 @@ fn check(context: &Context) -> Result<()> {
     Database::configured(&context.dir, config)?;
     larder_files::check_possible(config.stores.iter().map(|(name, store)| (name, store.mode)), &config.settings())?;
     let from = config.file().map_or("no file, defaults and variables".into(), |file| file.display().to_string());
+    let warnings = config.closed_buckets();
     if output.json {
-        output.record(&json!({ "result": "ok", "file": config.file().map(Path::to_string_lossy) }))?;
+        let file = config.file().map(Path::to_string_lossy);
+        output.record(&json!({ "result": "ok", "file": file, "warnings": warnings }))?;
     } else {
         output.line(format_args!("the configuration is right ({from})"))?;
+        warnings.iter().try_for_each(|warning| output.line(format_args!("WARNING  {warning}")))?;
     }
     Ok(())
 }

@@ -346,7 +346,7 @@ fn recovered(recovered: &Recovered) -> Option<String> {
     let Recovered { finished, undone, settled, waiting } = *recovered;
     let parts: Vec<String> = [
         (finished, "upload finished", "uploads finished"),
-        (undone, "upload undone", "uploads undone"),
+        (undone, "upload or copy undone", "uploads or copies undone"),
         (settled, "change settled", "changes settled"),
         (waiting, "waits for a store that is away", "wait for a store that is away"),
     ]

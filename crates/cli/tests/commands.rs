@@ -700,12 +700,20 @@ fn what_lies_in_an_archive_is_listed_and_not_read() {
     assert!(space["free_bytes"].as_u64().unwrap() <= space["total_bytes"].as_u64().unwrap(), "{space}");
     let read = ada.get(&format!("/api/v1/files/{id}/content"));
     assert_eq!((read.status, &read.json()["code"]), (409, &json!("archived")));
+    let head = ada.send("HEAD", &format!("/api/v1/files/{id}/content"), &[], None).unwrap();
+    assert_eq!(head.status, 409);
+    let said = larder.run(&["fsck"]);
+    assert!(said.status.success(), "what can't be copied from an archive is not told of: {said:?}");
 }
 
 #[test]
 fn a_configuration_is_checked_without_a_larder() {
     let larder = Larder::new();
-    assert!(larder.ok(&["config", "check"]).contains("the configuration is right"));
+    let said = larder.ok(&["config", "check"]);
+    assert!(said.contains("the configuration is right") && !said.contains("WARNING"), "{said}");
+    let closed = larder.file("closed.toml", "[stores.local]\nmode = 'ro'\n");
+    let said = larder.ok(&["config", "check", "--config", &closed]);
+    assert!(said.contains("WARNING  bucket `documents` takes no uploads") && said.contains("`local`"), "{said}");
     for (toml, words) in [
         ("lisen = 1", ["`lisen`", "`listen`"]),
         ("listen = 'nowhere'", ["`listen`", "`nowhere`"]),

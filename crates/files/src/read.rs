@@ -86,6 +86,31 @@ impl Files {
         number: Option<u64>,
         range: Option<ByteRange>,
     ) -> Result<Content> {
+        let revision = self.revision_of(caller, file, number).await?;
+        let order = self.0.order_of_reading(&file.attributes.bucket);
+        match self.0.open(revision, range, &order).await {
+            // Replaced since it was described, and then purged: whoever asks again gets what is newest now.
+            Err(Error::NotFound("revision")) if number.is_none() => Err(Error::Busy),
+            opened => opened,
+        }
+    }
+
+    /// Refuses what [`Files::open`] would refuse without a look at any store.
+    ///
+    /// # Errors
+    /// `NotFound` of a file in the trash or of the revision, `Archived`.
+    pub async fn check_served(&self, caller: &Caller, file: &File, number: Option<u64>) -> Result<()> {
+        let revision = self.revision_of(caller, file, number).await?;
+        match self.0.archive_of(&revision.copies) {
+            Some(archive) if !revision.copies.iter().any(|copy| self.0.is_served(copy)) => {
+                Err(Error::Archived(archive.name.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The revision of a file that was described: the newest then, or the one named.
+    async fn revision_of(&self, caller: &Caller, file: &File, number: Option<u64>) -> Result<RevisionRow> {
         let attributes = &file.attributes;
         if !caller.sees(attributes.owner_id) {
             return Err(self.0.absent("file"));
@@ -93,18 +118,12 @@ impl Files {
         if attributes.deleted_at.is_some() {
             return Err(self.0.in_trash(file));
         }
-        let revision = match number {
+        match number {
             Some(number) if number != attributes.revision => {
                 let found = self.0.ledger.revision(attributes.id, number).await?;
-                found.ok_or_else(|| self.0.absent("revision"))?
+                found.ok_or_else(|| self.0.absent("revision"))
             }
-            _ => newest(file),
-        };
-        let order = self.0.order_of_reading(&attributes.bucket);
-        match self.0.open(revision, range, &order).await {
-            // Replaced since it was described, and then purged: whoever asks again gets what is newest now.
-            Err(Error::NotFound("revision")) if number.is_none() => Err(Error::Busy),
-            opened => opened,
+            _ => Ok(newest(file)),
         }
     }
 }
@@ -186,13 +205,17 @@ impl Node {
         if outage.is_none() && revision.copies.iter().any(is_elsewhere) {
             return Err(Error::StoreUnavailable(None));
         }
-        let archives = |place: &&Place| !place.mode.serves_content() && has_copy(&revision.copies, place);
-        match (outage, self.places.iter().find(archives)) {
+        match (outage, self.archive_of(&revision.copies)) {
             (Some(cause), _) => Err(Error::StoreUnavailable(Some(cause.into()))),
             (None, Some(archive)) => Err(Error::Archived(archive.name.clone())),
             (None, None) if !self.unread.is_empty() => Err(self.provisional()),
             (None, None) => Err(Error::ContentLost(lost.map(Into::into))),
         }
+    }
+
+    /// An archive that has one of these copies.
+    fn archive_of(&self, copies: &[CopyRow]) -> Option<&Place> {
+        self.places.iter().find(|place| !place.mode.serves_content() && has_copy(copies, place))
     }
 
     /// The places of copies that may be read, in this order.

@@ -47,6 +47,15 @@ enum Bytes {
     Unreadable(String),
 }
 
+/// Where good bytes of a revision lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survives {
+    Nowhere,
+    /// Only on stores that serve no content.
+    Archived,
+    Served,
+}
+
 impl Check<'_> {
     /// Holds a row and its revisions against what lies on every place.
     pub(super) async fn file(&self, row: FileRow) -> Result<Vec<Trouble>> {
@@ -216,8 +225,14 @@ impl Check<'_> {
     ) -> Vec<Trouble> {
         let spots: Vec<&Spot> = spots.collect();
         let good = spots.iter().find(|spot| spot.bytes == Bytes::Good).map(|spot| spot.place);
+        let serves = |spot: &Spot| spot.bytes == Bytes::Good && self.node.places[spot.place].mode.serves_content();
+        let survives = match good {
+            None => Survives::Nowhere,
+            Some(_) if spots.iter().any(|spot| serves(spot)) => Survives::Served,
+            Some(_) => Survives::Archived,
+        };
         let mut troubles: Vec<Trouble> =
-            spots.iter().filter_map(|spot| self.check_copy(row, revision, spot, good.is_some())).collect();
+            spots.iter().filter_map(|spot| self.check_copy(row, revision, spot, survives)).collect();
         // A good copy must be counted before others can be made from it.
         troubles.sort_by_key(|trouble| matches!(trouble.mend, Mend::Copy { .. }));
         // A store that was not read may have the bytes.
@@ -240,8 +255,8 @@ impl Check<'_> {
         troubles
     }
 
-    /// What is wrong with the copy on one place. `survives`: whether good bytes lie on another, or on this one.
-    fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, survives: bool) -> Option<Trouble> {
+    /// What is wrong with the copy on one place.
+    fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, survives: Survives) -> Option<Trouble> {
         let place = &self.node.places[spot.place];
         let known = revision.copies.iter().find(|copy| copy.store == place.id).map(|copy| copy.state);
         let is_missing = match known {
@@ -250,7 +265,8 @@ impl Check<'_> {
         };
         let again = || Mend::Copy { place: spot.place, revision: Box::new(revision.clone()) };
         let (kind, detail, mend) = match &spot.bytes {
-            Bytes::Good | Bytes::Absent if is_missing && survives => {
+            // From an archive none is made.
+            Bytes::Good | Bytes::Absent if is_missing && survives == Survives::Served => {
                 (FindingKind::CopyWanted, format!("a copy on `{}` is yet to be made", place.name), again())
             }
             // What lies in an archive was not read.
@@ -261,7 +277,9 @@ impl Check<'_> {
                 let detail = format!("a copy on `{}` that the row does not count", place.name);
                 (FindingKind::RowDiffers, detail, Mend::Record(vec![entry]))
             }
-            Bytes::Absent if matches!(known, Some(CopyState::Present | CopyState::Verified)) && survives => {
+            Bytes::Absent
+                if matches!(known, Some(CopyState::Present | CopyState::Verified)) && survives != Survives::Nowhere =>
+            {
                 (FindingKind::RowDiffers, format!("the row counts a copy on `{}` that is gone", place.name), again())
             }
             Bytes::Good | Bytes::Absent => return None,
@@ -275,7 +293,7 @@ impl Check<'_> {
             }
             Bytes::Unreadable(why) => {
                 let detail = format!("the bytes on `{}` can't be read: {why}", place.name);
-                (FindingKind::HashMismatch, detail, if survives { again() } else { Mend::Nothing })
+                (FindingKind::HashMismatch, detail, if survives != Survives::Nowhere { again() } else { Mend::Nothing })
             }
         };
         Some(Trouble::new(kind, Some(&revision.key), Some(revision.file), detail, mend))
