@@ -43,7 +43,7 @@ impl Files {
     /// bucket of unique names; `TooLarge` and `UnsupportedType` of the new bucket.
     pub async fn update(&self, caller: &Caller, id: FileId, patch: Patch, if_version: Option<u64>) -> Result<File> {
         let target = self.target(caller, id, &patch).await?;
-        target.bucket.as_ref().map_or(Ok(()), |bucket| self.0.check_enough(bucket))?;
+        target.bucket.as_ref().map_or(Ok(()), |bucket| self.0.check_enough(&bucket.name))?;
         let heir = target.owner.as_ref().map(|(id, _)| *id);
         let apply = move |attributes: &mut Attributes| {
             let changes = apply(&patch, attributes)?;
@@ -100,7 +100,7 @@ impl Files {
     ) -> Result<File> {
         self.0.begin_change().await?;
         let bucket = self.describe(caller, id).await?.attributes.bucket;
-        self.bucket(bucket.as_str()).and_then(|bucket| self.0.check_enough(&bucket))?;
+        self.0.check_enough(&bucket)?;
         let (files, caller) = (self.clone(), caller.clone());
         self.complete(async move {
             let mut wait = Wait::new(&files.0);

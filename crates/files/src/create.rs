@@ -205,7 +205,6 @@ impl Files {
         let bucket = self.bucket(&receive.bucket)?;
         let owner = self.owner(caller, receive.owner.as_ref()).await?;
         let place = self.0.place_for(&bucket)?;
-        self.0.check_enough(&bucket)?;
         let reserved = match &receive.idempotency {
             Some(key) => Some(self.reserve(caller, key.clone()).await?),
             None => None,
@@ -222,7 +221,6 @@ impl Files {
         let attributes = self.live(caller, id).await?.attributes;
         let bucket = self.bucket(attributes.bucket.as_str())?;
         let place = self.0.place_for(&bucket)?;
-        self.0.check_enough(&bucket)?;
         let name = crate::UserName::new(&attributes.owner).map_err(Error::internal)?;
         let owner = Caller { id: attributes.owner_id, name, role: Role::User };
         self.receive_for(place, bucket, owner, &attributes.name, body, None).await
@@ -288,7 +286,6 @@ impl Files {
         let name = name.unwrap_or(attributes.name);
         let bucket = self.bucket(bucket.as_deref().unwrap_or(attributes.bucket.as_str()))?;
         let place = self.0.place_for(&bucket)?;
-        self.0.check_enough(&bucket)?;
         let body = Body::once(content.body, Some(attributes.size));
         let received = match self.receive_for(place, bucket, caller.clone(), &name, body, reserved).await {
             // It is ours that broke off.
@@ -506,13 +503,13 @@ impl Received {
 }
 
 impl Node {
-    /// Where new content of a bucket goes.
+    /// Where new content of a bucket goes, if there are enough stores for it.
     fn place_for(&self, bucket: &Bucket) -> Result<usize> {
         let places = self.placement(&bucket.policy);
         let takes = |place: &&usize| self.places[**place].mode.creates();
         // One that is away may be back, and one that is full have room, if no other takes it.
         if let Some(place) = places.iter().filter(takes).min_by_key(|place| self.is_unfit(**place)) {
-            return Ok(*place);
+            return self.check_enough(&bucket.name).map(|()| *place);
         }
         match places.first() {
             Some(first) => Err(Error::ReadOnly(format!("the store `{}` is read-only", self.places[*first].name))),

@@ -24,7 +24,6 @@ use crate::{
     layout,
     ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
     name_claim,
-    purge::Owed,
     rebuild::{bare_tombstone, buried},
     sealed::{self, Sealed, unseal},
 };
@@ -472,8 +471,7 @@ impl Check<'_> {
     /// Idempotency keys of a dead node none of whose claims is open: those are told of first.
     async fn reservations(&self, node: &NodeId) -> Result<Option<Trouble>> {
         let ledger = &self.node.ledger;
-        if Owed::parse(node).is_some()
-            || self.node.is_alive(node).await?
+        if self.node.is_alive(node).await?
             || !ledger.nodes().await?.contains(node)
             || ledger.claims().await?.iter().any(|claim| claim.node == *node)
         {

@@ -233,7 +233,7 @@ pub struct CopyCount {
     pub due: u64,
 }
 
-/// A record that is wanted on every store.
+/// A record that is wanted on every store, or what is wanted of each by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordId {
     /// The tombstone of a file, or of one revision of it.
@@ -242,9 +242,16 @@ pub enum RecordId {
     User(UserId),
     /// A bucket's sealed record.
     Bucket(BucketId),
+    /// That what a tombstone covers is deleted there.
+    Clearing(FileId, Option<u64>),
 }
 
-/// A record that a store is yet to be given, for it could not be reached when the record was made.
+impl RecordId {
+    /// Before every [`RecordId::Clearing`], and behind all else.
+    pub const BEFORE_CLEARINGS: Self = Self::Clearing(FileId(uuid::Uuid::nil()), None);
+}
+
+/// A record that a store is yet to be given, for it could not be reached, or did not permit it, when the record was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// The store.
@@ -489,6 +496,12 @@ pub struct Record {
     /// The intent that ends in the same transaction. Where it is no longer held so, the member is `Superseded` and leaves no trace.
     /// Where a tombstone covers the entry, the intent stays: what was put must still go.
     pub settles: Option<Hold>,
+}
+
+impl From<Entry> for Record {
+    fn from(entry: Entry) -> Self {
+        Self { entry: Some(entry), ..Self::default() }
+    }
 }
 
 /// What is known of an idempotent request.

@@ -4,10 +4,9 @@ use crate::{
     Error, File, FileId, Files, Health, Recovered, Result, StartError, StoreId, StoreName, Timestamp,
     committer::{Commit, CommitError, unrecorded},
     files::{Node, Place},
-    ledger::{Claim, Entry, LedgerError, Purpose, Record, Recorded},
+    ledger::{Claim, Entry, LedgerError, Purpose, Record, RecordId, Recorded},
     marker::{self, Mark, Marker},
     name_claim,
-    purge::Owed,
     recovery::InHand,
     start::{prove_one, tell_of_all},
     truth::chain,
@@ -42,8 +41,8 @@ pub(crate) struct State {
     pub(crate) waits: bool,
     /// Whether there is such a task.
     pub(crate) is_recovering: bool,
-    /// The purge that was last gone on with.
-    pub(crate) cleared_last: Option<Owed>,
+    /// The purge that was last gone on with on a place, where there are more.
+    pub(crate) cleared_last: BTreeMap<usize, RecordId>,
     /// Intents of the dead that a task of this node brings to their end.
     pub(crate) taken_up: BTreeSet<u64>,
     /// Places that did not answer when they were last asked.

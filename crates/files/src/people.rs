@@ -417,7 +417,7 @@ impl Node {
             let lacking = held.iter().filter(|(_, held)| !held.contains(&key)).map(|(place, _)| &self.places[*place]);
             let missed = lacking.filter(|place| place.mode.creates());
             let missed = missed.map(|place| Entry::Missed(Missed { store: place.id, record, epoch, version }));
-            group.extend(missed.map(|missed| Record { entry: Some(missed), ..Record::default() }));
+            group.extend(missed.map(Record::from));
             if group.len() >= NOTED_AT_ONCE {
                 self.record_all(std::mem::take(&mut group)).await?;
             }

@@ -2,22 +2,24 @@
 //!
 //! 0. A claim of this purge, durable: from here on it is only ever finished forward.
 //! 1. A tombstone on every store that takes it, at least one (**the commit point**): whatever still lies there is garbage.
-//! 2. The rows go; which stores have missed the tombstone is noted with that, and it is carried there later.
-//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes. Where a store is
-//!    away this follows when it is back: whoever asked is answered, for nobody can read the file any more.
+//! 2. The rows go; which stores have missed the tombstone is noted with that, and it is carried there later. So is which stores permit
+//!    no deletion now: they have missed step 3.
+//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes, and it is noted
+//!    where that failed. Whoever asked is answered, for nobody can read the file any more; it follows by a recovery, when the store
+//!    is back or permits it.
 
 use crate::{
-    Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, Sha256, StoreId, Timestamp, Tombstone,
+    Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, StoreId, Timestamp, Tombstone,
     create::{carried, nothing_happened, the_less_certain},
     files::{File, Node, Place},
     layout,
-    ledger::{Claim, Entry, Purpose},
+    ledger::{Claim, Entry, Missed, Purpose, Record, RecordId},
     on_conflict::REPLACED,
     rebuild::buried,
     truth::Reading,
 };
 use futures_util::{TryFutureExt, TryStreamExt};
-use larder_storage_core::{ErrorKind, Key, ListOptions, NodeId, PutOptions};
+use larder_storage_core::{ErrorKind, Key, ListOptions, PutOptions};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Files {
@@ -131,43 +133,8 @@ enum Attempt {
     Again,
 }
 
-/// How many purges are gone on with in one recovery.
-const OWED_AT_ONCE: usize = 256;
-/// After so many that can't be cleared it is the store, and not they.
-const FAILED_AT_ONCE: usize = 16;
-/// Before the file whose purge is to be gone on with.
-const OWED: &str = "purged-";
-
-/// A purge of which a store that was away may still hold something. The ledger keeps it as a reservation whose holder says what it is
-/// of: durable, whichever node goes on with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owed {
-    file: FileId,
-    revision: Option<u64>,
-}
-
-impl Owed {
-    fn holder(&self) -> NodeId {
-        let revision = self.revision.map(|revision| format!("-{revision}")).unwrap_or_default();
-        NodeId::new(&format!("{OWED}{}{revision}", self.file))
-            .expect("an id has 36 plain characters, a number at most 20")
-    }
-
-    fn key(&self) -> Sha256 {
-        Sha256::of(self.holder().as_str().as_bytes())
-    }
-
-    /// What a holder says; `None` of one that is a node's.
-    pub(crate) fn parse(holder: &NodeId) -> Option<Self> {
-        let (file, revision) = holder.as_str().strip_prefix(OWED)?.split_at_checked(36)?;
-        let revision = match revision.strip_prefix('-') {
-            Some(revision) => Some(revision.parse().ok()?),
-            None if revision.is_empty() => None,
-            None => return None,
-        };
-        Some(Self { file: FileId::parse(file)?, revision })
-    }
-}
+/// How many purges are gone on with on a place in one recovery.
+const CLEARED_AT_ONCE: usize = 256;
 
 impl Node {
     /// Carries a claimed purge out from wherever it stopped.
@@ -197,53 +164,45 @@ impl Node {
             None => self.bury(claim, attempt, missed).await?,
         };
         // It is purged: what a store that is away still holds keeps nobody from changing the file's other revisions.
-        if let Err(error) = self.clear(&tombstone).await {
-            tracing::warn!(file = %claim.file, %error, "what was purged is deleted once its store is back");
-            let owed = Owed { file: tombstone.id, revision: tombstone.revision };
-            self.ledger.reserve(owed.key(), &owed.holder(), Timestamp::from_millis(0)).await?;
+        let mut records = self.clear(&tombstone).await;
+        if records.is_empty() {
+            records.push(Record::default());
+        } else {
             self.recover_later();
         }
-        self.record(None, Some(claim.id)).await?;
+        records.last_mut().expect("one at least").closes = Some(claim.id);
+        self.record_all(records).await?;
         Ok(())
     }
 
-    /// Step 3 of purges that found a store away, once all are back; so many at a time, behind those that were tried last, for some may
-    /// fail for ever. Says whether that was all.
+    /// Step 3 of purges on the stores that have missed it, where they permit it now; so many at a time, behind those that were tried
+    /// last, for some may fail for ever. Says whether that was all.
     ///
     /// # Errors
-    /// `StoreUnavailable` where one is still away.
-    pub(crate) async fn clear_owed(&self) -> Result<bool> {
-        let mut all: Vec<_> = self.ledger.nodes().await?.iter().filter_map(Owed::parse).collect();
-        if all.is_empty() {
-            return Ok(true);
-        }
-        for place in self.places.iter().filter(|place| place.mode.changes()) {
-            place.confirm().await?;
-        }
-        all.sort_unstable();
-        let last = self.state().cleared_last;
-        let behind = last.map_or(0, |last| all.partition_point(|owed| *owed <= last));
-        all.rotate_left(behind);
-        let (mut cleared, mut failed) = (0, vec![]);
-        for owed in &all {
-            if cleared == OWED_AT_ONCE || failed.len() == FAILED_AT_ONCE {
-                break;
-            }
-            self.state().cleared_last = Some(*owed);
-            match self.clear_one(owed).await {
-                Ok(()) => cleared += 1,
-                // An object that can't be deleted holds up nobody else's.
-                Err(error) => failed.push(error),
+    /// The first store's that is away or does not delete; whatever becomes of the others.
+    pub(crate) async fn clear_missed(self: &Arc<Self>) -> Result<bool> {
+        let (mut all, mut failed) = (true, None);
+        for place in (0..self.places.len()).filter(|place| self.places[*place].mode.changes()) {
+            match self.clear_missed_on(place).await {
+                Ok(all_here) => all &= all_here,
+                Err(error) => drop(failed.get_or_insert(error)),
             }
         }
-        failed.into_iter().next().map_or(Ok(cleared == all.len()), Err)
+        failed.map_or(Ok(all), Err)
     }
 
-    async fn clear_one(&self, owed: &Owed) -> Result<()> {
-        if let Some(tombstone) = self.ledger.tombstone(owed.file, owed.revision).await? {
-            self.clear(&tombstone).await?;
+    async fn clear_missed_on(self: &Arc<Self>, place: usize) -> Result<bool> {
+        let behind = self.state().cleared_last.remove(&place);
+        let after = behind.unwrap_or(RecordId::BEFORE_CLEARINGS);
+        let page = self.ledger.missed(self.places[place].id, Some(after), CLEARED_AT_ONCE).await?;
+        let Some(last) = page.last() else { return Ok(behind.is_none()) };
+        let is_last = page.len() < CLEARED_AT_ONCE;
+        if !is_last {
+            self.state().cleared_last.insert(place, last.record);
         }
-        Ok(self.ledger.unreserve_all(&owed.holder()).await?)
+        self.places[place].confirm().await?;
+        self.carry_all(place, &page).await?;
+        Ok(behind.is_none() && is_last)
     }
 
     /// Steps 1 and 2: the tombstone durable, the rows gone.
@@ -368,13 +327,24 @@ impl Node {
         }
     }
 
-    /// Step 3 on every store that permits it, whatever becomes of the others.
-    pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
-        let mut result = Ok(());
+    /// Step 3 on every store that permits it, whatever becomes of the others. Answers what notes those on which it failed.
+    pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Vec<Record> {
+        let mut missed = vec![];
         for place in self.places.iter().filter(|place| place.mode.changes()) {
-            result = result.and(place.clear(tombstone).await);
+            if let Err(error) = place.clear(tombstone).await {
+                tracing::warn!(file = %tombstone.id, store = %place.name, %error, "what was purged is deleted later");
+                missed.push(tombstone.not_cleared_on(place.id).into());
+            }
         }
-        result
+        missed
+    }
+}
+
+impl Tombstone {
+    /// That a store has missed step 3.
+    pub(crate) fn not_cleared_on(&self, store: StoreId) -> Entry {
+        let record = RecordId::Clearing(self.id, self.revision);
+        Entry::Missed(Missed { store, record, epoch: self.epoch, version: self.version })
     }
 }
 
@@ -404,7 +374,8 @@ impl Place {
         listed.try_filter(|key| std::future::ready(buried(key) == Some((id, revision)))).try_collect().await
     }
 
-    async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
+    /// Deletes what a tombstone covers.
+    pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
         for key in self.overlays_covered(tombstone.id, tombstone.revision).await? {
             self.store.delete(&key).await?;
         }
@@ -431,20 +402,5 @@ impl Place {
             }
         }
         Ok(covered)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_owed_is_read_as_it_was_written() {
-        let file = FileId::parse("01a1febb-4c10-7c50-9a77-29981facd89d").expect("an id");
-        for revision in [None, Some(1), Some(u64::MAX)] {
-            let owed = Owed { file, revision };
-            assert_eq!(Owed::parse(&owed.holder()), Some(owed));
-        }
-        assert_eq!(Owed::parse(&NodeId::from_random([7; 16])), None);
     }
 }

@@ -385,7 +385,7 @@ impl Scan<'_> {
     }
 
     async fn note_lacking(&mut self, records: Vec<Ranked>) -> Result<()> {
-        for place in self.places.iter().filter(|place| place.mode.creates()) {
+        for place in self.places {
             let looks = stream::iter(records.clone()).map(|of| lies_there(place, of)).buffer_unordered(READS);
             let found: Vec<_> = looks.try_collect().await.map_err(failed)?;
             let lacking = found.into_iter().filter(|(_, lies_there)| !lies_there);
@@ -452,6 +452,7 @@ impl Scan<'_> {
     async fn take(&mut self, place: &Place, group: Vec<Sighting>, adopted: bool) -> Result<()> {
         let mut records = Vec::with_capacity(group.len());
         let mut revisions = Vec::with_capacity(group.len());
+        let mut of = Vec::with_capacity(group.len());
         for Sighting { key, reading, copies } in group {
             let attributes = match reading {
                 Reading::Valid(attributes) => attributes,
@@ -470,10 +471,13 @@ impl Scan<'_> {
             // Counted where its first copy lies, for its attributes lie beside each.
             let first = copies.first().is_none_or(|copy| copy.store == place.id);
             let beside = !layout::overlays().contains(&key);
+            of.push((attributes.id, attributes.revision));
             revisions.push((first && beside, copies.is_empty().then_some((attributes.id, attributes.key.clone()))));
             records.push((key, Entry::Attributes { attributes, copies }));
         }
-        for (recorded, (first, lost)) in self.record(records).await?.into_iter().zip(revisions) {
+        let recorded = self.record(records).await?;
+        self.note_remains(place, recorded.iter().zip(of)).await?;
+        for (recorded, (first, lost)) in recorded.into_iter().zip(revisions) {
             if matches!(recorded, None | Some(Recorded::Tombstoned)) {
                 continue;
             }
@@ -486,13 +490,33 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Notes purged files, or revisions, whose attributes still lie on a place: they are the last that is deleted there.
+    async fn note_remains(
+        &mut self,
+        place: &Place,
+        recorded: impl Iterator<Item = (&Option<Recorded>, (FileId, u64))>,
+    ) -> Result<()> {
+        if self.run == Run::Rehearsal {
+            return Ok(());
+        }
+        let ledger = &self.parts.ledger;
+        let mut missed = vec![];
+        for (id, revision) in recorded.filter(|(result, _)| **result == Some(Recorded::Tombstoned)).map(|(_, of)| of) {
+            for covered in [None, Some(revision)] {
+                let tombstone = ledger.tombstone(id, covered).await.map_err(failed)?;
+                missed.extend(tombstone.map(|tombstone| (tombstone.key(), tombstone.not_cleared_on(place.id))));
+            }
+        }
+        self.record(missed).await.map(drop)
+    }
+
     /// Takes in a group. A member that the ledger refuses by itself is reported and has no result.
     pub(crate) async fn record(&mut self, group: Vec<(Key, Entry)>) -> Result<Vec<Option<Recorded>>> {
         let (keys, entries): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         if entries.is_empty() {
             return Ok(vec![]);
         }
-        let records = entries.into_iter().map(|entry| Record { entry: Some(entry), ..Record::default() }).collect();
+        let records = entries.into_iter().map(Record::from).collect();
         let mut taken = Vec::with_capacity(keys.len());
         for (key, result) in keys.iter().zip(self.parts.ledger.record(records).await) {
             taken.push(match result {

@@ -22,7 +22,6 @@ use crate::{
     name_claim::ClaimedFor,
     node::State,
     on_conflict::REPLACED,
-    purge::Owed,
     truth::{Found, Reading},
 };
 use larder_storage_core::{self as core, Body, Key, Leftover, NodeId, OpId, Pair, PutOptions};
@@ -61,7 +60,7 @@ impl Node {
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
         let mut recovered = self.succeed_the_dead().await?;
-        if !self.clear_owed().await.unwrap_or_else(|error| {
+        if !self.clear_missed().await.unwrap_or_else(|error| {
             warn!(%error, "what was purged can't be deleted everywhere now");
             false
         }) {
@@ -487,8 +486,7 @@ impl Node {
     /// The nodes of which the ledger still knows something, and which are dead.
     async fn dead_nodes(&self) -> Result<Vec<NodeId>> {
         let mut dead = vec![];
-        let holders = self.ledger.nodes().await?.into_iter();
-        for node in holders.filter(|holder| Owed::parse(holder).is_none()) {
+        for node in self.ledger.nodes().await? {
             match self.is_alive(&node).await {
                 Ok(false) => dead.push(node),
                 Ok(true) => {}

@@ -62,10 +62,10 @@ impl Node {
     ///
     /// # Errors
     /// `StoreUnavailable`, where fewer stores than the bucket asks for are known to be there.
-    pub(crate) fn check_enough(&self, bucket: &Bucket) -> Result<()> {
-        match self.copies_answered_in(bucket) {
+    pub(crate) fn check_enough(&self, bucket: &BucketName) -> Result<()> {
+        match self.copies_answered(bucket) {
             1 => Ok(()),
-            wanted => self.check_there(wanted, &self.placement(&bucket.policy)),
+            wanted => self.check_there(wanted, &self.placement_of(|known| known.name == *bucket)),
         }
     }
 

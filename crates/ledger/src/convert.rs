@@ -223,6 +223,7 @@ pub(crate) fn missed_row(missed: &Missed) -> missed::Model {
         RecordId::Tombstone(file, revision) => (0, file.0, revision.unwrap_or(0)),
         RecordId::User(user) => (1, user.0, 0),
         RecordId::Bucket(bucket) => (2, bucket.0, 0),
+        RecordId::Clearing(file, revision) => (3, file.0, revision.unwrap_or(0)),
     };
     let (epoch, version) = (int(missed.epoch), int(missed.version));
     missed::Model { store_id: missed.store.0, kind, id, revision: int(revision), epoch, version }
@@ -234,6 +235,7 @@ pub(crate) fn missed(row: &missed::Model) -> Result<Missed, DbErr> {
         0 => RecordId::Tombstone(FileId(row.id), revision),
         1 => RecordId::User(UserId(row.id)),
         2 => RecordId::Bucket(BucketId(row.id)),
+        3 => RecordId::Clearing(FileId(row.id), revision),
         _ => return Err(wrong("a kind of record")),
     };
     let (epoch, version) = (row.epoch.cast_unsigned(), row.version.cast_unsigned());

@@ -28,19 +28,23 @@ impl Node {
             other => return Err(Error::internal(format!("{other:?} is not wanted on every store"))),
         };
         let missed = missed.iter().map(|store| Entry::Missed(Missed { store: *store, record, epoch, version }));
-        let group =
-            std::iter::once(entry).chain(missed).map(|entry| Record { entry: Some(entry), ..Record::default() });
-        let recorded = self.record_all(group.collect()).await?;
+        let mut group: Vec<_> = missed.collect();
+        if let Entry::Tombstone(tombstone) = &entry {
+            let keep = self.places.iter().filter(|place| !place.mode.changes());
+            group.extend(keep.map(|place| tombstone.not_cleared_on(place.id)));
+        }
+        group.insert(0, entry);
+        let recorded = self.record_all(group.into_iter().map(Record::from).collect()).await?;
         Ok(recorded[0])
     }
 
     /// Steps 2 and 3 of a page. Those that fail stay noted; the first failure is answered, which is the last if the store is away.
-    pub(super) async fn carry_all(self: &Arc<Self>, place: usize, page: &[Missed]) -> Result<()> {
+    pub(crate) async fn carry_all(self: &Arc<Self>, place: usize, page: &[Missed]) -> Result<()> {
         self.begin_change().await?;
         let (at, mut carried, mut failed) = (&self.places[place], vec![], None);
         for missed in page {
             match self.carry_record(at, missed.record).await {
-                Ok(()) => carried.push(Record { entry: Some(Entry::Carried(*missed)), ..Record::default() }),
+                Ok(()) => carried.push(Entry::Carried(*missed).into()),
                 Err(error) => {
                     failed.get_or_insert(error);
                     if at.confirm().await.is_err() {
@@ -61,6 +65,10 @@ impl Node {
         match record {
             RecordId::Tombstone(id, revision) => match self.ledger.tombstone(id, revision).await? {
                 Some(tombstone) => Ok(at.put_tombstone(&tombstone).await?),
+                None => Ok(()),
+            },
+            RecordId::Clearing(id, revision) => match self.ledger.tombstone(id, revision).await? {
+                Some(tombstone) => at.clear(&tombstone).await,
                 None => Ok(()),
             },
             RecordId::User(id) => match self.ledger.user(id).await? {

@@ -514,10 +514,12 @@ impl Node {
         Ok((outcome, shown))
     }
 
-    /// Carries a page of what a place has missed; answers behind which record there is more.
+    /// Carries a page of the records that a place has missed; answers behind which one there is more. Its clearings, which come behind
+    /// them all, are a recovery's.
     async fn carry_page(self: &Arc<Self>, place: usize, after: Option<RecordId>) -> Result<(Option<RecordId>, Shown)> {
         let at = &self.places[place];
-        let page = self.ledger.missed(at.id, after, PAGE).await?;
+        let mut page = self.ledger.missed(at.id, after, PAGE).await?;
+        page.retain(|missed| missed.record < RecordId::BEFORE_CLEARINGS);
         if page.is_empty() {
             return Ok((None, Shown::new()));
         }

@@ -19,7 +19,7 @@ pub(super) async fn what_a_store_missed_is_told_until_it_was_carried(harness: Ha
     let harness = harness.started().await?;
     let gone = missed(1, RecordId::Tombstone(file(1), None), 3);
     let group = [dead(&tombstone(1, None, 3)), Entry::Missed(gone)];
-    let group = group.map(|entry| Record { entry: Some(entry), ..Record::default() });
+    let group = group.map(Record::from);
     for result in harness.ledger.record(group.to_vec()).await {
         result?;
     }
@@ -54,7 +54,7 @@ pub(super) async fn what_was_missed_since_is_not_forgotten_with_what_was_carried
     ensure_eq!(harness.ledger.missed(store(1), None, 9).await?.len(), 1, "one of a later epoch");
     let group =
         [Entry::Carried(Missed { epoch: EPOCH + 1, ..missed(1, anna(), 1) }), Entry::Missed(missed(1, anna(), 1))];
-    let group = group.map(|entry| Record { entry: Some(entry), ..Record::default() });
+    let group = group.map(Record::from);
     for result in harness.ledger.record(group.to_vec()).await {
         result?;
     }
@@ -76,6 +76,8 @@ pub(super) async fn what_was_missed_comes_in_pages_of_its_store(harness: Harness
         anna(),
         RecordId::User(UserId(Uuid::from_u128(2))),
         RecordId::Bucket(BucketId(Uuid::from_u128(1))),
+        RecordId::Clearing(file(1), None),
+        RecordId::Clearing(file(1), Some(2)),
     ];
     for record in records.iter().rev() {
         harness.take(Entry::Missed(missed(1, *record, 1))).await?;
@@ -90,6 +92,8 @@ pub(super) async fn what_was_missed_comes_in_pages_of_its_store(harness: Harness
         told.extend(page.into_iter().map(|missed| missed.record));
     }
     ensure_eq!(told, records.to_vec(), "all pages");
+    let clearings = harness.ledger.missed(store(1), Some(RecordId::BEFORE_CLEARINGS), 9).await?;
+    ensure!(clearings.iter().map(|missed| missed.record).eq(records[7..].iter().copied()), "{clearings:?}");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ async fn revision(harness: &Harness, number: u128, revision: u64) -> Result<Revi
 }
 
 fn member(entry: Entry) -> Record {
-    Record { entry: Some(entry), ..Record::default() }
+    entry.into()
 }
 
 pub(super) async fn a_first_record_makes_the_row_and_its_revision(harness: Harness) -> Verdict {

@@ -1,0 +1,119 @@
+//! What was purged is deleted on every store: also on one that permitted no deletion then, once it does.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test has a runtime of its own, and may unwrap")]
+
+mod support;
+
+use larder_files::{
+    Error, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
+    ledger::{Ledger, RecordId},
+};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use std::{sync::Arc, time::Duration};
+use support::{Faults, Larder, fsck, local, put, replace, staging_with, until};
+
+/// Processes that copy to all of these stores, and look again for what waits.
+async fn start(larder: &Larder) -> Files {
+    let placement: Vec<StoreName> = larder.stores.iter().map(|(name, ..)| name.clone()).collect();
+    let settings = Settings { placement, look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+    Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0
+}
+
+/// What users may see on a store.
+fn keys_on(larder: &Larder, store: usize) -> Vec<Key> {
+    let keys = larder.stores[store].1.objects().into_iter().map(|(key, _)| key);
+    keys.filter(|key| !key.as_str().starts_with(".larder/")).collect()
+}
+
+fn has_tombstone(larder: &Larder, store: usize, of: FileId) -> bool {
+    let keys = larder.stores[store].1.objects().into_iter().map(|(key, _)| key.to_string());
+    let tombstones: Vec<_> = keys.filter(|key| key.starts_with(".larder/tombstones/")).collect();
+    tombstones.iter().any(|key| key.ends_with(&of.to_string()))
+}
+
+async fn missed(larder: &Larder) -> Vec<RecordId> {
+    let mut records = vec![];
+    for store in larder.ledger.identity().await.unwrap().unwrap().stores {
+        let missed = larder.ledger.missed(store.id, None, 9).await.unwrap();
+        records.extend(missed.into_iter().map(|missed| missed.record));
+    }
+    records
+}
+
+#[tokio::test]
+async fn a_store_that_permits_no_deletion_is_cleared_once_it_does() {
+    for mode in [StoreMode::Rw, StoreMode::Ro, StoreMode::Ar] {
+        for rebuilds in [false, true] {
+            let stages = MemoryOptions::with_staging;
+            let mut larder = Larder::over_all([("a", stages()), ("b", stages())]);
+            let files = start(&larder).await;
+            let file = put(&files, "first").await.attributes;
+            replace(&files, file.id, "second").await;
+            until("both stores have both", async || keys_on(&larder, 1).len() == 4).await;
+            until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+            drop(files);
+
+            larder.stores[1].2 = mode;
+            let files = start(&larder).await;
+            files.purge(&local(), file.id, None).await.unwrap();
+            assert_eq!((keys_on(&larder, 0), keys_on(&larder, 1).len()), (vec![], 4), "{mode:?}");
+            assert_eq!(has_tombstone(&larder, 1, file.id), mode == StoreMode::Rw);
+            drop(files);
+            if rebuilds {
+                larder.rebuild().await;
+            }
+
+            larder.stores[1].2 = StoreMode::Edit;
+            let files = start(&larder).await;
+            until("all is deleted", async || keys_on(&larder, 1).is_empty()).await;
+            until("nothing is missed", async || missed(&larder).await.is_empty()).await;
+            assert!(has_tombstone(&larder, 1, file.id));
+            assert!(matches!(files.describe(&local(), file.id).await, Err(Error::NotFound(_))));
+            assert_eq!(fsck(&files, FsckOptions::default()).await.1, []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_only_store_is_cleared_once_it_permits_deletions() {
+    let mut larder = Larder::new();
+    let (files, _) = larder.start().await;
+    let (file, stays) = (put(&files, "file").await.attributes, put(&files, "stays").await.attributes);
+    replace(&files, stays.id, "newer").await;
+    drop(files);
+    larder.stores[0].2 = StoreMode::Rw;
+    let (files, _) = larder.start().await;
+    let renamed = Patch { name: Some("renamed".into()), ..Patch::default() };
+    let renamed = files.update(&local(), stays.id, renamed, None).await;
+    assert!(renamed.is_ok() || matches!(renamed, Err(Error::ReadOnly(_))), "{renamed:?}");
+    files.purge(&local(), file.id, None).await.unwrap();
+    files.purge_revision(&local(), stays.id, 1, None).await.unwrap();
+    let before = keys_on(&larder, 0).len();
+    drop(files);
+    drop(larder.start().await);
+    assert_eq!(missed(&larder).await.len(), 2, "it waits, however often the store is opened without");
+
+    larder.stores[0].2 = StoreMode::Edit;
+    let (files, _) = larder.start().await;
+    assert_eq!(keys_on(&larder, 0).len(), before - 4);
+    assert_eq!(missed(&larder).await, []);
+    assert_eq!(files.revisions(&local(), stays.id).await.unwrap().len(), 1);
+    assert_eq!(fsck(&files, FsckOptions::default()).await.1, []);
+}
+
+#[tokio::test]
+async fn what_was_not_deleted_when_the_database_was_lost_is_deleted_after_the_rebuild() {
+    let faults = Arc::<Faults>::default();
+    let mut larder = Larder::over(staging_with(faults.clone()));
+    let (files, _) = larder.start().await;
+    let file = put(&files, "file").await.attributes;
+    faults.plan("delete.sent", ".json", ErrorKind::Unavailable);
+    files.purge(&local(), file.id, None).await.unwrap();
+    assert_eq!(keys_on(&larder, 0), [file.sidecar()], "its attributes can't be deleted");
+    drop(files);
+    faults.heal();
+    larder.rebuild().await;
+    assert_eq!(keys_on(&larder, 0), [file.sidecar()]);
+    drop(larder.start().await);
+    assert_eq!(keys_on(&larder, 0), []);
+    assert_eq!(missed(&larder).await, []);
+}
