@@ -19,15 +19,17 @@ use futures_util::{
 };
 use larder_api::record::Record;
 use larder_files::{
-    File, Files, Ledger as _, Mount, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName, ledger::Identity,
+    File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName,
+    ledger::Identity,
 };
 
 use larder_ledger::SqlLedger;
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use prometheus_client::registry::Registry;
+use rustix::io::Errno;
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -286,12 +288,16 @@ pub(crate) fn mount(
     check_places(dir, config)?;
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
+    // The same on each, so that every store that is there tells that it lives.
+    let node = NodeId::from_random(environment::real().random());
     for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
         let root = root(dir, store);
         // A directory without the marker that it must have is where a disk is to be mounted.
         let marked = known.and_then(|known| Some((known, known.marked(name)?)));
-        if let Some((known, marked)) = marked.filter(|_| fs::metadata(marker(&root)).is_err()) {
-            late::mount((name, store), (root, marked), known, &mut mounted);
+        if let Some((known, marked)) =
+            marked.filter(|_| fs::metadata(marker(&root)).is_err_and(|error| is_away(&error)))
+        {
+            late::mount((name, store), (root, marked), &node, known, &mut mounted);
             continue;
         }
         made.dir(&root).map_err(|error| dir.not_writable(&root, &error))?;
@@ -302,15 +308,33 @@ pub(crate) fn mount(
         }
         places.push((place, name));
         match store.kind {
-            StoreKind::Local => mount_local((name, store), &root, hold, made, &mut mounted)?,
+            StoreKind::Local => mount_local((name, store), &root, &node, hold, made, &mut mounted)?,
         }
     }
     Ok(mounted)
 }
 
+/// Whether that is how a disk shows itself which is not mounted, or does not answer. What is wrong otherwise is no outage: no time mends it.
+fn is_away(error: &io::Error) -> bool {
+    let away = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::IO,
+        Errno::STALE,
+        Errno::NODEV,
+        Errno::NXIO,
+        Errno::NOTCONN,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::TIMEDOUT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| away.contains(&errno))
+}
+
 fn mount_local(
     (name, config): (&StoreName, &StoreConfig),
     root: &Path,
+    node: &NodeId,
     hold: Hold,
     made: &mut Made,
     mounted: &mut Mounted,
@@ -319,7 +343,8 @@ fn mount_local(
         let mend = format!("mend that directory, or change [stores.{name}] path");
         refuse(crate::output::chain(&error), mend)
     };
-    let local = LocalStore::open(LocalOptions::new(root)).map_err(unfit)?;
+    let options = LocalOptions { node: Some(node.clone()), ..LocalOptions::new(root) };
+    let local = LocalStore::open(options).map_err(unfit)?;
     let is_new = local.is_new();
     if config.mode.creates() || is_new {
         let lock = local.lock(hold == Hold::Alone).map_err(unfit)?;

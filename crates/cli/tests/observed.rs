@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, Larder, PASSWORD, Server};
 use serde_json::{Value, json};
-use std::{fs, panic};
+use std::{fs, panic, path::PathBuf};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -229,10 +229,26 @@ fn a_store_that_is_away_at_a_start_is_taken_in_when_it_is_back() {
         pause();
     }
     assert_eq!(state(&root)["state"], "ready");
+    let nodes = |store: PathBuf| -> Vec<_> {
+        let entries = fs::read_dir(store.join(".larder/staging")).unwrap().flatten();
+        entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()).collect()
+    };
+    let here = nodes(larder.data().join("objects"));
+    assert!(here.len() == 1 && here == nodes(larder.second()), "each store tells that the one server lives: {here:?}");
     assert!(server.stop().success());
     larder.assert_mirrored();
     larder.assert_clean();
     larder.assert_rebuilds_equal();
+}
+
+#[test]
+fn a_path_that_is_wrong_is_no_store_that_is_away() {
+    let larder = Larder::mirrored();
+    larder.put("put", "put");
+    fs::rename(larder.second(), larder.place().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(larder.second(), larder.second()).unwrap();
+    let said = larder.run(&["ls"]);
+    assert!(!said.status.success() && said.stderr.contains(larder.second().to_str().unwrap()), "{said:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! opened by the first call that finds its own marker there, and used once it has proven to be the store that the database knows.
 
 use super::{Known, Marked, Mounted, marker};
-use crate::{config::StoreConfig, environment};
+use crate::config::StoreConfig;
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{Mount, NodeId, Secrets, StoreMode, StoreName};
@@ -43,10 +43,10 @@ struct Opened {
 pub(super) fn mount(
     (name, config): (&StoreName, &StoreConfig),
     (root, marked): (PathBuf, Marked),
+    node: &NodeId,
     known: &Known,
     mounted: &mut Mounted,
 ) {
-    let node = NodeId::from_random(environment::real().random());
     let (display, limits) = (LocalStore::display_of(&root), LocalStore::LIMITS);
     let expected = Expected { display, limits, node: Some(node.clone()), pause: PAUSE };
     let opened = Arc::<Mutex<Opened>>::default();
@@ -55,7 +55,7 @@ pub(super) fn mount(
         mode: config.mode,
         root,
         marked,
-        node,
+        node: node.clone(),
         ledger: known.ledger.clone(),
         secrets: known.secrets.clone(),
         opened: opened.clone(),

@@ -222,7 +222,8 @@ async fn what_few_names_hold_is_found_by_its_letters_over_postgresql() {
         assert_eq!(way(&db, &q(owner, text)).await.unwrap(), Way::Letters, "no name has {text}");
     }
     // Nothing is read for the letters that all names have, where there are others: "REP" and those behind it, and an owner of most.
-    for (sought, worth) in [("rep\u{1}12a\u{1}zzz", 2), ("rep\u{1}epo\u{1}por\u{1}ort", 2), ("yyy\u{1}zzz\u{1}xxx", 3)] {
+    for (sought, worth) in [("rep\u{1}12a\u{1}zzz", 2), ("rep\u{1}epo\u{1}por\u{1}ort", 2), ("yyy\u{1}zzz\u{1}xxx", 3)]
+    {
         let worth_seeking = range::WORTH_SEEKING.replace("$1", &format!("'{sought}'"));
         let found = lines(&db, format!("SELECT array_to_string(({worth_seeking}), ' ')")).await;
         assert_eq!(found[0].split(' ').count(), worth, "{sought:?}: {found:?}");
