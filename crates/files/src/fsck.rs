@@ -374,8 +374,7 @@ fn tombstone_trouble(
     match (found, known) {
         (Some(_), Some(_)) => None,
         (Some(found), None) => {
-            let mend = Mend::Record(vec![Entry::Tombstone(Box::new(found))]);
-            trouble(FindingKind::RowDiffers, "a purge that the database does not know", mend)
+            trouble(FindingKind::RowDiffers, "a purge that the database does not know", Mend::Bury(Box::new(found)))
         }
         (None, known) => {
             let whole = known.unwrap_or_else(|| bare_tombstone(id, revision));

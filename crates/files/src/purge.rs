@@ -2,11 +2,10 @@
 //!
 //! 0. A claim of this purge, durable: from here on it is only ever finished forward.
 //! 1. A tombstone on every store that takes it, at least one (**the commit point**): whatever still lies there is garbage.
-//! 2. The rows go; which stores have missed the tombstone is noted with that, and it is carried there later. So is which stores permit
-//!    no deletion now: they have missed step 3.
-//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes, and it is noted
-//!    where that failed. Whoever asked is answered, for nobody can read the file any more; it follows by a recovery, when the store
-//!    is back or permits it.
+//! 2. The rows go; which stores have missed the tombstone is noted with that, and it is carried there later.
+//! 3. Overlays, then attributes and bytes of every revision that it covers, the newest last; then the claim closes. With that it is noted
+//!    which stores have missed this, for it failed there, or their mode permits no deletion. Whoever asked is answered, for nobody can
+//!    read the file any more; there it follows by a recovery, when the store is back or permits it, behind its tombstone.
 
 use crate::{
     Attributes, Caller, CreatedByKey, Error, FileId, Files, Result, StoreId, Timestamp, Tombstone,
@@ -165,26 +164,22 @@ impl Node {
         };
         // It is purged: what a store that is away still holds keeps nobody from changing the file's other revisions.
         let mut records = self.clear(&tombstone).await;
-        if records.is_empty() {
-            records.push(Record::default());
-        } else {
-            self.recover_later();
-        }
-        records.last_mut().expect("one at least").closes = Some(claim.id);
+        records.push(Record { closes: Some(claim.id), ..Record::default() });
         self.record_all(records).await?;
         Ok(())
     }
 
-    /// Step 3 of purges on the stores that have missed it, where they permit it now; so many at a time, behind those that were tried
-    /// last, for some may fail for ever. Says whether that was all.
+    /// Step 3 of purges on the stores that have missed it, where they permit it now; on each so many, behind those that were tried last,
+    /// for some may fail for ever. Says whether that was all.
     ///
     /// # Errors
-    /// The first store's that is away or does not delete; whatever becomes of the others.
+    /// `Fenced`; else the first store's that is away or does not delete, whatever becomes of the others.
     pub(crate) async fn clear_missed(self: &Arc<Self>) -> Result<bool> {
         let (mut all, mut failed) = (true, None);
         for place in (0..self.places.len()).filter(|place| self.places[*place].mode.changes()) {
             match self.clear_missed_on(place).await {
                 Ok(all_here) => all &= all_here,
+                Err(fenced @ Error::Fenced(_)) => return Err(fenced),
                 Err(error) => drop(failed.get_or_insert(error)),
             }
         }
@@ -276,7 +271,7 @@ impl Node {
     /// may die when it is gone for every listing, but not durably.
     async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Vec<Key> {
         let mut keys = BTreeSet::new();
-        for place in self.places.iter().filter(|place| place.mode.changes()) {
+        for place in &self.places {
             match place.overlays_covered(id, revision).await {
                 Ok(overlays) => keys.extend(overlays),
                 Err(error) => tracing::warn!(store = %place.name, %error, "overlays can't be listed now"),
@@ -327,14 +322,17 @@ impl Node {
         }
     }
 
-    /// Step 3 on every store that permits it, whatever becomes of the others. Answers what notes those on which it failed.
-    pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Vec<Record> {
+    /// Step 3 on every store that permits it, whatever becomes of the others; where one fails it is tried again. Answers what notes
+    /// those that have missed it.
+    pub(crate) async fn clear(self: &Arc<Self>, tombstone: &Tombstone) -> Vec<Record> {
         let mut missed = vec![];
-        for place in self.places.iter().filter(|place| place.mode.changes()) {
-            if let Err(error) = place.clear(tombstone).await {
+        for place in &self.places {
+            if place.mode.changes() {
+                let Err(error) = place.clear(tombstone, None).await else { continue };
                 tracing::warn!(file = %tombstone.id, store = %place.name, %error, "what was purged is deleted later");
-                missed.push(tombstone.not_cleared_on(place.id).into());
+                self.recover_later();
             }
+            missed.push(tombstone.not_cleared_on(place.id).into());
         }
         missed
     }
@@ -374,9 +372,13 @@ impl Place {
         listed.try_filter(|key| std::future::ready(buried(key) == Some((id, revision)))).try_collect().await
     }
 
-    /// Deletes what a tombstone covers.
-    pub(crate) async fn clear(&self, tombstone: &Tombstone) -> Result<()> {
-        for key in self.overlays_covered(tombstone.id, tombstone.revision).await? {
+    /// Deletes what a tombstone covers; the file's overlays are looked for where they are not given.
+    pub(crate) async fn clear(&self, tombstone: &Tombstone, overlays: Option<&[Key]>) -> Result<()> {
+        let overlays = match overlays {
+            Some(overlays) => self.covered(overlays.to_vec(), tombstone.revision).await?,
+            None => self.overlays_covered(tombstone.id, tombstone.revision).await?,
+        };
+        for key in overlays {
             self.store.delete(&key).await?;
         }
         for key in &tombstone.keys {
@@ -393,7 +395,11 @@ impl Place {
 
     /// The overlays of a file that a purge covers: of one revision only those that describe it.
     async fn overlays_covered(&self, id: FileId, revision: Option<u64>) -> Result<Vec<Key>> {
-        let mut covered = self.overlays_of(id).await?;
+        let overlays = self.overlays_of(id).await?;
+        self.covered(overlays, revision).await
+    }
+
+    async fn covered(&self, mut covered: Vec<Key>, revision: Option<u64>) -> Result<Vec<Key>> {
         if let Some(revision) = revision {
             for key in std::mem::take(&mut covered) {
                 if matches!(self.attributes_at(&key).await?, Reading::Valid(found) if found.revision == revision) {

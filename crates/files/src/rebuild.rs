@@ -397,15 +397,29 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// What such a purge had deleted, and where, nobody knows: each store clears up.
     async fn bury(&mut self, tombstone: Tombstone) -> Result<()> {
+        if !self.places.iter().any(|place| place.mode.creates()) {
+            return Err(StartError::Configuration(
+                "only the older database knows of some purges, and no store takes their tombstones: give one the mode `edit` or `rw` for \
+                 this rebuild"
+                    .into(),
+            ));
+        }
         let key = tombstone.key();
-        for place in self.places.iter().filter(|place| place.mode.creates()) {
+        let mut group = vec![];
+        for place in self.places {
+            group.push((key.clone(), tombstone.not_cleared_on(place.id)));
+            if !place.mode.creates() {
+                continue;
+            }
             match place.store.put(&key, tombstone.to_bytes().into(), PutOptions::create()).await {
                 Err(error) if *error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
                 _ => {}
             }
         }
-        self.record(vec![(key, Entry::Tombstone(Box::new(tombstone)))]).await.map(drop)
+        group.insert(0, (key, Entry::Tombstone(Box::new(tombstone))));
+        self.record(group).await.map(drop)
     }
 
     /// Sealed records below `folder`; the highest of each wins in the ledger. One that a dead process had only made visible is

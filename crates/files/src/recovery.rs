@@ -60,12 +60,15 @@ impl Node {
     /// The ledger's. A store that is away only makes what it holds wait.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<Recovered> {
         let mut recovered = self.succeed_the_dead().await?;
-        if !self.clear_missed().await.unwrap_or_else(|error| {
-            warn!(%error, "what was purged can't be deleted everywhere now");
-            false
-        }) {
-            recovered.waiting += 1;
-            self.recover_later();
+        match self.clear_missed().await {
+            Ok(true) => {}
+            Ok(false) => self.recover_later(),
+            Err(fenced @ Error::Fenced(_)) => return Err(fenced),
+            Err(error) => {
+                warn!(%error, "what was purged can't be deleted everywhere now");
+                recovered.waiting += 1;
+                self.recover_later();
+            }
         }
         Ok(recovered)
     }
@@ -109,6 +112,8 @@ impl Node {
             async move {
                 node.state().waits = false;
                 node.recover().await?;
+                // One page after the other, for as long as that gets on.
+                while node.clear_missed().await.is_ok_and(|all| !all) {}
                 let mut state = node.state();
                 state.is_recovering = state.waits;
                 if state.waits { Err(Error::StoreUnavailable(None)) } else { Ok(()) }

@@ -9,6 +9,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use larder_storage_core::{self as core, ErrorKind, Key, ListOptions, Prefix, StoreExt};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What lies under a key where attributes belong.
 #[derive(Debug)]
@@ -125,11 +126,24 @@ impl Place {
         self.store.list(ListOptions::below(prefix)).map_ok(|listed| listed.object.key).boxed()
     }
 
-    /// The keys of a file's overlays. Costs a listing of all of the store's: few, where its attributes can be replaced.
+    /// The keys of a file's overlays. Costs as [`Place::overlays_of_all`].
     pub(crate) async fn overlays_of(&self, id: FileId) -> core::Result<Vec<Key>> {
-        let of_this = |key: &Key| layout::parse_overlay(key).is_some_and(|(found, _, _)| found == id);
-        let listed = self.store.list(ListOptions::below(layout::overlays()));
-        listed.map_ok(|listed| listed.object.key).try_filter(|key| std::future::ready(of_this(key))).try_collect().await
+        Ok(self.overlays_of_all(&[id].into()).await?.remove(&id).unwrap_or_default())
+    }
+
+    /// The keys of some files' overlays. Costs a listing of all of the store's: few, where its attributes can be replaced.
+    pub(crate) async fn overlays_of_all(&self, files: &BTreeSet<FileId>) -> core::Result<BTreeMap<FileId, Vec<Key>>> {
+        let mut overlays = BTreeMap::<_, Vec<_>>::new();
+        if files.is_empty() {
+            return Ok(overlays);
+        }
+        let mut listed = self.store.list(ListOptions::below(layout::overlays()));
+        while let Some(key) = listed.try_next().await?.map(|listed| listed.object.key) {
+            if let Some((id, ..)) = layout::parse_overlay(&key).filter(|(id, ..)| files.contains(id)) {
+                overlays.entry(id).or_default().push(key);
+            }
+        }
+        Ok(overlays)
     }
 }
 

@@ -4,12 +4,12 @@
 mod support;
 
 use larder_files::{
-    Error, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
+    Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode, StoreName,
     ledger::{Ledger, RecordId},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryOptions};
 use std::{sync::Arc, time::Duration};
-use support::{Faults, Larder, fsck, local, put, replace, staging_with, until};
+use support::{Faults, Gate, Larder, fsck, local, put, replace, staging_with, until};
 
 /// Processes that copy to all of these stores, and look again for what waits.
 async fn start(larder: &Larder) -> Files {
@@ -116,4 +116,79 @@ async fn what_was_not_deleted_when_the_database_was_lost_is_deleted_after_the_re
     drop(larder.start().await);
     assert_eq!(keys_on(&larder, 0), []);
     assert_eq!(missed(&larder).await, []);
+}
+
+#[tokio::test]
+async fn a_purge_that_died_before_it_deleted_is_gone_on_with_under_whatever_modes() {
+    let gate = Gate::at("delete.sent");
+    let mut larder = Larder::over(staging_with(gate.clone()));
+    let (files, _) = larder.start().await;
+    let file = put(&files, "file").await.attributes;
+    gate.close();
+    let dying = tokio::spawn(async move { files.purge(&local(), file.id, None).await });
+    gate.reached().await;
+    dying.abort();
+    larder.stores[0].1.kill(&larder.last_node());
+    gate.open();
+    larder.stores[0].2 = StoreMode::Rw;
+    drop(larder.start().await);
+    assert_eq!(larder.ledger.claims().await.unwrap(), []);
+    assert_eq!(keys_on(&larder, 0).len(), 2);
+
+    larder.stores[0].2 = StoreMode::Edit;
+    drop(larder.start().await);
+    assert_eq!((keys_on(&larder, 0), missed(&larder).await), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn what_only_the_older_database_knows_as_purged_is_gone_from_the_stores_that_are_left() {
+    for mode in [StoreMode::Edit, StoreMode::Ro] {
+        let mut larder = Larder::over_all(["a", "b"].map(|name| (name, MemoryOptions::with_staging())));
+        let files = start(&larder).await;
+        let file = put(&files, "file").await.attributes;
+        until("both stores have it", async || keys_on(&larder, 0).len() == 2 && keys_on(&larder, 1).len() == 2).await;
+        until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+        drop(files);
+        // The tombstone comes to lie on `b` alone.
+        larder.stores[0].2 = StoreMode::Ro;
+        start(&larder).await.purge(&local(), file.id, None).await.unwrap();
+        larder.stores.truncate(1);
+        larder.stores[0].2 = mode;
+        let options = || RebuildOptions { forget: vec![StoreName::new("b").unwrap()], ..RebuildOptions::default() };
+        if mode == StoreMode::Ro {
+            let refused = larder.rebuild_with(options()).await;
+            assert!(
+                matches!(&refused, Err(StartError::Configuration(why)) if why.contains("tombstones")),
+                "{refused:?}"
+            );
+            larder.stores[0].2 = StoreMode::Edit;
+        }
+        larder.rebuild_with(options()).await.unwrap();
+        assert!(has_tombstone(&larder, 0, file.id));
+        drop(larder.start().await);
+        assert_eq!((keys_on(&larder, 0), missed(&larder).await), (vec![], vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_store_has_the_tombstone_before_anything_is_deleted_there() {
+    let gate = Gate::at("delete.sent");
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", staging_with(gate.clone()))]);
+    let files = start(&larder).await;
+    let file = put(&files, "file").await.attributes;
+    until("both stores have it", async || keys_on(&larder, 1).len() == 2).await;
+    until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+    drop(files);
+    larder.stores[1].2 = StoreMode::Ro;
+    start(&larder).await.purge(&local(), file.id, None).await.unwrap();
+    assert!(!has_tombstone(&larder, 1, file.id));
+    larder.stores[1].2 = StoreMode::Edit;
+    gate.close();
+    let parts = larder.parts(larder.ledger.another());
+    let starting = tokio::spawn(async move { Files::start(parts, Settings::default()).await });
+    gate.reached().await;
+    assert!(has_tombstone(&larder, 1, file.id), "the deletion is under way");
+    gate.open();
+    drop(starting.await.unwrap().unwrap());
+    assert_eq!(keys_on(&larder, 1), []);
 }

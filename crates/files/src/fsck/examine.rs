@@ -280,7 +280,10 @@ impl Check<'_> {
             Bytes::Absent
                 if matches!(known, Some(CopyState::Present | CopyState::Verified)) && survives != Survives::Nowhere =>
             {
-                (FindingKind::RowDiffers, format!("the row counts a copy on `{}` that is gone", place.name), again())
+                let copies = vec![self.copy(spot.place, CopyState::Lost)];
+                let lost = Entry::Copies { file: revision.file, revision: revision.revision, copies };
+                let mend = if survives == Survives::Served { again() } else { Mend::Record(vec![lost]) };
+                (FindingKind::RowDiffers, format!("the row counts a copy on `{}` that is gone", place.name), mend)
             }
             Bytes::Good | Bytes::Absent => return None,
             Bytes::OtherSize(size) => {

@@ -8,13 +8,13 @@
 //! A crash between 2 and 3 has it carried again, which changes nothing. That two nodes carry one at once changes nothing either.
 
 use crate::{
-    Error, Result, StoreId,
+    Error, FileId, Result, StoreId,
     files::{Node, Place},
     ledger::{Entry, Missed, Record, RecordId, Recorded},
     sealed::{Sealed, seal},
 };
-use larder_storage_core::{self as core, ErrorKind, PutOptions};
-use std::sync::Arc;
+use larder_storage_core::{self as core, ErrorKind, Key, PutOptions};
+use std::{collections::BTreeMap, sync::Arc};
 
 impl Node {
     /// Records a tombstone, a user or a bucket that is durable on a store, and in the same transaction the stores that have missed it.
@@ -28,13 +28,8 @@ impl Node {
             other => return Err(Error::internal(format!("{other:?} is not wanted on every store"))),
         };
         let missed = missed.iter().map(|store| Entry::Missed(Missed { store: *store, record, epoch, version }));
-        let mut group: Vec<_> = missed.collect();
-        if let Entry::Tombstone(tombstone) = &entry {
-            let keep = self.places.iter().filter(|place| !place.mode.changes());
-            group.extend(keep.map(|place| tombstone.not_cleared_on(place.id)));
-        }
-        group.insert(0, entry);
-        let recorded = self.record_all(group.into_iter().map(Record::from).collect()).await?;
+        let group = std::iter::once(entry).chain(missed).map(Record::from);
+        let recorded = self.record_all(group.collect()).await?;
         Ok(recorded[0])
     }
 
@@ -42,10 +37,16 @@ impl Node {
     pub(crate) async fn carry_all(self: &Arc<Self>, place: usize, page: &[Missed]) -> Result<()> {
         self.begin_change().await?;
         let (at, mut carried, mut failed) = (&self.places[place], vec![], None);
+        let clearing = |missed: &Missed| match missed.record {
+            RecordId::Clearing(file, _) => Some(file),
+            _ => None,
+        };
+        let overlays = at.overlays_of_all(&page.iter().filter_map(clearing).collect()).await?;
         for missed in page {
-            match self.carry_record(at, missed.record).await {
+            match self.carry_record(at, missed.record, &overlays).await {
                 Ok(()) => carried.push(Entry::Carried(*missed).into()),
                 Err(error) => {
+                    tracing::warn!(store = %at.name, record = ?missed.record, %error, "a store can't be given what it has missed");
                     failed.get_or_insert(error);
                     if at.confirm().await.is_err() {
                         break;
@@ -61,14 +62,17 @@ impl Node {
     }
 
     /// What the ledger does not have any more is not missed.
-    async fn carry_record(&self, at: &Place, record: RecordId) -> Result<()> {
+    async fn carry_record(&self, at: &Place, record: RecordId, overlays: &BTreeMap<FileId, Vec<Key>>) -> Result<()> {
         match record {
             RecordId::Tombstone(id, revision) => match self.ledger.tombstone(id, revision).await? {
                 Some(tombstone) => Ok(at.put_tombstone(&tombstone).await?),
                 None => Ok(()),
             },
             RecordId::Clearing(id, revision) => match self.ledger.tombstone(id, revision).await? {
-                Some(tombstone) => at.clear(&tombstone).await,
+                Some(tombstone) => {
+                    at.put_tombstone(&tombstone).await?;
+                    at.clear(&tombstone, Some(overlays.get(&id).map_or(&[], Vec::as_slice))).await
+                }
                 None => Ok(()),
             },
             RecordId::User(id) => match self.ledger.user(id).await? {
