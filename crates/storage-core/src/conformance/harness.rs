@@ -146,7 +146,9 @@ impl<E: std::error::Error> From<E> for Broken {
     #[track_caller]
     fn from(error: E) -> Self {
         let place = std::panic::Location::caller();
-        Self(format!("{}:{}: {error}", place.file(), place.line()))
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let told = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
+        Self(format!("{}:{}: {told}", place.file(), place.line()))
     }
 }
 

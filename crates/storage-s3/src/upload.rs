@@ -1,0 +1,371 @@
+//! Uploads in parts: the requests, [`Upload`] for an upload of our own, and the contract's [`Multipart`] for anybody's.
+//!
+//! An id is `<token>.<id of the server>`: the token stands in the object's metadata, so that whoever completes an upload without
+//! having begun it can tell whether an object is its own.
+
+use crate::{
+    S3Options, S3Store,
+    client::SignedAs,
+    fault::{Fault, Outcome},
+    look::{time, validator},
+    profile::Profile,
+    put::hashed,
+    store::Inner,
+    terms::{Terms, refused},
+};
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+use larder_storage_core::{
+    Body, ETag, ErrorKind, Key, Multipart, Op, PartNumber, PutMode, Result, UploadId, UploadedPart, Written,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// An upload that somebody has begun and nobody ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// Where its object would be.
+    pub key: Key,
+    /// What [`Multipart::abort`] takes.
+    pub upload: UploadId,
+    /// When it was begun, by the server's clock.
+    pub begun: SystemTime,
+}
+
+impl S3Store {
+    /// The uploads below the store's folder that are open. One request for each thousand.
+    ///
+    /// # Errors
+    /// `Unsupported` of a server that does not tell; `Unavailable`, `PermissionDenied`.
+    pub async fn open_uploads(&self) -> Result<Vec<OpenUpload>> {
+        self.inner.open_uploads().await.map_err(|fault| fault.at(Op::Recover, "uploads", self))
+    }
+
+    /// Aborts the uploads that were begun longer than `older` ago by the server's clock, under keys that `are_ours` says are ours;
+    /// tells which. What is under way in another process looks the same: `older` is to be longer than any upload may take.
+    ///
+    /// # Errors
+    /// As [`S3Store::open_uploads`]; the first that can't be aborted ends it.
+    pub async fn abort_abandoned(
+        &self,
+        older: Duration,
+        are_ours: impl Fn(&Key) -> bool + Send,
+    ) -> Result<Vec<OpenUpload>> {
+        let open = self.open_uploads().await?;
+        let now = self.inner.clients.clock.now();
+        let abandoned = |upload: &OpenUpload| {
+            are_ours(&upload.key) && now.duration_since(upload.begun).is_ok_and(|age| age >= older)
+        };
+        let abandoned: Vec<_> = open.into_iter().filter(abandoned).collect();
+        for upload in &abandoned {
+            self.abort(&upload.key, &upload.upload).await?;
+            tracing::info!(store = %self, key = %upload.key, "aborted an abandoned upload");
+        }
+        Ok(abandoned)
+    }
+}
+
+impl Inner {
+    /// Begins an upload whose object will bear `token`. Made once only: a lost answer leaves an upload that nobody knows.
+    pub(crate) async fn begin_raw(&self, key: &Key, token: &str, sha256: Option<&str>) -> Outcome<String> {
+        let (encryption, kms) = self.encryption();
+        let request = self
+            .client()
+            .create_multipart_upload()
+            .bucket(self.bucket())
+            .key(self.name(key)?)
+            .set_metadata(Some(self.marks(token, sha256)))
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms)
+            .set_storage_class(self.storage_class());
+        let begin = || async {
+            let answer = request.clone().send().await.map_err(|error| self.fault(error));
+            // Only what surely was not done is done again.
+            answer.map_err(|fault| Fault { temporary: fault.temporary && !fault.maybe, ..fault })
+        };
+        let (answer, _) = self.again(self.options.deadlines.small, begin).await;
+        let answer = answer.map_err(|fault| Fault { temporary: fault.temporary || fault.maybe, ..fault })?;
+        answer.upload_id.ok_or_else(|| Fault::says(ErrorKind::Unavailable, "the answer names no upload"))
+    }
+
+    /// The part's validator, as the server writes it.
+    pub(crate) async fn put_part_raw(&self, key: &Key, id: &str, number: u16, bytes: Bytes) -> Outcome<String> {
+        let (name, (hash, bytes)) = (self.name(key)?, hashed(bytes).await?);
+        let put = || async {
+            let request = self.client().upload_part().bucket(self.bucket()).key(&name).upload_id(id);
+            let request = request.part_number(i32::from(number)).body(ByteStream::from(bytes.clone()));
+            let answer = request.customize().interceptor(SignedAs(hash.clone())).send().await;
+            answer.map_err(|error| self.fault(error))
+        };
+        let answer = self.again(self.options.deadlines.part, put).await.0?;
+        answer.e_tag.ok_or_else(|| Fault::says(ErrorKind::Unavailable, "the answer has no ETag of the part"))
+    }
+
+    /// Ends an upload; one that has ended already is aborted.
+    pub(crate) async fn abort_raw(&self, key: &Key, id: &str) -> Outcome<()> {
+        let name = self.name(key)?;
+        let abort = || async {
+            let request = self.client().abort_multipart_upload().bucket(self.bucket()).key(&name).upload_id(id);
+            request.send().await.map(drop).map_err(|error| self.fault(error))
+        };
+        match self.read(abort).await {
+            Err(fault) if fault.is_absent() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    async fn complete_once(&self, name: &str, id: &str, parts: &[UploadedPart], terms: &Terms) -> Outcome<Option<ETag>> {
+        let part = |part: &UploadedPart| {
+            CompletedPart::builder().part_number(part.number.get().into()).e_tag(format!("\"{}\"", part.etag)).build()
+        };
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.iter().map(part).collect())).build();
+        let request = self.client().complete_multipart_upload().bucket(self.bucket()).key(name).upload_id(id);
+        let request = request
+            .multipart_upload(parts)
+            .set_if_none_match(terms.if_none_match.clone())
+            .set_if_match(terms.if_match.clone());
+        let answer = request.send().await.map_err(|error| self.fault(error))?;
+        Ok(validator(answer.e_tag()))
+    }
+
+    /// Makes the object of an upload. Afterwards its size is compared with that of the parts.
+    pub(crate) async fn complete_raw(
+        &self,
+        key: &Key,
+        (token, id): (Option<&str>, &str),
+        parts: &[UploadedPart],
+        mode: &PutMode,
+        profile: &Profile,
+    ) -> Outcome<Written> {
+        let (name, terms) = (self.name(key)?, self.terms(key, mode, profile.complete).await?);
+        let mut parts = parts.to_vec();
+        parts.sort_by_key(|part| part.number);
+        let complete = || self.complete_once(&name, id, &parts, &terms);
+        let (answer, before) = self.again(self.options.deadlines.whole, complete).await;
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        let written = match answer {
+            Ok(_) => self.look(key).await.map_err(Fault::unsettled)?.written(),
+            Err(fault) => {
+                // An upload that was completed before is unknown: ours lies there then.
+                let maybe = before.maybe || fault.is_absent();
+                match token {
+                    Some(token) => self.settle_upload(key, token, refused(fault, mode), maybe).await?,
+                    None if maybe && !fault.is_absent() => return Err(fault.unsettled()),
+                    None => return Err(refused(fault, mode)),
+                }
+            }
+        };
+        if written.size == size {
+            return Ok(written);
+        }
+        let words = format!("{size} bytes were sent in parts, {} are there", written.size);
+        Err(Fault::says(ErrorKind::Corrupt, words))
+    }
+
+    /// As [`Inner::settle`]; that an upload is unknown and its object absent is certain too.
+    async fn settle_upload(&self, key: &Key, token: &str, fault: Fault, maybe: bool) -> Outcome<Written> {
+        if !fault.is_absent() {
+            return self.settle(key, token, fault, maybe).await;
+        }
+        match self.look_for(key).await {
+            Ok(Some(seen)) if seen.is_of(token) => Ok(seen.written()),
+            Ok(_) => Err(fault),
+            Err(_) => Err(fault.unsettled()),
+        }
+    }
+
+    /// Every open upload below the folder, in pages.
+    async fn open_uploads(&self) -> Outcome<Vec<OpenUpload>> {
+        let (mut found, mut after) = (Vec::new(), None::<(Option<String>, Option<String>)>);
+        loop {
+            let ask = || async {
+                let (key, id) = after.clone().unwrap_or_default();
+                let request = self.client().list_multipart_uploads().bucket(self.bucket()).prefix(&self.folder);
+                let answer = request.set_key_marker(key).set_upload_id_marker(id).send().await;
+                answer.map_err(|error| self.fault(error))
+            };
+            let page = self.read(ask).await?;
+            found.extend(page.uploads().iter().filter_map(|upload| {
+                let key = Key::new(upload.key()?.strip_prefix(&self.folder)?).ok()?;
+                let begun = time(upload.initiated()?);
+                Some(OpenUpload { key, upload: UploadId::new(upload.upload_id()?), begun })
+            }));
+            let next = Some((page.next_key_marker, page.next_upload_id_marker));
+            if page.is_truncated != Some(true) || next == after {
+                return Ok(found);
+            }
+            after = next;
+        }
+    }
+}
+
+/// An upload of our own, which is aborted unless it is completed.
+pub(crate) struct Upload {
+    inner: Arc<Inner>,
+    key: Key,
+    id: String,
+    token: String,
+    is_open: bool,
+}
+
+impl Upload {
+    pub(crate) async fn begin(inner: Arc<Inner>, key: &Key) -> Outcome<Self> {
+        let token = inner.token();
+        let id = inner.begin_raw(key, &token, None).await?;
+        Ok(Self { inner, key: key.clone(), id, token, is_open: true })
+    }
+
+    pub(crate) fn options(&self) -> &S3Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) async fn put_part(&self, number: PartNumber, bytes: Bytes) -> Outcome<UploadedPart> {
+        let size = bytes.len() as u64;
+        let etag = self.inner.put_part_raw(&self.key, &self.id, number.get(), bytes).await?;
+        Ok(UploadedPart { number, size, etag: bare(&etag) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) async fn complete(mut self, parts: &[UploadedPart], mode: &PutMode, profile: &Profile) -> Outcome<Written> {
+        let ids = (Some(self.token.as_str()), self.id.as_str());
+        let completed = self.inner.complete_raw(&self.key, ids, parts, mode, profile).await;
+        if completed.is_ok() {
+            self.is_open = false;
+        } else {
+            self.abort().await;
+        }
+        completed
+    }
+
+    /// Ends the upload without an object. A failure leaves it to `abort_abandoned`.
+    pub(crate) async fn abort(mut self) {
+        let aborted = self.inner.abort_raw(&self.key, &self.id).await;
+        self.is_open = false;
+        if let Err(fault) = aborted {
+            tracing::warn!(store = %self.inner.display, key = %self.key, ?fault, "an upload stays open");
+        }
+    }
+}
+
+impl Drop for Upload {
+    /// Whoever waited for it went away: the upload goes too, unless the process does.
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.is_open {
+            let (inner, key, id) = (self.inner.clone(), self.key.clone(), std::mem::take(&mut self.id));
+            runtime.spawn(async move {
+                if let Err(fault) = inner.abort_raw(&key, &id).await {
+                    tracing::warn!(store = %inner.display, %key, ?fault, "an upload stays open");
+                }
+            });
+        }
+    }
+}
+
+fn bare(etag: &str) -> ETag {
+    ETag::new(etag.trim_matches('"'))
+}
+
+/// The token and the server's own id; of an upload that was found by a list, the latter alone.
+fn taken_apart(upload: &UploadId) -> (Option<&str>, &str) {
+    const TOKEN: usize = 32;
+    match upload.as_str().split_once('.') {
+        Some((token, id)) if token.len() == TOKEN && token.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            (Some(token), id)
+        }
+        _ => (None, upload.as_str()),
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Multipart for S3Store {
+    async fn begin(&self, key: &Key) -> Result<UploadId> {
+        let token = self.inner.token();
+        let id = self.inner.begin_raw(key, &token, None).await.map_err(|fault| fault.at(Op::Multipart, key, self))?;
+        Ok(UploadId::new(format!("{token}.{id}")))
+    }
+
+    /// Holds the part in memory: it is signed under its hash, and sent again where it has to be.
+    async fn put_part(&self, key: &Key, upload: &UploadId, number: PartNumber, body: Body) -> Result<UploadedPart> {
+        let max = usize::try_from(S3Options::PART_BYTES_MAX).unwrap_or(usize::MAX);
+        let put = async {
+            let bytes = body.collect(max).await.map_err(Fault::body)?;
+            let size = bytes.len() as u64;
+            let (_, id) = taken_apart(upload);
+            let etag = self.inner.put_part_raw(key, id, number.get(), bytes).await?;
+            Ok(UploadedPart { number, size, etag: bare(&etag) })
+        };
+        put.await.map_err(|fault: Fault| fault.at(Op::Multipart, key, self))
+    }
+
+    async fn parts(&self, key: &Key, upload: &UploadId) -> Result<Vec<UploadedPart>> {
+        let (_, id) = taken_apart(upload);
+        self.inner.parts(key, id).await.map_err(|fault| fault.at(Op::Multipart, key, self))
+    }
+
+    async fn complete(&self, key: &Key, upload: &UploadId, parts: &[UploadedPart], mode: PutMode) -> Result<Written> {
+        let complete = async {
+            let profile = self.inner.profile().await?;
+            self.inner.complete_raw(key, taken_apart(upload), parts, &mode, &profile).await
+        };
+        complete.await.map_err(|fault: Fault| fault.at(Op::Multipart, key, self))
+    }
+
+    async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
+        let (_, id) = taken_apart(upload);
+        self.inner.abort_raw(key, id).await.map_err(|fault| fault.at(Op::Multipart, key, self))
+    }
+}
+
+impl Inner {
+    /// The parts of an upload, by number; in pages, where there are many.
+    async fn parts(&self, key: &Key, id: &str) -> Outcome<Vec<UploadedPart>> {
+        let (name, mut parts, mut after) = (self.name(key)?, Vec::new(), None::<String>);
+        loop {
+            let ask = || async {
+                let request = self.client().list_parts().bucket(self.bucket()).key(&name).upload_id(id);
+                let answer = request.set_part_number_marker(after.clone()).send().await;
+                answer.map_err(|error| self.fault(error))
+            };
+            let page = self.read(ask).await?;
+            parts.extend(page.parts().iter().filter_map(uploaded));
+            let next = page.next_part_number_marker.filter(|next| Some(next) != after.as_ref());
+            if page.is_truncated != Some(true) || next.is_none() {
+                break;
+            }
+            after = next;
+        }
+        parts.sort_by_key(|part| part.number);
+        Ok(parts)
+    }
+}
+
+fn uploaded(part: &aws_sdk_s3::types::Part) -> Option<UploadedPart> {
+    Some(UploadedPart {
+        number: PartNumber::new(u16::try_from(part.part_number()?).ok()?)?,
+        size: u64::try_from(part.size()?).ok()?,
+        etag: bare(part.e_tag().unwrap_or_default()),
+    })
+}
