@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::{imports, postgres, root, schemathesis, shipped, tidy};
+use crate::{imports, postgres, root, s3, schemathesis, shipped, tidy};
 
 /// One thing that must hold.
 struct Step {
@@ -39,10 +39,15 @@ const STEPS: &[Step] = &[
     },
     Step { name: "fuzz", run: fuzz, again: "cargo check --locked --manifest-path fuzz/Cargo.toml" },
     Step { name: "tests", run: tests, again: "cargo test --workspace --all-features" },
+    Step { name: "s3", run: minio, again: "cargo xtask ci s3" },
 ];
 
 /// What takes longer, or more than a toolchain: with `--full`, or by name.
-const LONGER: &[Step] = &[Step { name: "schemathesis", run: schemathesis, again: "cargo xtask ci schemathesis" }];
+const LONGER: &[Step] = &[
+    Step { name: "schemathesis", run: schemathesis, again: "cargo xtask ci schemathesis" },
+    Step { name: "versitygw", run: versitygw, again: "cargo xtask ci versitygw" },
+    Step { name: "garage", run: garage, again: "cargo xtask ci garage" },
+];
 
 /// Runs all steps, or those that are named.
 pub(crate) fn run(names: &[String]) -> Result<()> {
@@ -147,6 +152,29 @@ fn tests(shell: &Shell) -> Result<Outcome> {
     }
     cmd!(shell, "cargo nextest run --workspace --all-features").run()?;
     passed(cmd!(shell, "cargo test --workspace --all-features --doc").run())
+}
+
+fn minio(shell: &Shell) -> Result<Outcome> {
+    suite(shell, "minio")
+}
+
+fn versitygw(shell: &Shell) -> Result<Outcome> {
+    suite(shell, "versitygw")
+}
+
+fn garage(shell: &Shell) -> Result<Outcome> {
+    suite(shell, "garage")
+}
+
+/// The laws of every store, over a real server.
+fn suite(shell: &Shell, name: &str) -> Result<Outcome> {
+    let Some(server) = s3::Server::start(name)? else {
+        return Ok(Outcome::Skipped(format!("`{name}` is not installed, nor what installs it")));
+    };
+    let test = "the_server_of_the_environment_keeps_the_laws";
+    // All features, as every other step: nothing is built for this one alone.
+    let suite = cmd!(shell, "cargo test -p larder-storage-s3 --all-features --test conformance {test}");
+    passed(suite.envs(server.environment()).run())
 }
 
 fn schemathesis(shell: &Shell) -> Result<Outcome> {

@@ -8,6 +8,7 @@ mod codegen;
 mod imports;
 mod postgres;
 mod release;
+mod s3;
 mod schemathesis;
 mod shipped;
 mod tidy;
@@ -31,6 +32,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("imports", "         the table of who may import whom, against `cargo metadata`", imports::run),
     ("postgres", "COMMAND…  runs a command while tests have a PostgreSQL server", postgres::run),
     ("release", "[--rehearse]  the archive that is shipped, with its checksum and bill of materials", release::run),
+    (
+        "s3",
+        "up|down NAME, list, run NAME COMMAND…  S3 servers for tests: MinIO, versitygw, Garage, installed where they are missing",
+        s3::run,
+    ),
     ("tidy", "         the rules about text that no compiler holds", tidy::run),
     ("bench", "[--quick] [--only NAME]… [--markdown]  Larder beside its peers; `bench --help` says more", bench::run),
 ];
