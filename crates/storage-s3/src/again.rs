@@ -34,7 +34,8 @@ impl Inner {
             };
             let Err(fault) = &answer else { return (answer, before) };
             before.maybe |= fault.maybe;
-            if !fault.temporary || before.failed + 1 >= self.options.backoff.attempts_max {
+            // The SDK takes the time from a refusal because of the time, and signs by it from then on.
+            if !(fault.temporary || fault.is_about_time()) || before.failed + 1 >= self.options.backoff.attempts_max {
                 return (answer, before);
             }
             before.failed += 1;

@@ -52,9 +52,8 @@ impl Inner {
             Ok(None) => self.look(to).await.map(Seen::written),
             Err(fault) if fault.maybe => match self.look_for(to).await {
                 // Equal bytes are what was asked for, whoever brought them.
-                Ok(Some(seen)) if seen.meta.etag == source.meta.etag && seen.meta.size == source.meta.size => {
-                    Ok(seen.written())
-                }
+                Ok(Some(seen)) if seen.is_copy_of(source) => Ok(seen.written()),
+                Ok(Some(_)) if fault.kind == ErrorKind::PreconditionFailed => Err(refused(fault, mode)),
                 _ => Err(fault.unsettled()),
             },
             Err(fault) => Err(refused(fault, mode)),

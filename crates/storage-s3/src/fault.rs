@@ -67,8 +67,16 @@ impl Fault {
 
     /// Whether the bucket is what is missing.
     pub(crate) fn is_missing_bucket(&self) -> bool {
-        let mistake = self.cause.as_ref().and_then(|cause| cause.downcast_ref());
-        matches!(mistake, Some(Misconfigured::MissingBucket { .. }))
+        matches!(self.mistake(), Some(Misconfigured::MissingBucket { .. }))
+    }
+
+    /// Whether the clocks are what differs.
+    pub(crate) fn is_about_time(&self) -> bool {
+        matches!(self.mistake(), Some(Misconfigured::Clock { .. }))
+    }
+
+    fn mistake(&self) -> Option<&Misconfigured> {
+        self.cause.as_ref()?.downcast_ref()
     }
 
     /// Whether the server says that it can't do this at all.
@@ -195,6 +203,10 @@ impl Refusal<'_> {
                 away(M::PlainToTls { endpoint: place.endpoint.to_owned() })
             }
             "" if self.status == 301 => away(M::WrongRegion { expected: self.expected_region() }),
+            // A head has no body to say why. Servers allow 15 minutes.
+            "" if self.status == 403 && place.behind.is_some_and(|seconds| seconds.abs() > 900) => {
+                denied(M::Clock { behind: place.behind })
+            }
             "" if self.status == 403 => denied(M::Forbidden),
             _ => None,
         }
@@ -312,6 +324,7 @@ mod tests {
             (403, "SignatureDoesNotMatch", ErrorKind::PermissionDenied, false),
             (403, "AccessDenied", ErrorKind::PermissionDenied, false),
             (403, "", ErrorKind::PermissionDenied, false),
+            (401, "", ErrorKind::PermissionDenied, false),
             (403, "RequestTimeTooSkewed", ErrorKind::PermissionDenied, false),
             (301, "", ErrorKind::Unavailable, false),
             (412, "PreconditionFailed", ErrorKind::PreconditionFailed, false),

@@ -32,6 +32,12 @@ impl Seen {
         self.token.as_deref() == Some(token)
     }
 
+    /// Whether it is a copy of `source`: a copy bears the marks of what it was made of.
+    pub(crate) fn is_copy_of(&self, source: &Self) -> bool {
+        let same = self.meta.etag == source.meta.etag || self.token.is_some() && self.token == source.token;
+        same && self.meta.size == source.meta.size
+    }
+
     pub(crate) fn written(self) -> Written {
         Written { size: self.meta.size, etag: self.meta.etag }
     }

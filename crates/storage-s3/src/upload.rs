@@ -250,6 +250,7 @@ impl Upload {
     pub(crate) async fn complete(mut self, parts: &[UploadedPart], mode: &PutMode, profile: &Profile) -> Outcome<Written> {
         let ids = (Some(self.token.as_str()), self.id.as_str());
         let completed = self.inner.complete_raw(&self.key, ids, parts, mode, profile).await;
+        let completed = completed.map_err(own_parts);
         if completed.is_ok() {
             self.is_open = false;
         } else {
@@ -280,6 +281,15 @@ impl Drop for Upload {
                 }
             });
         }
+    }
+}
+
+/// Of parts that are our own, a refusal is no condition of the caller's: what was answered about them was wrong.
+fn own_parts(fault: Fault) -> Fault {
+    match fault.kind {
+        ErrorKind::PreconditionFailed if fault.status != Some(412) => Fault { kind: ErrorKind::Unavailable, ..fault },
+        ErrorKind::NotFound => Fault::says(ErrorKind::Unavailable, "the upload was ended by another"),
+        _ => fault,
     }
 }
 
