@@ -29,7 +29,12 @@ const TABLE: &[Row] = &[
     Row { package: "larder-storage-core", ours: &[], tests: &[], never: &[HTTP, SQL] },
     Row { package: "larder-storage-local", ours: &["larder-storage-core"], tests: &[], never: &[HTTP, SQL] },
     // It speaks HTTP as a client, by the SDK's own; nothing here serves.
-    Row { package: "larder-storage-s3", ours: &["larder-storage-core"], tests: &[], never: &[&["actix-*", "axum"], SQL] },
+    Row {
+        package: "larder-storage-s3",
+        ours: &["larder-storage-core"],
+        tests: &[],
+        never: &[&["actix-*", "axum"], SQL],
+    },
     Row { package: "larder-files", ours: &["larder-storage-core"], tests: &[], never: &[HTTP, SQL] },
     Row { package: "larder-ledger", ours: &["larder-files"], tests: &["larder-storage-core"], never: &[HTTP] },
     Row {

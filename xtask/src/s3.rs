@@ -232,7 +232,8 @@ fn installed(kind: &Kind) -> Result<PathBuf> {
     fs::create_dir_all(&servers)?;
     let place = servers.display().to_string();
     let words = kind.install.iter().map(|word| word.replace("{}", &place));
-    let status = Command::new("nice").args(["-n", "19"]).args(words).env("GOBIN", &servers).env("GOFLAGS", "-p=1").status()?;
+    let status =
+        Command::new("nice").args(["-n", "19"]).args(words).env("GOBIN", &servers).env("GOFLAGS", "-p=1").status()?;
     ensure!(status.success() && program.is_file(), "`{}` could not be installed", kind.name);
     Ok(program)
 }
@@ -262,6 +263,12 @@ fn garage(kind: &Kind, command: &mut Command, folder: &Path, port: u16) -> Resul
     );
     fs::write(folder.join("garage.toml"), configuration)?;
     command.env("GARAGE_DEFAULT_ACCESS_KEY", kind.key).env("GARAGE_DEFAULT_SECRET_KEY", kind.secret);
-    command.env("GARAGE_DEFAULT_BUCKET", BUCKET).args(["-c", "garage.toml", "server", "--single-node", "--default-bucket"]);
+    command.env("GARAGE_DEFAULT_BUCKET", BUCKET).args([
+        "-c",
+        "garage.toml",
+        "server",
+        "--single-node",
+        "--default-bucket",
+    ]);
     Ok(())
 }

@@ -57,7 +57,8 @@ impl Inner {
     /// Waits behind the `failed`-th attempt: anything from nothing to all of the backoff, so that many callers spread.
     pub(crate) fn pause(&self, failed: u32) -> future::BoxFuture<'static, ()> {
         let backoff = &self.options.backoff;
-        let longest = backoff.delay.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(backoff.delay_max);
+        let longest =
+            backoff.delay.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(backoff.delay_max);
         let share = (self.options.random)() as f64 / u64::MAX as f64;
         self.options.timer.sleep(longest.mul_f64(share))
     }

@@ -63,7 +63,9 @@ async fn find(options: &S3Options) -> SdkConfig {
             let time = aws_config::SdkConfig::builder().behavior_version(BehaviorVersion::latest());
             time.credentials_provider(provider).region(region.unwrap_or_else(|| Region::new(REGION))).build()
         }
-        Credentials::Profile(name) => loaded(aws_config::defaults(BehaviorVersion::latest()).profile_name(name), region).await,
+        Credentials::Profile(name) => {
+            loaded(aws_config::defaults(BehaviorVersion::latest()).profile_name(name), region).await
+        }
         Credentials::Chain => loaded(aws_config::defaults(BehaviorVersion::latest()), region).await,
     }
 }

@@ -140,7 +140,10 @@ impl Fault {
             return Self::misconfigured(ErrorKind::Unavailable, Misconfigured::PlainToTls { endpoint });
         }
         // A server that restarts looks like one that never was: this may pass, whatever the advice.
-        if ["Connection refused", "dns error", "client error (Connect)", "connect timeout"].iter().any(|s| told.contains(s)) {
+        if ["Connection refused", "dns error", "client error (Connect)", "connect timeout"]
+            .iter()
+            .any(|s| told.contains(s))
+        {
             return Self::says(ErrorKind::Unavailable, Unreached(Misconfigured::WrongEndpoint { endpoint }, told));
         }
         Self { maybe: true, ..Self::says(ErrorKind::Unavailable, told) }
@@ -188,13 +191,15 @@ impl Refusal<'_> {
         let denied = |mistake| Some((ErrorKind::PermissionDenied, mistake));
         let away = |mistake| Some((ErrorKind::Unavailable, mistake));
         match self.code {
-            "InvalidAccessKeyId" => denied(M::WrongKey),
+            "InvalidAccessKeyId" | "NotSignedUp" => denied(M::WrongKey),
             "SignatureDoesNotMatch" => denied(M::WrongSecret),
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => denied(M::ExpiredKey),
             "RequestTimeTooSkewed" | "RequestExpired" => denied(M::Clock { behind: place.behind }),
             "AccessDenied" if is_about_time(self.message) => denied(M::Clock { behind: place.behind }),
             "AccessDenied" if self.message.contains("No such key") => denied(M::WrongKey),
-            "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "InvalidToken" | "Forbidden" => denied(M::Forbidden),
+            "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "InvalidToken" | "Forbidden" => {
+                denied(M::Forbidden)
+            }
             "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException" => {
                 away(M::WrongRegion { expected: self.expected_region() })
             }
@@ -215,7 +220,8 @@ impl Refusal<'_> {
     fn expected_region(&self) -> Option<String> {
         let quoted = |sign: &str| {
             let rest = self.message.split(sign).nth(1)?;
-            let region = rest.trim_start_matches([' ', ':', '\'', '"', '`']).split(['\'', '"', '`', ' ', ',', '/']).next()?;
+            let region =
+                rest.trim_start_matches([' ', ':', '\'', '"', '`']).split(['\'', '"', '`', ' ', ',', '/']).next()?;
             (!region.is_empty()).then(|| region.to_owned())
         };
         self.region.clone().or_else(|| quoted("expecting")).or_else(|| quoted("expected"))
@@ -223,10 +229,10 @@ impl Refusal<'_> {
 
     fn plain(&self, place: Place<'_>) -> Fault {
         let told = || {
-            let message = place.access_key_id.filter(|id| !id.is_empty()).map_or_else(
-                || self.message.to_owned(),
-                |id| self.message.replace(id, "…"),
-            );
+            let message = place
+                .access_key_id
+                .filter(|id| !id.is_empty())
+                .map_or_else(|| self.message.to_owned(), |id| self.message.replace(id, "…"));
             let code = if self.code.is_empty() { "no code" } else { self.code };
             format!("{code}: {message} (HTTP {})", self.status)
         };
@@ -236,7 +242,9 @@ impl Refusal<'_> {
             ("NoSuchKey" | "NoSuchUpload", _) => ErrorKind::NotFound.into(),
             ("PreconditionFailed", _) | (_, 412) => ErrorKind::PreconditionFailed.into(),
             ("InvalidPart" | "InvalidPartOrder", _) => fault(ErrorKind::PreconditionFailed),
-            ("InvalidRange", _) | (_, 416) => InvalidRange { range: larder_storage_core::ByteRange::From(0), size: 0 }.into(),
+            ("InvalidRange", _) | (_, 416) => {
+                InvalidRange { range: larder_storage_core::ByteRange::From(0), size: 0 }.into()
+            }
             ("EntityTooLarge" | "MaxMessageLengthExceeded", _) | (_, 413) => {
                 fault(ErrorKind::TooLarge { max: crate::S3Options::OBJECT_BYTES_MAX })
             }
@@ -256,9 +264,8 @@ impl Refusal<'_> {
             ("BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody", _) => {
                 passing(false)
             }
-            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded" | "Throttling", _) | (_, 429) => {
-                passing(false)
-            }
+            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded" | "Throttling", _)
+            | (_, 429) => passing(false),
             ("ConditionalRequestConflict" | "OperationAborted", _) => passing(false),
             ("RequestTimeout", _) | (_, 408 | 500..) => passing(true),
             // An error in the body of an answer that began as a success.
@@ -349,9 +356,13 @@ mod tests {
 
     #[test]
     fn only_what_the_server_surely_left_undone_is_sure() {
-        for (status, code, maybe) in
-            [(500, "InternalError", true), (502, "", true), (503, "SlowDown", false), (429, "", false), (400, "BadDigest", false)]
-        {
+        for (status, code, maybe) in [
+            (500, "InternalError", true),
+            (502, "", true),
+            (503, "SlowDown", false),
+            (429, "", false),
+            (400, "BadDigest", false),
+        ] {
             let refusal = Refusal { status, code, message: "", region: None };
             assert_eq!(refusal.fault(PLACE).maybe, maybe, "{status} {code}");
         }

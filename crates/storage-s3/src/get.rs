@@ -12,9 +12,7 @@ use futures_util::{
     future::{self, Either},
     stream,
 };
-use larder_storage_core::{
-    BodyError, ByteRange, ByteStream, ETag, ErrorKind, GetOptions, InvalidRange, Key, Object,
-};
+use larder_storage_core::{BodyError, ByteRange, ByteStream, ETag, ErrorKind, GetOptions, InvalidRange, Key, Object};
 use std::{ops::Range, sync::Arc};
 
 /// No object is longer: offsets are cut to it, for some servers count in signed numbers.

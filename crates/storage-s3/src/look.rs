@@ -120,8 +120,14 @@ impl Inner {
 }
 
 /// An object's meta, of what an answer says. Times are those of a head: a listing has parts of a second besides.
-pub(crate) fn meta(key: &Key, size: Option<i64>, etag: Option<&str>, modified: Option<&DateTime>) -> Outcome<ObjectMeta> {
-    let lacks = |what| Fault { temporary: false, ..Fault::says(ErrorKind::Unavailable, format!("the answer has no {what}")) };
+pub(crate) fn meta(
+    key: &Key,
+    size: Option<i64>,
+    etag: Option<&str>,
+    modified: Option<&DateTime>,
+) -> Outcome<ObjectMeta> {
+    let lacks =
+        |what| Fault { temporary: false, ..Fault::says(ErrorKind::Unavailable, format!("the answer has no {what}")) };
     let size = size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| lacks("Content-Length"))?;
     let etag = validator(etag).ok_or_else(|| lacks("ETag"))?;
     let modified = time(modified.ok_or_else(|| lacks("Last-Modified"))?);

@@ -55,7 +55,9 @@ impl Misconfigured {
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            Self::NoCredentials => "set `access_key_id` and `secret_access_key`, or name a `profile` that has them".into(),
+            Self::NoCredentials => {
+                "set `access_key_id` and `secret_access_key`, or name a `profile` that has them".into()
+            }
             Self::WrongKey => "check `access_key_id`: it belongs to another server, or was removed".into(),
             Self::WrongSecret => "check `secret_access_key`: it is not the one of this access key".into(),
             Self::ExpiredKey => "renew the temporary keys and their session token".into(),
@@ -69,9 +71,7 @@ impl Misconfigured {
             Self::TlsToPlain { .. } => "write `http://` in `endpoint`, or give the server a certificate".into(),
             Self::Clock { .. } => "set the clock of this machine, best by NTP".into(),
             Self::Forbidden => "allow it in the policy of these credentials".into(),
-            Self::NotEncrypted => {
-                "configure encryption on the server, or set `encryption` to what it does".into()
-            }
+            Self::NotEncrypted => "configure encryption on the server, or set `encryption` to what it does".into(),
         }
     }
 }
@@ -87,7 +87,9 @@ impl fmt::Display for Misconfigured {
             Self::WrongRegion { expected: None } => f.write_str("the bucket is in another region")?,
             Self::MissingBucket { bucket } => write!(f, "there is no bucket `{bucket}`")?,
             Self::WrongEndpoint { endpoint } => write!(f, "nothing answers at {endpoint}")?,
-            Self::PlainToTls { endpoint } => write!(f, "the server at {endpoint} speaks TLS, and was spoken to without")?,
+            Self::PlainToTls { endpoint } => {
+                write!(f, "the server at {endpoint} speaks TLS, and was spoken to without")?
+            }
             Self::TlsToPlain { endpoint } => write!(f, "the server at {endpoint} does not speak TLS")?,
             Self::Clock { behind: Some(seconds) } => {
                 let how = if *seconds < 0 { "ahead of" } else { "behind" };

@@ -43,7 +43,12 @@ impl Inner {
                 ("PUT", request.presigned(config).await.map_err(|error| self.fault(error))?)
             }
         };
-        Ok(SignedRequest { method, url: signed.uri().to_owned(), headers: headers(&signed), expires_at: begins + lifetime })
+        Ok(SignedRequest {
+            method,
+            url: signed.uri().to_owned(),
+            headers: headers(&signed),
+            expires_at: begins + lifetime,
+        })
     }
 }
 

@@ -163,7 +163,7 @@ impl Probe<'_> {
 
     /// An upload of one part, not yet completed.
     async fn upload(&self, name: &str, bytes: &'static [u8]) -> Outcome<Option<(String, CompletedPart)>> {
-        let Some(upload) = took(self.inner.begin_raw(&self.key(name), &self.inner.token(), None).await)? else {
+        let Some(upload) = took(self.inner.begin_raw(&self.key(name), &self.inner.token()).await)? else {
             return Ok(None);
         };
         let part = took(self.inner.put_part_raw(&self.key(name), &upload, 1, bytes.into()).await)?;
@@ -182,7 +182,8 @@ impl Probe<'_> {
         let complete = || async {
             let request = self.inner.client().complete_multipart_upload().bucket(self.inner.bucket()).key(&key);
             let request = request.upload_id(upload).multipart_upload(parts.clone());
-            let request = request.set_if_none_match(if_none_match.map(Into::into)).set_if_match(if_match.map(Into::into));
+            let request =
+                request.set_if_none_match(if_none_match.map(Into::into)).set_if_match(if_match.map(Into::into));
             request.send().await.map(drop).map_err(|error| self.inner.fault(error))
         };
         self.inner.read(complete).await

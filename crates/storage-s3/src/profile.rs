@@ -148,10 +148,11 @@ impl Inner {
         let get = || async {
             let answer = self.client().get_object().bucket(self.bucket()).key(&name).send().await;
             let answer = answer.map_err(|error| self.fault(error))?;
-            let bytes = answer.body.collect().await.map_err(|error| Fault {
-                temporary: true,
-                ..Fault::says(ErrorKind::Unavailable, error)
-            })?;
+            let bytes = answer
+                .body
+                .collect()
+                .await
+                .map_err(|error| Fault { temporary: true, ..Fault::says(ErrorKind::Unavailable, error) })?;
             Ok(bytes.into_bytes())
         };
         let bytes = match self.read(get).await {

@@ -53,9 +53,8 @@ impl Inner {
         let terms = self.terms(key, mode, profile.put).await?;
         let (token, size) = (self.token(), bytes.len() as u64);
         let (hash, bytes) = hashed(bytes).await?;
-        let (answer, before) = self
-            .again(self.options.deadlines.small, || self.put_once(key, bytes.clone(), &token, &hash, &terms))
-            .await;
+        let (answer, before) =
+            self.again(self.options.deadlines.small, || self.put_once(key, bytes.clone(), &token, &hash, &terms)).await;
         let written = match answer {
             Ok(Some(etag)) => Written { size, etag: larder_storage_core::ETag::new(etag) },
             Ok(None) => self.look(key).await?.written(),
@@ -129,7 +128,8 @@ impl Inner {
         let (mut seen, mut hasher) = (0, Hasher::new());
         let mut object = self.fetch(key, GetOptions::default()).await?;
         while let Some(block) = object.next().await {
-            let block = block.map_err(|cause| Fault { temporary: true, ..Fault::says(ErrorKind::Indeterminate, cause) })?;
+            let block =
+                block.map_err(|cause| Fault { temporary: true, ..Fault::says(ErrorKind::Indeterminate, cause) })?;
             seen += block.len() as u64;
             hasher.update(&block);
         }
@@ -152,7 +152,8 @@ impl Inner {
         profile: &Profile,
     ) -> Outcome<Written> {
         let upload = Upload::begin(self.clone(), key).await?;
-        let mut sending = Sending { upload: &upload, gather, sizes, hasher: Hasher::new(), hashes: !profile.checks_payload };
+        let mut sending =
+            Sending { upload: &upload, gather, sizes, hasher: Hasher::new(), hashes: !profile.checks_payload };
         let sent = sending.all(first).await;
         let (hash, hashes) = (std::mem::take(&mut sending.hasher), sending.hashes);
         let parts = match sent {

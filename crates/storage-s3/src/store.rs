@@ -8,7 +8,11 @@ use crate::{
     turns::Turns,
 };
 use async_trait::async_trait;
-use aws_sdk_s3::{Client, config::http::HttpResponse, error::{ProvideErrorMetadata, SdkError}};
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
 use futures_util::stream::BoxStream;
 use larder_storage_core::{
     Body, ErrorKind, GetOptions, InvalidKey, Key, Limits, ListOptions, Listed, Multipart, Object, ObjectMeta, Op,
@@ -110,7 +114,10 @@ impl Inner {
             return Err(ErrorKind::from(InvalidKey::TooLong { len: name.len() }).into());
         }
         if name.trim().is_empty() {
-            return Err(Fault::says(ErrorKind::Unsupported, "the SDK takes a name of nothing but white space for none"));
+            return Err(Fault::says(
+                ErrorKind::Unsupported,
+                "the SDK takes a name of nothing but white space for none",
+            ));
         }
         Ok(name)
     }

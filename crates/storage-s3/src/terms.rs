@@ -36,11 +36,10 @@ impl Inner {
                     None => Ok(Terms { _turn: Some(turn), ..Terms::default() }),
                 }
             }
-            PutMode::ReplaceIf(etag) if keeps.replace => {
-                Ok(Terms { if_match: Some(quoted(etag)), ..Terms::default() })
-            }
+            PutMode::ReplaceIf(etag) if keeps.replace => Ok(Terms { if_match: Some(quoted(etag)), ..Terms::default() }),
             PutMode::ReplaceIf(_) => {
-                let words = "the server does not keep `If-Match`: what lies there can't be compared and replaced in one";
+                let words =
+                    "the server does not keep `If-Match`: what lies there can't be compared and replaced in one";
                 Err(Fault::says(ErrorKind::Unsupported, words))
             }
         }
@@ -50,7 +49,9 @@ impl Inner {
 /// A refusal by a condition, in the words of the mode that set it.
 pub(crate) fn refused(fault: Fault, mode: &PutMode) -> Fault {
     match (mode, &fault.kind) {
-        (PutMode::Create, ErrorKind::PreconditionFailed) if fault.status == Some(412) => ErrorKind::AlreadyExists.into(),
+        (PutMode::Create, ErrorKind::PreconditionFailed) if fault.status == Some(412) => {
+            ErrorKind::AlreadyExists.into()
+        }
         // A server may say that there is nothing to compare with.
         (PutMode::ReplaceIf(_), ErrorKind::NotFound) => ErrorKind::PreconditionFailed.into(),
         _ => fault,

@@ -1,11 +1,7 @@
 //! [`Turns`]: one writer of a key at a time, within this process, where a server has no conditions of its own.
 
 use larder_storage_core::Key;
-use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
-    sync::Arc,
-};
+use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 const TURNS: usize = 64;

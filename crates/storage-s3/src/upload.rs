@@ -73,14 +73,14 @@ impl S3Store {
 
 impl Inner {
     /// Begins an upload whose object will bear `token`. Made once only: a lost answer leaves an upload that nobody knows.
-    pub(crate) async fn begin_raw(&self, key: &Key, token: &str, sha256: Option<&str>) -> Outcome<String> {
+    pub(crate) async fn begin_raw(&self, key: &Key, token: &str) -> Outcome<String> {
         let (encryption, kms) = self.encryption();
         let request = self
             .client()
             .create_multipart_upload()
             .bucket(self.bucket())
             .key(self.name(key)?)
-            .set_metadata(Some(self.marks(token, sha256)))
+            .set_metadata(Some(self.marks(token, None)))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms)
             .set_storage_class(self.storage_class());
@@ -120,7 +120,13 @@ impl Inner {
         }
     }
 
-    async fn complete_once(&self, name: &str, id: &str, parts: &[UploadedPart], terms: &Terms) -> Outcome<Option<ETag>> {
+    async fn complete_once(
+        &self,
+        name: &str,
+        id: &str,
+        parts: &[UploadedPart],
+        terms: &Terms,
+    ) -> Outcome<Option<ETag>> {
         let part = |part: &UploadedPart| {
             CompletedPart::builder().part_number(part.number.get().into()).e_tag(format!("\"{}\"", part.etag)).build()
         };
@@ -215,10 +221,16 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
+    /// Begins one in a task of its own: it is aborted also where the caller goes away before the answer is there.
     pub(crate) async fn begin(inner: Arc<Inner>, key: &Key) -> Outcome<Self> {
-        let token = inner.token();
-        let id = inner.begin_raw(key, &token, None).await?;
-        Ok(Self { inner, key: key.clone(), id, token, is_open: true })
+        let key = key.clone();
+        let begin = async move {
+            let token = inner.token();
+            let id = inner.begin_raw(&key, &token).await?;
+            Ok(Self { inner, key, id, token, is_open: true })
+        };
+        let begun = tokio::spawn(begin).await;
+        begun.map_err(|error| Fault::says(ErrorKind::Unavailable, error))?
     }
 
     pub(crate) fn options(&self) -> &S3Options {
@@ -247,7 +259,12 @@ impl Upload {
         &self.id
     }
 
-    pub(crate) async fn complete(mut self, parts: &[UploadedPart], mode: &PutMode, profile: &Profile) -> Outcome<Written> {
+    pub(crate) async fn complete(
+        mut self,
+        parts: &[UploadedPart],
+        mode: &PutMode,
+        profile: &Profile,
+    ) -> Outcome<Written> {
         let ids = (Some(self.token.as_str()), self.id.as_str());
         let completed = self.inner.complete_raw(&self.key, ids, parts, mode, profile).await;
         let completed = completed.map_err(own_parts);
@@ -313,7 +330,7 @@ fn taken_apart(upload: &UploadId) -> (Option<&str>, &str) {
 impl Multipart for S3Store {
     async fn begin(&self, key: &Key) -> Result<UploadId> {
         let token = self.inner.token();
-        let id = self.inner.begin_raw(key, &token, None).await.map_err(|fault| fault.at(Op::Multipart, key, self))?;
+        let id = self.inner.begin_raw(key, &token).await.map_err(|fault| fault.at(Op::Multipart, key, self))?;
         Ok(UploadId::new(format!("{token}.{id}")))
     }
 

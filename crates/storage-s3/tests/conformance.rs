@@ -2,12 +2,12 @@
 
 mod support;
 
+use futures_util::TryStreamExt;
 use larder_storage_core::{
     ListOptions, Prefix, Store,
     conformance::{Harness, laws},
 };
 use larder_storage_s3::{Credentials, S3Options, S3Store};
-use futures_util::TryStreamExt;
 use std::{env, future::Future, sync::Arc, time::Duration};
 use support::{BUCKET, Place, bucket::Quirks, front::Front};
 

@@ -204,7 +204,10 @@ fn check(place: &Place, operation: &Operation, answer: &Result<()>) {
             assert!([done, undone].contains(&(old, new)), "{old:?} and {new:?} after {error}");
             assert!(!error.is_not_found(), "an outage was told as an absence: {error}");
             let refusals = [ErrorKind::AlreadyExists, ErrorKind::PreconditionFailed];
-            assert!(!refusals.contains(error.kind()) || done != (old, new), "its own work was told as another's: {error}");
+            assert!(
+                !refusals.contains(error.kind()) || done != (old, new),
+                "its own work was told as another's: {error}"
+            );
         }
     }
 }

@@ -77,6 +77,12 @@ impl Bucket {
         self.state().uploads.values().map(|open| open.key.clone()).collect()
     }
 
+    /// Bytes of the parts of all open uploads.
+    pub fn bytes_of_parts(&self) -> usize {
+        let state = self.state();
+        state.uploads.values().flat_map(|open| open.parts.values()).map(|blob| blob.bytes.len()).sum()
+    }
+
     /// The names of objects that are not the driver's own.
     pub fn names(&self) -> Vec<String> {
         self.state().objects.keys().filter(|name| *name != ".larder/profile.json").cloned().collect()
@@ -162,7 +168,8 @@ impl S3 for Bucket {
         &self,
         _: S3Request<GetBucketVersioningInput>,
     ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        let status = self.quirks.versioned.then(|| BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED));
+        let status =
+            self.quirks.versioned.then(|| BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED));
         Ok(S3Response::new(GetBucketVersioningOutput { status, ..Default::default() }))
     }
 
@@ -202,7 +209,8 @@ impl S3 for Bucket {
             return Err(s3_error!(InvalidRange));
         }
         let range = asked.map(|range| range.check(blob.bytes.len() as u64)).transpose()?;
-        let told = |range: &std::ops::Range<u64>| format!("bytes {}-{}/{}", range.start, range.end - 1, blob.bytes.len());
+        let told =
+            |range: &std::ops::Range<u64>| format!("bytes {}-{}/{}", range.start, range.end - 1, blob.bytes.len());
         let content_range = range.as_ref().map(told);
         let part = range.map_or(blob.bytes.clone(), |range| blob.bytes.slice(range.start as usize..range.end as usize));
         let output = GetObjectOutput {
@@ -242,13 +250,18 @@ impl S3 for Bucket {
             }
             None => {}
         }
-        if !state.versions.iter().any(|(key, id)| *key == input.key && !id.starts_with("mark")) || !self.quirks.versioned {
+        if !state.versions.iter().any(|(key, id)| *key == input.key && !id.starts_with("mark"))
+            || !self.quirks.versioned
+        {
             state.objects.remove(&input.key);
         }
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
-    async fn delete_objects(&self, request: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         if self.quirks.has_little {
             return Err(s3_error!(NotImplemented));
         }

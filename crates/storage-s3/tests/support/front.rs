@@ -33,6 +33,8 @@ pub enum Fault {
     CutBody,
     /// A bit of the request's body is another.
     FlippedByte,
+    /// A bit of the answer's body is another.
+    FlippedAnswer,
     /// The answer has another ETag than the object.
     WrongETag,
     /// A success whose body is an error; the server is asked nothing.
@@ -150,7 +152,8 @@ impl Front {
             _ => {}
         }
         let body = if fault == Some(Fault::FlippedByte) { flipped(&body) } else { body };
-        let answer = self.service.call(Request::from_parts(head, body.into())).await.map_err(|_| "the server failed")?;
+        let answer =
+            self.service.call(Request::from_parts(head, body.into())).await.map_err(|_| "the server failed")?;
         let (mut head, body) = answer.into_parts();
         let body = BodyExt::collect(body).await.map_err(|_| "the server broke off")?.to_bytes();
         match fault {
@@ -164,6 +167,7 @@ impl Front {
             }
             _ => {}
         }
+        let body = if fault == Some(Fault::FlippedAnswer) { flipped(&body) } else { body };
         let blocks: Vec<Result<Bytes, AnyError>> = match fault {
             Some(Fault::Drip) => body.chunks(7).map(|block| Ok(body.slice_ref(block))).collect(),
             Some(Fault::CutBody) if !body.is_empty() => vec![Ok(body.slice(..body.len() / 2)), Err("cut".into())],
@@ -189,14 +193,20 @@ impl Drop for Front {
     }
 }
 
-/// A refusal as S3 words it, with the time.
+/// A refusal as S3 words it, with the time; without a code, as any server words it.
 fn refusal(status: u16, code: &str) -> Answer {
-    let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>as planned</Message></Error>");
+    let body = if code.is_empty() { "<html>sorry</html>".to_owned() } else { worded(code) };
     let body = http_body_util::Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     // Who finds the time wrong has another: an hour behind.
     let behind = std::time::Duration::from_secs(if code == "RequestTimeTooSkewed" { 3_600 } else { 0 });
     let date = httpdate::fmt_http_date(std::time::SystemTime::now() - behind);
     Response::builder().status(status).header("date", date).body(body).expect("status and header are right")
+}
+
+fn worded(code: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>as planned</Message></Error>"
+    )
 }
 
 fn flipped(body: &Bytes) -> Bytes {

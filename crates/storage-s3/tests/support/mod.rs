@@ -40,11 +40,7 @@ impl Timer for Waits {
 
 /// Options of a store at `endpoint`, with waits that pass at once and random numbers that are counted.
 pub fn options(endpoint: &str) -> S3Options {
-    let keys = Credentials::Keys {
-        access_key_id: KEY.into(),
-        secret_access_key: SECRET.into(),
-        session_token: None,
-    };
+    let keys = Credentials::Keys { access_key_id: KEY.into(), secret_access_key: SECRET.into(), session_token: None };
     let next = AtomicU64::new(1);
     let mut options = S3Options::new(BUCKET, keys);
     options.endpoint = Some(endpoint.to_owned());

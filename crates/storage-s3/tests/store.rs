@@ -1,0 +1,369 @@
+//! What only a bucket has: what it knows of its server, mistakes in its configuration, uploads that nobody ends, signed URLs.
+
+mod support;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use larder_storage_core::{
+    Body, ErrorKind, GetOptions, Key, Multipart, Presign, PresignMethod, PutMode, PutOptions, SignedRequest, Store,
+    StoreExt,
+};
+use larder_storage_s3::{Conditions, Credentials, Encryption, Misconfigured, S3Options, S3Store};
+use std::{error::Error as _, time::Duration};
+use support::{BUCKET, KEY, Place, SECRET, bucket::Quirks, front::Fault};
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn large(len: usize) -> Bytes {
+    (0..len).map(|at| (at % 253) as u8).collect::<Vec<_>>().into()
+}
+
+fn in_blocks(bytes: &Bytes) -> Body {
+    let blocks: Vec<_> = bytes.chunks(100_000).map(|block| Ok(bytes.slice_ref(block))).collect();
+    Body::once(stream::iter(blocks).boxed(), None)
+}
+
+#[tokio::test]
+async fn a_condition_is_relied_on_only_where_it_was_kept() {
+    let both = Conditions { create: true, replace: true };
+    let neither = Conditions::default();
+    for (quirks, put, complete, copy) in [
+        (Quirks::default(), both, both, both),
+        (Quirks { ignores_copy_conditions: true, ..Quirks::default() }, both, both, neither),
+        (Quirks { ignores_conditions: true, ..Quirks::default() }, neither, neither, neither),
+    ] {
+        let place = Place::new(quirks).await;
+        let profile = place.store.profile().await.unwrap();
+        assert_eq!((profile.put, profile.complete, profile.copy), (put, complete, copy), "{quirks:?}");
+        assert!(profile.checks_payload && profile.part_bytes_min == 5 << 20, "{profile:?}");
+        assert!(place.bucket.names().is_empty() && place.bucket.open_uploads().is_empty(), "something stays behind");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_compared_is_not_overwritten() {
+    let place = Place::new(Quirks { ignores_conditions: true, ..Quirks::default() }).await;
+    let etag = place.store.put(&key("a"), "old".into(), PutOptions::create()).await.unwrap().etag;
+    let only = PutOptions { mode: PutMode::ReplaceIf(etag), ..PutOptions::default() };
+    let refused = place.store.put(&key("a"), "new".into(), only).await.unwrap_err();
+    assert_eq!(refused.kind(), &ErrorKind::Unsupported);
+    assert_eq!(place.store.get_bytes(&key("a"), 9).await.unwrap(), "old");
+}
+
+#[tokio::test]
+async fn a_profile_of_another_server_or_a_damaged_one_is_made_anew() {
+    let place = Place::new(Quirks::default()).await;
+    let known = place.store.profile().await.unwrap();
+    let other = serde_json::to_string(&*known).unwrap().replace("127.0.0.1", "other.test").replace("true", "false");
+    for kept in [other.as_str(), "{ half"] {
+        place.bucket.state().objects.get_mut(".larder/profile.json").unwrap().bytes = kept.to_owned().into();
+        let next = S3Store::connect(place.options.clone()).await.unwrap();
+        assert_eq!(next.profile().await.unwrap().put, known.put);
+    }
+}
+
+#[tokio::test]
+async fn a_profile_is_renewed_when_that_is_asked_for() {
+    let place = Place::new(Quirks::default()).await;
+    place.store.profile().await.unwrap();
+    place.front.requests();
+    place.store.profile().await.unwrap();
+    assert!(place.front.requests().is_empty());
+    place.store.renew_profile().await.unwrap();
+    assert!(place.front.requests().len() > 20);
+}
+
+#[tokio::test]
+async fn an_outage_makes_no_profile() {
+    let place = Place::new(Quirks::default()).await;
+    place.front.plan(3, 1_000, Fault::Refused(503, "SlowDown"));
+    assert!(place.store.profile().await.unwrap_err().is_temporary());
+    place.front.calm();
+    assert!(!place.bucket.names().contains(&".larder/profile.json".to_owned()));
+    assert!(place.store.profile().await.unwrap().put.create);
+}
+
+#[tokio::test]
+async fn encryption_that_is_not_done_is_an_error_and_leaves_nothing() {
+    let with = |options: &mut S3Options| options.encryption = Encryption::Aes256;
+    let place = Place::with(Quirks { never_encrypts: true, ..Quirks::default() }, with).await;
+    let refused = place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap_err();
+    assert_eq!(refused.source().unwrap().downcast_ref(), Some(&Misconfigured::NotEncrypted));
+    assert!(place.bucket.names().is_empty());
+    let place = Place::with(Quirks::default(), with).await;
+    place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap();
+    assert!(place.bucket.state().objects["a"].encryption.is_some());
+}
+
+/// What the chain of an error's causes says.
+fn told(error: &larder_storage_core::Error) -> String {
+    let (mut told, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        told.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    told
+}
+
+#[tokio::test]
+async fn each_mistake_has_a_message_of_its_own_and_writes_nothing() {
+    let place = Place::new(Quirks::default()).await;
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let keys = |id: &str, secret: &str| Credentials::Keys {
+        access_key_id: id.into(),
+        secret_access_key: secret.into(),
+        session_token: None,
+    };
+    type Adjust<'a> = Box<dyn Fn(&mut S3Options) + 'a>;
+    let same = || -> Adjust<'_> { Box::new(|_| {}) };
+    let endpoint = place.front.endpoint();
+    let mistakes: [(&str, Adjust<'_>, Option<Fault>); 7] = [
+        ("`access_key_id`", Box::new(|options| options.credentials = keys("AKOTHER", SECRET)), None),
+        ("`secret_access_key`", Box::new(|options| options.credentials = keys(KEY, "other-hush")), None),
+        ("`region`", same(), Some(Fault::Refused(400, "AuthorizationHeaderMalformed"))),
+        ("`create_bucket = true`", same(), Some(Fault::Refused(404, "NoSuchBucket"))),
+        ("host and port", Box::new(|options| options.endpoint = Some(format!("http://127.0.0.1:{nowhere}"))), None),
+        ("`http://`", Box::new(|options| options.endpoint = Some(endpoint.replace("http:", "https:"))), None),
+        ("best by NTP", same(), Some(Fault::Refused(403, "RequestTimeTooSkewed"))),
+    ];
+    let mut messages = std::collections::BTreeSet::new();
+    for (advice, adjust, fault) in mistakes {
+        if let Some(fault) = fault {
+            place.front.plan(0, 1_000, fault);
+        }
+        let mut options = place.options.clone();
+        adjust(&mut options);
+        let store = S3Store::connect(options).await.unwrap();
+        let error = store.open().await.unwrap_err();
+        place.front.calm();
+        let message = told(&error);
+        assert!(message.contains(advice), "{advice}: {message}");
+        assert!(!error.is_not_found(), "{message}");
+        let shown = format!("{message}{error:?}{store:?}");
+        assert!(!shown.contains(SECRET) && !shown.contains("other-hush"), "{shown}");
+        messages.insert(message);
+    }
+    assert_eq!(messages.len(), 7);
+    assert!(place.bucket.state().objects.is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_made_where_that_is_allowed_and_is_never_an_absent_object() {
+    let place = Place::with(Quirks::default(), |options| options.create_bucket = true).await;
+    place.bucket.state().is_missing = true;
+    for error in [
+        place.store.head(&key("a")).await.unwrap_err(),
+        place.store.get(&key("a"), GetOptions::default()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), &ErrorKind::Unavailable, "{}", told(&error));
+    }
+    place.store.open().await.unwrap();
+    assert!(place.store.head(&key("a")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn an_upload_whose_caller_went_away_is_aborted() {
+    let place = Place::with(Quirks::default(), |options| options.part_bytes = 5 << 20).await;
+    place.store.profile().await.unwrap();
+    let endless = stream::repeat_with(|| Ok(Bytes::from(vec![1; 1 << 20]))).take(7).chain(stream::pending());
+    let name = key("a");
+    let mut put = place.store.put(&name, Body::once(endless.boxed(), None), PutOptions::create()).boxed();
+    soon(|| {
+        assert!((&mut put).now_or_never().is_none());
+        !place.bucket.open_uploads().is_empty()
+    })
+    .await;
+    drop(put);
+    soon(|| place.bucket.open_uploads().is_empty()).await;
+    assert!(place.bucket.names().is_empty());
+}
+
+/// Lets others run until this is so.
+async fn soon(mut is_so: impl FnMut() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it comes to that");
+}
+
+#[tokio::test]
+async fn what_was_abandoned_is_found_by_its_age_and_its_key() {
+    let place = Place::new(Quirks::default()).await;
+    for name in ["a/ours", "b/theirs"] {
+        place.store.begin(&key(name)).await.unwrap();
+    }
+    let ours = |key: &Key| key.as_str().starts_with("a/");
+    // The bucket in memory says that each was begun in 1970.
+    let age = Duration::from_secs(400 * 365 * 86_400);
+    assert!(place.store.abort_abandoned(age, ours).await.unwrap().is_empty());
+    let aborted = place.store.abort_abandoned(Duration::from_secs(86_400), ours).await.unwrap();
+    assert_eq!(aborted.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["a/ours"]);
+    assert_eq!(place.bucket.open_uploads(), ["b/theirs"]);
+}
+
+#[tokio::test]
+async fn an_upload_holds_no_more_than_it_may() {
+    let place = Place::with(Quirks::default(), |options| {
+        (options.part_bytes, options.upload_bytes, options.parts_in_flight) = (5 << 20, 12 << 20, 8);
+    })
+    .await;
+    place.store.profile().await.unwrap();
+    // Every block that was given and is not yet in the bucket is in memory.
+    let (given, bucket) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), place.bucket.clone());
+    let most = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (count, peak) = (given.clone(), most.clone());
+    let blocks = stream::iter(0..40).map(move |_| {
+        use std::sync::atomic::Ordering::SeqCst;
+        let held = count.fetch_add(1 << 20, SeqCst) + (1 << 20) - bucket.bytes_of_parts();
+        peak.fetch_max(held, SeqCst);
+        Ok(Bytes::from(vec![3; 1 << 20]))
+    });
+    place.store.put(&key("a"), Body::once(blocks.boxed(), None), PutOptions::create()).await.unwrap();
+    let most = most.load(std::sync::atomic::Ordering::SeqCst);
+    // One block more: it is read to learn whether a part was the last.
+    assert!(most <= (12 << 20) + (1 << 20), "{most} bytes");
+    assert_eq!(place.bucket.state().objects["a"].bytes.len(), 40 << 20);
+}
+
+#[tokio::test]
+async fn a_large_object_is_copied_in_parts() {
+    for quirks in [Quirks::default(), Quirks { ignores_conditions: true, ..Quirks::default() }] {
+        let place = Place::with(quirks, |options| options.copy_bytes_max = 6 << 20).await;
+        let bytes = large(11 << 20);
+        place.store.put(&key("a"), in_blocks(&bytes), PutOptions::create()).await.unwrap();
+        place.front.requests();
+        let written = place.store.copy(&key("a"), &key("b"), PutOptions::create()).await.unwrap();
+        assert_eq!(written.size, 11 << 20);
+        assert!(place.bucket.state().objects["b"].bytes == bytes);
+        assert!(place.front.requests().iter().filter(|request| *request == "PUT part").count() == 2);
+    }
+}
+
+#[tokio::test]
+async fn a_read_goes_on_where_it_broke_and_only_of_the_same_object() {
+    let place = Place::new(Quirks::default()).await;
+    let bytes = large(900_000);
+    place.store.put(&key("a"), bytes.clone().into(), PutOptions::create()).await.unwrap();
+    place.front.requests();
+    place.front.plan(0, 1, Fault::CutBody);
+    assert!(place.store.get_bytes(&key("a"), 1 << 20).await.unwrap() == bytes);
+    assert_eq!(place.front.requests(), ["GET object", "GET object"]);
+    place.front.plan(0, 1, Fault::CutBody);
+    let object = place.store.get(&key("a"), GetOptions::default()).await.unwrap();
+    place.store.put(&key("a"), large(900_001).into(), PutOptions::replace()).await.unwrap();
+    assert!(object.body.try_collect::<Vec<_>>().await.is_err(), "two revisions were read as one");
+}
+
+#[tokio::test]
+async fn a_deleted_object_of_a_versioned_bucket_leaves_no_version() {
+    let place = Place::new(Quirks { versioned: true, ..Quirks::default() }).await;
+    for bytes in ["one", "two"] {
+        place.store.put(&key("a"), bytes.into(), PutOptions::replace()).await.unwrap();
+        place.store.put(&key("ab"), bytes.into(), PutOptions::replace()).await.unwrap();
+    }
+    place.store.delete(&key("a")).await.unwrap();
+    let versions = |name: &str| place.bucket.state().versions.iter().filter(|(key, _)| key == name).count();
+    assert_eq!((versions("a"), versions("ab")), (0, 2));
+}
+
+/// Sends a signed request as it stands.
+async fn send(request: &SignedRequest, body: &'static str) -> (u16, Bytes) {
+    let uri: hyper::Uri = request.url.parse().unwrap();
+    let address = uri.authority().unwrap().to_string();
+    let socket = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let target = uri.path_and_query().unwrap().as_str();
+    let mut builder = hyper::Request::builder().method(request.method).uri(target).header("host", &address);
+    // The length is the body's own: whether it is the one that was signed is for the server to find.
+    for (name, value) in request.headers.iter().filter(|(name, _)| name != "content-length") {
+        builder = builder.header(name, value);
+    }
+    let answer = sender.send_request(builder.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    (status, answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn a_signed_request_works_by_itself_and_for_nothing_else() {
+    let place = Place::with(Quirks::default(), |options| options.prefix = "folder".into()).await;
+    let minute = Duration::from_secs(60);
+    let put = Presign::presign(&place.store, &key("a b"), PresignMethod::Put { size: Some(5) }, minute).await.unwrap();
+    assert_eq!(send(&put, "seven77").await.0, 403, "another size was taken");
+    assert_eq!(send(&put, "hello").await.0, 200);
+    assert_eq!(place.bucket.names(), ["folder/a b"]);
+    let get = Presign::presign(&place.store, &key("a b"), PresignMethod::Get, minute).await.unwrap();
+    assert!(get.headers.is_empty(), "its holder has to know {:?}", get.headers);
+    assert_eq!(send(&get, "").await, (200, "hello".into()));
+    let elsewhere = SignedRequest { url: get.url.replace("a%20b", "a%20c"), ..get.clone() };
+    assert_eq!(send(&elsewhere, "").await.0, 403);
+    assert!(!format!("{get:?}").contains("X-Amz-Signature"));
+}
+
+#[tokio::test]
+async fn signed_urls_are_for_the_endpoint_that_clients_reach() {
+    let place = Place::with(Quirks::default(), |options| {
+        options.public_endpoint = Some("https://files.example.org".into());
+    })
+    .await;
+    let get = Presign::presign(&place.store, &key("a"), PresignMethod::Get, Duration::from_secs(60)).await.unwrap();
+    assert!(get.url.starts_with(&format!("https://files.example.org/{BUCKET}/a?")), "{get:?}");
+    assert!(place.front.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_error_in_the_body_of_a_success_is_an_error() {
+    let place = Place::with(Quirks::default(), |options| options.part_bytes = 5 << 20).await;
+    place.store.profile().await.unwrap();
+    let bytes = large(6 << 20);
+    // The completion is the fourth request: begin, two parts, complete.
+    for (times, is_ok) in [(1, true), (1_000, false)] {
+        let name = key(&format!("a/{times}"));
+        place.front.plan(3, times, Fault::ErrorIn200);
+        let put = place.store.put(&name, in_blocks(&bytes), PutOptions::create()).await;
+        place.front.calm();
+        assert_eq!(put.is_ok(), is_ok, "{put:?}");
+        assert_eq!(place.bucket.names().contains(&name.to_string()), is_ok);
+        place.store.abort_abandoned(Duration::ZERO, |_| true).await.unwrap();
+    }
+    place.front.plan(1, 1, Fault::ErrorIn200);
+    place.store.copy(&key("a/1"), &key("b"), PutOptions::create()).await.unwrap();
+    assert!(place.bucket.state().objects["b"].bytes == bytes);
+}
+
+#[tokio::test]
+async fn a_server_that_checks_nothing_is_read_back() {
+    let place = Place::new(Quirks::default()).await;
+    let mut known = (*place.store.profile().await.unwrap()).clone();
+    known.checks_payload = false;
+    let kept = serde_json::to_vec(&known).unwrap();
+    place.bucket.state().objects.get_mut(".larder/profile.json").unwrap().bytes = kept.into();
+    let store = S3Store::connect(place.options.clone()).await.unwrap();
+    store.profile().await.unwrap();
+    place.front.requests();
+    store.put(&key("a"), "right".into(), PutOptions::create()).await.unwrap();
+    assert_eq!(place.front.requests(), ["PUT object", "GET object"]);
+    place.front.plan(1, 1, Fault::FlippedAnswer);
+    let refused = store.put(&key("b"), "right".into(), PutOptions::create()).await.unwrap_err();
+    assert_eq!(refused.kind(), &ErrorKind::Corrupt);
+    assert_eq!(place.bucket.names(), ["a"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_s3_is_no_empty_bucket() {
+    let place = Place::new(Quirks::default()).await;
+    place.front.plan(0, 1_000, Fault::Refused(404, ""));
+    for error in [
+        place.store.head(&key("a")).await.unwrap_err(),
+        place.store.get(&key("a"), GetOptions::default()).await.unwrap_err(),
+        place.store.delete(&key("a")).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), &ErrorKind::Unavailable, "{}", told(&error));
+    }
+}
