@@ -95,18 +95,24 @@ fn up(kind: &'static Kind) -> Result<()> {
     ensure!(!folder.exists(), "it is up already, or was not taken down: `cargo xtask s3 down {}`", kind.name);
     let server = Server::start_in(kind, folder)?;
     for (name, value) in server.environment() {
-        println!("export {name}={value}");
+        say(&format!("export {name}={value}"));
     }
     // It outlives this process; `down` finds its id in the folder.
     std::mem::forget(server);
     Ok(())
 }
 
+/// For a shell to read: everything else goes to standard error.
+#[allow(clippy::print_stdout, reason = "it is what was asked for")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
 fn list() -> Result<()> {
     for kind in KINDS {
         let is_there = |truth: bool, words: &'static str| if truth { words } else { "" };
         let installed = is_there(servers()?.join(kind.program).is_file(), "installed");
-        println!("{:<10} {installed:<10} {}", kind.name, is_there(folder(kind, "up").exists(), "up"));
+        say(&format!("{:<10} {installed:<10} {}", kind.name, is_there(folder(kind, "up").exists(), "up")));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Whatever goes wrong, at whatever request of an operation: the answer is right or an honest error, and nothing is left over.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
 mod support;
 
 use bytes::Bytes;

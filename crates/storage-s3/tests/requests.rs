@@ -1,5 +1,7 @@
 //! How many requests an operation costs, and which: a list that is to be changed only on purpose.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
 mod support;
 
 use bytes::Bytes;

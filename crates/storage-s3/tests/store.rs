@@ -1,5 +1,7 @@
 //! What only a bucket has: what it knows of its server, mistakes in its configuration, uploads that nobody ends, signed URLs.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! What the tests of a driver are made of: a bucket in memory, a front before it that counts and misbehaves, and stores over both.
 
-#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "parts of tests, of which each takes what it needs")]
 
 pub mod bucket;
 pub mod front;
