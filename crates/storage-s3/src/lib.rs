@@ -26,6 +26,10 @@ mod terms;
 mod turns;
 mod upload;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use misconfigured::Misconfigured;
 pub use options::{Checksums, Credentials, Deadlines, Encryption, S3Options};
 pub use profile::{Conditions, Profile};
