@@ -172,8 +172,8 @@ fn suite(shell: &Shell, name: &str) -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("`{name}` is not installed, nor what installs it")));
     };
     let test = "the_server_of_the_environment_keeps_the_laws";
-    // All features, as every other step: nothing is built for this one alone.
-    let suite = cmd!(shell, "cargo test -p larder-storage-s3 --all-features --test conformance {test}");
+    // The whole workspace with all features, as in every other step: nothing is built for this one alone.
+    let suite = cmd!(shell, "cargo test --workspace --all-features --test conformance {test}");
     passed(suite.envs(server.environment()).run())
 }
 

@@ -53,7 +53,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// For what moves little: small objects, heads, pages of a listing: 30 s.
     pub small: Duration,
-    /// For one part of an upload: 120 s.
+    /// For one part of an upload, and an object of more than 1 MiB that goes out whole: 120 s.
     pub part: Duration,
     /// For the completion of an upload, and a copy: 10 min.
     pub whole: Duration,

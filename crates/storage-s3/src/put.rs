@@ -27,7 +27,7 @@ use futures_util::{
 use larder_storage_core::{
     Body, BodyError, Digests, ErrorKind, GetOptions, Hasher, Key, PartNumber, PutMode, UploadedPart, Written,
 };
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 impl Inner {
     pub(crate) async fn put(self: &Arc<Self>, key: &Key, body: Body, mode: &PutMode) -> Outcome<Written> {
@@ -54,7 +54,7 @@ impl Inner {
         let (token, size) = (self.token(), bytes.len() as u64);
         let (hash, bytes) = hashed(bytes).await?;
         let (answer, before) =
-            self.again(self.options.deadlines.small, || self.put_once(key, bytes.clone(), &token, &hash, &terms)).await;
+            self.again(self.deadline_of(size), || self.put_once(key, bytes.clone(), &token, &hash, &terms)).await;
         let written = match answer {
             Ok(Some(etag)) => Written { size, etag: larder_storage_core::ETag::new(etag) },
             Ok(None) => self.look(key).await?.written(),
@@ -68,6 +68,12 @@ impl Inner {
             self.read_back(key, &token, size, &hash).await?;
         }
         Ok(written)
+    }
+
+    /// How long a payload may take: a large one is as a part.
+    fn deadline_of(&self, size: u64) -> Duration {
+        const SMALL: u64 = 1 << 20;
+        if size <= SMALL { self.options.deadlines.small } else { self.options.deadlines.part }
     }
 
     /// The validator, where the answer has one.

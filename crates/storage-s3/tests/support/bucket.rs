@@ -26,6 +26,8 @@ pub struct Quirks {
     pub ignores_ranges: bool,
     /// An order of listings that is not that of the bytes.
     pub lists_backwards: bool,
+    /// A page begins with the name that the last ended with.
+    pub repeats_at_seams: bool,
     /// Encryption is not done.
     pub never_encrypts: bool,
     /// What is deleted stays as a version.
@@ -293,14 +295,15 @@ impl S3 for Bucket {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
+        let repeats = self.quirks.repeats_at_seams && input.continuation_token.is_some();
         let (prefix, after) = (input.prefix.unwrap_or_default(), input.continuation_token.or(input.start_after));
         let state = self.there()?;
         let mut found: Vec<_> = state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).collect();
         if self.quirks.lists_backwards {
             found.reverse();
-            found.retain(|(key, _)| after.as_ref().is_none_or(|after| *key < after));
+            found.retain(|(key, _)| after.as_ref().is_none_or(|after| *key < after || repeats && *key == after));
         } else {
-            found.retain(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
+            found.retain(|(key, _)| after.as_ref().is_none_or(|after| *key > after || repeats && *key == after));
         }
         let page = usize::try_from(input.max_keys.unwrap_or(1_000)).unwrap_or(1_000);
         let is_truncated = found.len() > page;
