@@ -48,8 +48,8 @@ impl Inner {
         let (none_match, matches) = (terms.if_none_match.as_deref(), terms.if_match.as_deref());
         let copied = self.copy_raw(from, to, none_match, matches).await;
         match copied {
-            Ok(Some(etag)) => Ok(Written { size: source.meta.size, etag }),
-            Ok(None) => self.look(to).await.map(Seen::written),
+            Ok(Some(etag)) if self.encryption().0.is_none() => Ok(Written { size: source.meta.size, etag }),
+            Ok(_) => self.look_back(to).await,
             Err(fault) if fault.maybe => match self.look_for(to).await {
                 // Equal bytes are what was asked for, whoever brought them.
                 Ok(Some(seen)) if seen.is_copy_of(source) => Ok(seen.written()),
@@ -81,7 +81,6 @@ impl Inner {
         };
         let (answer, before) = self.again(self.options.deadlines.whole, copy).await;
         let answer = answer.map_err(|fault| Fault { maybe: fault.maybe || before.maybe, ..fault })?;
-        self.check_encryption(answer.server_side_encryption())?;
         Ok(validator(answer.copy_object_result().and_then(|result| result.e_tag())))
     }
 

@@ -24,6 +24,7 @@ pub(crate) const SHA256: &str = "larder-sha256";
 pub(crate) struct Seen {
     pub(crate) meta: ObjectMeta,
     token: Option<String>,
+    encryption: Option<ServerSideEncryption>,
 }
 
 impl Seen {
@@ -60,7 +61,7 @@ impl Inner {
         };
         let token = head.metadata().and_then(|told| told.get(TOKEN)).cloned();
         let meta = meta(key, head.content_length(), head.e_tag(), head.last_modified())?;
-        Ok(Seen { meta, token })
+        Ok(Seen { meta, token, encryption: head.server_side_encryption })
     }
 
     /// As [`Inner::look`], of an object that may be absent.
@@ -70,6 +71,16 @@ impl Inner {
             Err(fault) if fault.is_absent() => Ok(None),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// What was written, looked at; an object that is not encrypted as it was to be is taken away again.
+    pub(crate) async fn look_back(&self, key: &Key) -> Outcome<Written> {
+        let seen = self.look(key).await.map_err(Fault::unsettled)?;
+        let Err(fault) = self.check_encryption(seen.encryption.as_ref()) else { return Ok(seen.written()) };
+        if let Err(stays) = self.delete(key).await {
+            tracing::warn!(store = %self.display, %key, fault = ?stays, "an object that was refused stays behind");
+        }
+        Err(fault)
     }
 
     /// Fails where the bucket is missing. Who may not ask for it has it all the same.

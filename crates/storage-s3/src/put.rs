@@ -57,7 +57,7 @@ impl Inner {
             self.again(self.deadline_of(size), || self.put_once(key, bytes.clone(), &token, &hash, &terms)).await;
         let written = match answer {
             Ok(Some(etag)) => Written { size, etag: larder_storage_core::ETag::new(etag) },
-            Ok(None) => self.look(key).await?.written(),
+            Ok(None) => self.look_back(key).await?,
             Err(fault) if fault.kind == ErrorKind::Unsupported && fault.status.is_none() => {
                 self.withdraw(key, &token).await;
                 return Err(fault);
@@ -132,7 +132,7 @@ impl Inner {
     /// Reads what was written, where the server does not check what it is sent.
     async fn read_back(self: &Inner, key: &Key, token: &str, size: u64, hash: &str) -> Outcome<()> {
         let (mut seen, mut hasher) = (0, Hasher::new());
-        let mut object = self.fetch(key, GetOptions::default()).await?;
+        let mut object = self.fetch(key, GetOptions::default()).await.map_err(Fault::unsettled)?;
         while let Some(block) = object.next().await {
             let block =
                 block.map_err(|cause| Fault { temporary: true, ..Fault::says(ErrorKind::Indeterminate, cause) })?;

@@ -156,7 +156,7 @@ impl Inner {
         let (answer, before) = self.again(self.options.deadlines.whole, complete).await;
         let size: u64 = parts.iter().map(|part| part.size).sum();
         let written = match answer {
-            Ok(_) => self.look(key).await.map_err(Fault::unsettled)?.written(),
+            Ok(_) => self.look_back(key).await?,
             Err(fault) => {
                 // An upload that was completed before is unknown: ours lies there then.
                 let maybe = before.maybe || fault.is_absent();

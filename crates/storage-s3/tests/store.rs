@@ -101,6 +101,23 @@ async fn encryption_that_is_not_done_is_an_error_and_leaves_nothing() {
     assert!(place.bucket.state().objects["a"].encryption.is_some());
 }
 
+#[tokio::test]
+async fn each_way_to_write_is_held_to_its_encryption() {
+    for (quirks, is_ok) in
+        [(Quirks::default(), true), (Quirks { encrypts_puts_alone: true, ..Quirks::default() }, false)]
+    {
+        let place = Place::with(quirks, |options| {
+            (options.encryption, options.part_bytes) = (Encryption::Aes256, 5 << 20);
+        })
+        .await;
+        place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap();
+        let copied = place.store.copy(&key("a"), &key("copied"), PutOptions::create()).await;
+        let sent = place.store.put(&key("sent"), in_blocks(&large(6 << 20)), PutOptions::create()).await;
+        assert_eq!((copied.is_ok(), sent.is_ok()), (is_ok, is_ok), "{copied:?} {sent:?}");
+        assert_eq!(place.bucket.names().len(), if is_ok { 3 } else { 1 });
+    }
+}
+
 /// What the chain of an error's causes says.
 fn told(error: &larder_storage_core::Error) -> String {
     let (mut told, mut next) = (error.to_string(), error.source());

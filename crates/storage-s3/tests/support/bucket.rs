@@ -30,6 +30,8 @@ pub struct Quirks {
     pub repeats_at_seams: bool,
     /// Encryption is not done.
     pub never_encrypts: bool,
+    /// Puts are encrypted, copies and uploads in parts are not.
+    pub encrypts_puts_alone: bool,
     /// What is deleted stays as a version.
     pub versioned: bool,
 }
@@ -46,6 +48,7 @@ pub struct Blob {
 struct Open {
     key: String,
     metadata: Option<Metadata>,
+    encryption: Option<ServerSideEncryption>,
     parts: BTreeMap<i32, Blob>,
 }
 
@@ -341,7 +344,8 @@ impl S3 for Bucket {
         if !self.quirks.ignores_conditions && !self.quirks.ignores_copy_conditions {
             state.check(&request.input.key, none.as_ref(), matches.as_ref())?;
         }
-        let blob = state.blob(source.bytes, source.metadata, request.input.server_side_encryption);
+        let encryption = request.input.server_side_encryption.filter(|_| !self.quirks.encrypts_puts_alone);
+        let blob = state.blob(source.bytes, source.metadata, encryption);
         let copy_object_result = Some(CopyObjectResult { e_tag: etag(&blob), ..Default::default() });
         state.keep(request.input.key, blob, self.quirks.versioned);
         Ok(S3Response::new(CopyObjectOutput { copy_object_result, ..Default::default() }))
@@ -355,7 +359,9 @@ impl S3 for Bucket {
         let mut state = self.there()?;
         state.count += 1;
         let id = format!("upload.{}", state.count);
-        state.uploads.insert(id.clone(), Open { key: input.key, metadata: input.metadata, parts: BTreeMap::new() });
+        let encryption = input.server_side_encryption.filter(|_| !self.quirks.encrypts_puts_alone);
+        let open = Open { key: input.key, metadata: input.metadata, encryption, parts: BTreeMap::new() };
+        state.uploads.insert(id.clone(), open);
         Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
     }
 
@@ -435,7 +441,7 @@ impl S3 for Bucket {
         let mut state = self.there()?;
         let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let open = state.open(&input.upload_id, &input.key)?;
-        let (mut whole, metadata) = (Vec::new(), open.metadata.clone());
+        let (mut whole, metadata, encryption) = (Vec::new(), open.metadata.clone(), open.encryption.clone());
         for (at, part) in named.iter().enumerate() {
             let blob = part.part_number.and_then(|number| open.parts.get(&number));
             let blob = blob.filter(|blob| part.e_tag.as_ref().is_some_and(|etag| etag.value() == blob.etag));
@@ -449,7 +455,7 @@ impl S3 for Bucket {
             state.check(&input.key, input.if_none_match.as_ref(), input.if_match.as_ref())?;
         }
         state.uploads.remove(&input.upload_id);
-        let blob = state.blob(whole.into(), metadata, None);
+        let blob = state.blob(whole.into(), metadata, encryption);
         let e_tag = etag(&blob).filter(|_| !self.quirks.completes_without_etag);
         state.keep(input.key, blob, self.quirks.versioned);
         Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag, ..Default::default() }))
