@@ -26,7 +26,7 @@ const OTHER: &[u8] = b"other bytes";
 const PART_BYTES_MIN: u64 = 5 << 20;
 
 impl Inner {
-    /// Tries everything. Some thirty requests.
+    /// Tries everything. Some forty-five requests.
     pub(crate) async fn probe(&self) -> Outcome<Profile> {
         let probe = Probe { inner: self, folder: format!("{FOLDER}{}", self.token()) };
         let mut profile = Profile::blank(self.endpoint(), self.options.bucket.clone());

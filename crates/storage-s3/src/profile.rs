@@ -88,7 +88,7 @@ impl Profile {
 }
 
 impl S3Store {
-    /// What the server was seen to do: read from the store, or found out now, which takes some thirty requests.
+    /// What the server was seen to do: read from the store, or found out now, which takes some forty-five requests.
     ///
     /// # Errors
     /// Those of the requests; `Unsupported` where the server does not encrypt as it is told to.
