@@ -193,16 +193,27 @@ impl Drop for Server {
 /// Ends the server of a folder, by the id that stands in it, and takes the folder away.
 fn down(folder: &Path) -> Result<()> {
     let pid = fs::read_to_string(folder.join("pid")).context("no server is up")?;
-    let of = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-    // The id may be another's by now: only who works in that folder is ended.
-    if of == fs::canonicalize(folder)? {
-        drop(Command::new("kill").arg(&pid).status());
+    let works_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+    // The id may be another's by now: only who works below that folder is ended (some go into a folder of their own there).
+    if works_in.starts_with(fs::canonicalize(folder)?) {
+        end(&pid)?;
+    }
+    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+/// Ends a process, at the latest by force.
+fn end(pid: &str) -> Result<()> {
+    for signal in ["-TERM", "-KILL"] {
+        drop(Command::new("kill").args([signal, pid]).status());
         let since = Instant::now();
-        while is_running(&pid) && since.elapsed() < PATIENCE {
+        while since.elapsed() < PATIENCE {
+            if !is_running(pid) {
+                return Ok(());
+            }
             thread::sleep(Duration::from_millis(20));
         }
     }
-    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+    bail!("process {pid} does not end")
 }
 
 /// Whether the process does anything yet; one that has ended and was not waited for does not.
