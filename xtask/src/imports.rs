@@ -45,7 +45,14 @@ const TABLE: &[Row] = &[
     },
     Row {
         package: "larder-cli",
-        ours: &["larder-api", "larder-files", "larder-ledger", "larder-storage-core", "larder-storage-local"],
+        ours: &[
+            "larder-api",
+            "larder-files",
+            "larder-ledger",
+            "larder-storage-core",
+            "larder-storage-local",
+            "larder-storage-s3",
+        ],
         tests: &[],
         never: &[],
     },

@@ -77,7 +77,8 @@ impl From<StoreReport> for Shown {
             id: store.id,
             name: store.name,
             kind: kind.to_owned(),
-            place: place.to_owned(),
+            // A bucket is `s3://bucket/folder`.
+            place: place.strip_prefix("//").unwrap_or(place).to_owned(),
             mode: store.mode,
             state: if store.away.is_some() { "away" } else { "ready" },
             detail: store.away,

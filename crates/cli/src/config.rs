@@ -1,6 +1,8 @@
 //! [`Config`]: defaults, then `larder.toml`, then `LARDER_*` variables, then flags. Nothing is guessed: an unknown key is refused
 //! with the nearest known one and with where it came from.
 
+mod s3;
+
 use crate::{
     data_dir::DataDir,
     output::{chain, refuse},
@@ -13,6 +15,7 @@ use figment::{
 };
 use larder_api::{ForwardedBy, MetricsToken, Network, Proxies};
 use larder_files::{BucketName, BucketPolicy, Names, Settings, StoreMode, StoreName};
+use s3::{ChecksumsConfig, EncryptionConfig, Secret};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value as Json, json};
@@ -42,6 +45,21 @@ const KEYS: &[&str] = &[
     "stores.*.kind",
     "stores.*.path",
     "stores.*.mode",
+    "stores.*.bucket",
+    "stores.*.prefix",
+    "stores.*.endpoint",
+    "stores.*.public_endpoint",
+    "stores.*.region",
+    "stores.*.path_style",
+    "stores.*.access_key_id",
+    "stores.*.secret_access_key",
+    "stores.*.session_token",
+    "stores.*.profile",
+    "stores.*.encryption",
+    "stores.*.kms_key_id",
+    "stores.*.storage_class",
+    "stores.*.checksums",
+    "stores.*.create_bucket",
     "buckets.*.placement",
     "buckets.*.write_copies",
     "buckets.*.max_bytes",
@@ -173,9 +191,9 @@ pub(crate) struct Limits {
 }
 
 /// A store.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct StoreConfig {
-    /// What it is: `local`, a directory, the default. `LARDER_STORES__NAME__KIND`.
+    /// What it is: `local`, a directory, the default; or `s3`, a bucket. `LARDER_STORES__NAME__KIND`.
     #[serde(default)]
     pub(crate) kind: StoreKind,
     /// The directory, absolute or below the data directory. `LARDER_STORES__NAME__PATH`, default `objects` for the store `local`
@@ -183,17 +201,51 @@ pub(crate) struct StoreConfig {
     pub(crate) path: Option<PathBuf>,
     /// What it may be used for: `edit` (everything, default), `rw`, `ro` or `ar`.
     /// `LARDER_STORES__NAME__MODE`.
-    #[serde(default = "edit")]
+    #[serde(default)]
     pub(crate) mode: StoreMode,
+    /// The bucket of a store of the kind `s3`. `LARDER_STORES__NAME__BUCKET`.
+    bucket: Option<String>,
+    /// A folder of the bucket that the store keeps to, default none. `LARDER_STORES__NAME__PREFIX`.
+    prefix: Option<String>,
+    /// The server, default AWS. `LARDER_STORES__NAME__ENDPOINT`.
+    endpoint: Option<String>,
+    /// The server as clients of signed URLs reach it, default the endpoint. `LARDER_STORES__NAME__PUBLIC_ENDPOINT`.
+    public_endpoint: Option<String>,
+    /// The bucket's region. `LARDER_STORES__NAME__REGION`, default what the profile or the environment says, else `us-east-1`.
+    region: Option<String>,
+    /// Whether the bucket stands in the path. `LARDER_STORES__NAME__PATH_STYLE`, default everywhere but on AWS.
+    path_style: Option<bool>,
+    /// The public half of a pair of keys. `LARDER_STORES__NAME__ACCESS_KEY_ID`, default what AWS tools would find.
+    access_key_id: Option<String>,
+    /// The secret half. `LARDER_STORES__NAME__SECRET_ACCESS_KEY`.
+    #[serde(serialize_with = "hidden")]
+    secret_access_key: Secret,
+    /// The token of temporary keys. `LARDER_STORES__NAME__SESSION_TOKEN`.
+    #[serde(serialize_with = "hidden")]
+    session_token: Secret,
+    /// A profile of the AWS configuration files. `LARDER_STORES__NAME__PROFILE`.
+    profile: Option<String>,
+    /// What the server is to encrypt with: `AES256` or `aws:kms`. `LARDER_STORES__NAME__ENCRYPTION`, default what the bucket does by itself.
+    encryption: Option<EncryptionConfig>,
+    /// The key of `aws:kms`. `LARDER_STORES__NAME__KMS_KEY_ID`, default the bucket's own.
+    kms_key_id: Option<String>,
+    /// The storage class of new objects. `LARDER_STORES__NAME__STORAGE_CLASS`, default the server's.
+    storage_class: Option<String>,
+    /// When the SDK adds checksums: `when_supported` or `when_required`. `LARDER_STORES__NAME__CHECKSUMS`, default the former on AWS.
+    checksums: Option<ChecksumsConfig>,
+    /// Whether a bucket that is missing is made. `LARDER_STORES__NAME__CREATE_BUCKET`, default no.
+    create_bucket: Option<bool>,
 }
 
 /// What a store is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
     /// A directory.
     #[default]
     Local,
+    /// A bucket.
+    S3,
 }
 
 /// What of a bucket's policy differs from the default one.
@@ -220,10 +272,6 @@ struct BucketConfig {
 
 fn default_listen() -> String {
     "127.0.0.1:8080".into()
-}
-
-fn edit() -> StoreMode {
-    StoreMode::Edit
 }
 
 impl Config {
@@ -263,7 +311,12 @@ impl Config {
         let mut settings = Vec::new();
         for pattern in KEYS {
             expand(&tree, pattern, "", &mut |key, value| {
-                settings.push(Setting { origin: self.sources.origin(&key), key, value });
+                let origin = self.sources.origin(&key);
+                // What only a bucket has says nothing of a directory, nor the other way round.
+                let is_of_a_store = key.starts_with("stores.") && value.is_null() && origin == Origin::Default;
+                if !is_of_a_store {
+                    settings.push(Setting { origin, key, value });
+                }
             });
         }
         settings.sort_by_cached_key(|setting| subject(&setting.key));
@@ -295,10 +348,13 @@ impl Config {
     fn complete(&mut self, figment: &Figment) -> Result<()> {
         let local = StoreName::new("local").expect("a good name");
         if self.stores.is_empty() {
-            let store = StoreConfig { kind: StoreKind::Local, path: None, mode: StoreMode::Edit };
-            self.stores.insert(local.clone(), store);
+            self.stores.insert(local.clone(), StoreConfig::default());
         }
         for (name, store) in &mut self.stores {
+            store.check_kind(name)?;
+            if store.kind == StoreKind::S3 {
+                continue;
+            }
             if store.path.is_none() && *name == local {
                 store.path = Some("objects".into());
             }
@@ -358,6 +414,11 @@ impl Config {
     /// The proxies before the server.
     pub(crate) fn proxies(&self) -> Proxies {
         Proxies { networks: self.trusted_proxies.clone(), header: self.forwarded_header }
+    }
+
+    /// The stores that are directories.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = (&StoreName, &StoreConfig)> {
+        self.stores.iter().filter(|(_, store)| store.kind == StoreKind::Local)
     }
 
     /// The buckets that take no upload, since no store of their placement takes new files; each with what mends that.
@@ -830,7 +891,14 @@ mod tests {
             ("placement = [\"archve\"]", "unknown store `archve`"),
             ("[buckets.documents]\nplacement = [\"x\"]", "buckets.documents.placement"),
             ("[stores.disk]\nmode = \"edit\"", "has no directory"),
-            ("[stores.disk]\nkind = \"s3\"", "stores.disk.kind"),
+            ("[stores.disk]\nkind = \"ftp\"", "stores.disk.kind"),
+            ("[stores.far]\nkind = \"s3\"", "it has no bucket"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\npath = \"x\"", "`path` is a directory's"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nsecret_access_key = \"x\"", "one is missing"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nsession_token = \"x\"", "and no keys"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nkms_key_id = \"x\"", "not encrypted by it"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nencryption = \"rot13\"", "stores.far.encryption"),
+            ("[stores.disk]\npath = \"x\"\nbucket = \"b\"", "is a bucket's"),
             ("[buckets.documents]\nmax_bytes = \"much\"", "no size"),
             ("[buckets.documents]\nnames = \"single\"", "buckets.documents.names"),
             ("[buckets.B]\nmax_bytes = 1", "name of a bucket"),

@@ -4,6 +4,7 @@
 //! A check is a row of a table: its name, and a function from what it is about to what was measured.
 
 mod abilities;
+mod bucket;
 mod database;
 mod place;
 mod process;
@@ -98,8 +99,14 @@ impl Doctor {
             }
         }
         for name in stores {
-            let store = Place::store(&context, name);
             let about = format!("store {name}");
+            if let Some(options) = context.config.stores[name].s3_options() {
+                for (check, said) in bucket::look(&context, name, options).await {
+                    report.add(check, &about, &said)?;
+                }
+                continue;
+            }
+            let store = Place::store(&context, name);
             report.all(store.checks(), &about, &store)?;
             for (name, said) in abilities::measure(&store) {
                 report.add(name, &about, &said)?;

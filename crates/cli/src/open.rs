@@ -1,11 +1,12 @@
 //! Opens a larder: data directory, secrets, stores and database put together into one node of [`Files`]. The only place that
 //! names the concrete stores and the concrete ledger.
 
+pub(crate) mod bucket;
 mod late;
 
 use crate::{
     Context,
-    config::{Config, StoreConfig, StoreKind},
+    config::{Config, StoreConfig},
     data_dir::{DataDir, Hold, Lock, Made},
     database::Database,
     environment, meter,
@@ -26,6 +27,7 @@ use larder_files::{
 use larder_ledger::SqlLedger;
 use larder_storage_core::Store;
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
+use larder_storage_s3::S3Store;
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 use std::{
@@ -124,7 +126,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     }
     let ledger = database.open(fresh).await?;
     let mounted = match Known::by(&ledger, &secrets).await {
-        Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)),
+        Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await,
         Err(error) => Err(error),
     };
     let Mounted { mut stores, new, locks, ended } = match mounted {
@@ -276,8 +278,8 @@ pub(crate) struct Mounted {
 /// directory too. Those that are left out are not looked at. One that is `known` and not there is opened once it is.
 ///
 /// # Errors
-/// A directory that is missing, not writable, unfit, or held by another.
-pub(crate) fn mount(
+/// A directory that is missing, not writable, unfit, or held by another; a bucket that its server refuses, or that is new and away.
+pub(crate) async fn mount(
     dir: &DataDir,
     config: &Config,
     hold: Hold,
@@ -286,14 +288,21 @@ pub(crate) fn mount(
     known: Option<&Known>,
 ) -> Result<Mounted> {
     check_places(dir, config)?;
+    bucket::check_beside_a_directory(config)?;
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     // The same on each, so that every store that is there tells that it lives.
     let node = NodeId::from_random(environment::real().random());
     for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
-        let root = root(dir, store);
-        // A directory without the marker that it must have is where a disk is to be mounted.
         let marked = known.and_then(|known| Some((known, known.marked(name)?)));
+        let root = match store.s3_options() {
+            Some(options) => {
+                bucket::mount((name, store), options, marked.is_some(), &mut mounted).await?;
+                continue;
+            }
+            None => root(dir, store),
+        };
+        // A directory without the marker that it must have is where a disk is to be mounted.
         if let Some((known, marked)) =
             marked.filter(|_| fs::metadata(marker(&root)).is_err_and(|error| is_away(&error)))
         {
@@ -307,9 +316,7 @@ pub(crate) fn mount(
             return Err(explain(StartError::SameStore { first, second }, dir, config));
         }
         places.push((place, name));
-        match store.kind {
-            StoreKind::Local => mount_local((name, store), &root, &node, hold, made, &mut mounted)?,
-        }
+        mount_local((name, store), &root, &node, hold, made, &mut mounted)?;
     }
     Ok(mounted)
 }
@@ -393,7 +400,7 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
         return Ok(false);
     }
     let there = dir.path().display();
-    let taken = config.stores.iter().find(|(_, store)| marker(&root(dir, store)).exists());
+    let taken = config.directories().find(|(_, store)| marker(&root(dir, store)).exists());
     if let Some((name, store)) = taken {
         let root = root(dir, store);
         if dir.secrets().exists() {
@@ -426,7 +433,7 @@ pub(crate) fn check_places(dir: &DataDir, config: &Config) -> Result<()> {
     // A directory that is not there yet can't be asked where it leads.
     let real =
         |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
-    let places: Vec<_> = config.stores.iter().map(|(name, store)| (name, real(&root(dir, store)))).collect();
+    let places: Vec<_> = config.directories().map(|(name, store)| (name, real(&root(dir, store)))).collect();
     let data = real(dir.path());
     for (name, place) in &places {
         let mend = format!("give it a directory of its own: `path` in [stores.{name}]");
@@ -452,12 +459,12 @@ pub(crate) fn check_places(dir: &DataDir, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Where the stores lie.
+/// Where the stores lie that are directories.
 pub(crate) fn roots(dir: &DataDir, config: &Config) -> impl Iterator<Item = PathBuf> {
-    config.stores.values().map(|store| root(dir, store))
+    config.directories().map(|(_, store)| root(dir, store))
 }
 
-/// Where a store lies.
+/// Where a store lies that is a directory.
 pub(crate) fn root(dir: &DataDir, store: &StoreConfig) -> PathBuf {
     dir.path().join(store.path.as_deref().unwrap_or(Path::new("objects")))
 }
@@ -519,7 +526,11 @@ pub(crate) fn no_secrets(dir: &DataDir) -> anyhow::Error {
 pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyhow::Error {
     let place = |name: &str| {
         let store = config.stores.iter().find(|(store, _)| store.as_str() == name);
-        store.map(|(_, store)| format!("the store is in {}", root(dir, store).display())).unwrap_or_default()
+        let place = |store: &StoreConfig| match store.s3_options() {
+            Some(options) => S3Store::display_of(&options),
+            None => root(dir, store).display().to_string(),
+        };
+        store.map(|(_, store)| format!("the store is in {}", place(store))).unwrap_or_default()
     };
     match &error {
         StartError::DatabaseMissing { store }

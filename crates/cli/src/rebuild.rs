@@ -67,7 +67,13 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
     let Mounted { stores, locks: _alone_on_stores, .. } =
-        open::mount(dir, config, Hold::Alone, &mut made, &left_out, None)?;
+        open::mount(dir, config, Hold::Alone, &mut made, &left_out, None).await?;
+    if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
+        let minutes = larder_files::WHOLE.as_secs() / 60;
+        output.message(format_args!(
+            "waits {minutes} minutes: nothing that was sent to a bucket before may arrive later"
+        ));
+    }
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
     let new = database.new_one(&mut made).await?;
     let ledger = new.open(true).await?;

@@ -19,10 +19,11 @@ use std::{
 };
 
 /// What a store may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreMode {
     /// Everything.
+    #[default]
     Edit,
     /// Create and read, never delete or overwrite.
     Rw,

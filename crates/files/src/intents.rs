@@ -48,8 +48,9 @@ use tracing::{info, warn};
 
 /// The deadline of a small object's request.
 pub(crate) const SMALL: Duration = Duration::from_secs(30);
-/// The deadline of a request that streams: from each block to the next, and from the last one to the answer.
-pub(crate) const WHOLE: Duration = Duration::from_secs(10 * 60);
+/// The deadline of a request that streams: from each block to the next, and from the last one to the answer. So long a rebuild waits where
+/// a store does not stage: nothing that was sent to it before may arrive later.
+pub const WHOLE: Duration = Duration::from_secs(10 * 60);
 /// A lease is so many deadlines.
 const LEASE: u32 = 3;
 /// When an upload that was undone is looked at for the last time.

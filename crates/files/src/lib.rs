@@ -58,6 +58,7 @@ pub use files::{
     Patch, Receive, Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, SessionId, StoreId, UserId};
+pub use intents::WHOLE;
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};

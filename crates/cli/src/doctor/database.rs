@@ -189,7 +189,7 @@ async fn rehearse(context: &Context, ledger: &SqlLedger, secrets: Secrets) -> Re
     let Context { dir, config, .. } = context;
     let mut made = Made::default();
     let known = Known::by(ledger, &secrets).await?;
-    let mounted = open::mount(dir, config, Hold::Shared, &mut made, &known.unread(), Some(&known))?;
+    let mounted = open::mount(dir, config, Hold::Shared, &mut made, &known.unread(), Some(&known)).await?;
     let Mounted { stores, locks: _locks, ended, .. } = mounted;
     let parts = open::parts(stores, ledger, secrets);
     let accepted = larder_files::rehearse_start(&parts, &config.settings()).await;

@@ -1,0 +1,78 @@
+//! A store that is a bucket: opened without a look where the database knows it, so that one that is away keeps nobody from starting.
+
+use super::Mounted;
+use crate::{
+    config::{Config, StoreConfig},
+    output::{chain, refuse},
+};
+use anyhow::Result;
+use larder_files::{Mount, StoreMode, StoreName};
+use larder_storage_core::{Error, Store};
+use larder_storage_s3::{Misconfigured, S3Options, S3Store};
+use std::{error::Error as _, sync::Arc};
+
+/// Mounts a bucket. One that is new must answer; of one that is known an outage is told of by the start.
+///
+/// # Errors
+/// What the server refuses, and what mends it.
+pub(super) async fn mount(
+    (name, config): (&StoreName, &StoreConfig),
+    options: S3Options,
+    is_known: bool,
+    mounted: &mut Mounted,
+) -> Result<()> {
+    let store = connect(name, options).await?;
+    match store.open().await {
+        Err(error) if !(is_known && error.is_temporary()) => {
+            return Err(refused(name, &error));
+        }
+        _ => {}
+    }
+    let store: Arc<dyn Store> = Arc::new(store);
+    mounted.new.extend((!is_known).then(|| store.clone()));
+    mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });
+    Ok(())
+}
+
+/// The driver of a bucket; asks nothing of the server.
+///
+/// # Errors
+/// Options that no server could take.
+pub(crate) async fn connect(name: &StoreName, options: S3Options) -> Result<S3Store> {
+    S3Store::connect(options).await.map_err(|error| refused(name, &error))
+}
+
+/// What the configuration is to blame for, as far as the server's answer tells.
+pub(crate) fn misconfigured(error: &Error) -> Option<&Misconfigured> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn refused(name: &StoreName, error: &Error) -> anyhow::Error {
+    let what = format!("the store `{name}` can't be used: {}", chain(error));
+    // What is misconfigured says itself what mends it.
+    match misconfigured(error) {
+        Some(_) => refuse(what, format_args!("that is [stores.{name}] in larder.toml")),
+        None => refuse(what, format_args!("does the server of [stores.{name}] run, and is it that one?")),
+    }
+}
+
+/// Refuses buckets without a directory beside them: by its locks processes know which of them live.
+pub(super) fn check_beside_a_directory(config: &Config) -> Result<()> {
+    let lends =
+        |store: &StoreConfig| store.s3_options().is_none() && matches!(store.mode, StoreMode::Edit | StoreMode::Rw);
+    let bucket = config.stores.iter().find(|(_, store)| store.s3_options().is_some());
+    match bucket.filter(|_| !config.stores.values().any(lends)) {
+        Some((name, _)) => Err(refuse(
+            format_args!("the store `{name}` is a bucket, and no store of the kind `local` takes new files beside it"),
+            "add one, which need not be in any placement: `[stores.local]`; by its locks processes know which of them live",
+        )),
+        None => Ok(()),
+    }
+}

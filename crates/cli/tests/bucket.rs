@@ -1,0 +1,140 @@
+//! A bucket as a store, over a server of this process: from the configuration to the answer, and while the server is away.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails loudly, and has a runtime of its own")]
+
+mod common;
+
+use common::Larder;
+use hyper_util::rt::TokioIo;
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use serde_json::json;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+const KEY: &str = "AKLARDER";
+const SECRET: &str = "hush-hush-hush";
+
+/// An S3 server over a temporary directory; a connection that comes while it is away is closed at once.
+struct Bucket {
+    endpoint: String,
+    is_away: Arc<AtomicBool>,
+    _folder: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Bucket {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
+        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let (service, is_away) = (service.build(), Arc::<AtomicBool>::default());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let (endpoint, away) = (format!("http://{}", listener.local_addr().unwrap()), is_away.clone());
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if !away.load(Ordering::SeqCst) {
+                    let mut server = hyper::server::conn::http1::Builder::new();
+                    // One request each: none comes by a connection from before.
+                    let answered = server.keep_alive(false).serve_connection(TokioIo::new(stream), service.clone());
+                    tokio::spawn(answered);
+                }
+            }
+        });
+        Self { endpoint, is_away, _folder: folder, _runtime: runtime }
+    }
+
+    /// A larder that puts new content there.
+    fn larder(&self, more: &str) -> Larder {
+        let larder = Larder::new();
+        let endpoint = &self.endpoint;
+        let toml = format!(
+            "placement = \"far\"\n[stores.local]\n[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
+             endpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\n{more}"
+        );
+        larder.file("data/larder.toml", toml);
+        larder
+    }
+}
+
+#[test]
+fn files_are_kept_in_a_bucket() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    let said = larder.run(&["doctor"]);
+    assert!(said.stdout.contains("s3://acme/files is not there yet; the first start makes it"), "{said:?}");
+    larder.user("ada", true);
+    let large: Vec<u8> = (0..12_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let file = larder.file("large", &large);
+    let id = larder.ok(&["put", &file]).trim().to_owned();
+    assert!(!larder.data().join("objects/documents").exists(), "the directory beside the bucket has no content");
+    let server = larder.serve();
+    let ada = server.client("ada");
+    let content = format!("/api/v1/files/{id}/content");
+    assert!(ada.get(&content).body == large);
+    let part = ada.send("GET", &content, &[("Range", "bytes=8000000-8000009")], None).unwrap();
+    assert_eq!((part.status, &*part.body), (206, &large[8_000_000..8_000_010]));
+    let small = ada.upload("small", b"small")["id"].as_str().unwrap().to_owned();
+    assert_eq!(ada.send("DELETE", &format!("/api/v1/files/{small}?purge=true"), &[], None).unwrap().status, 204);
+    let far = &ada.get("/api/v1/stores").json()["items"][0];
+    assert_eq!((&far["kind"], &far["place"]), (&json!("s3"), &json!("acme/files")), "{far}");
+    assert!(server.stop().success());
+    larder.ok(&["rm", &id]);
+    larder.ok(&["restore", &id]);
+    larder.assert_clean();
+    let doctor = larder.ok(&["doctor"]);
+    assert!(doctor.contains("conditional create: yes"), "{doctor}");
+}
+
+#[test]
+fn a_bucket_that_is_away_is_an_outage_and_heals() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.user("ada", true);
+    let id = larder.put("file", "content");
+    bucket.is_away.store(true, Ordering::SeqCst);
+    let server = larder.serve();
+    assert!(server.said().contains("away: the store `far`"), "{}", server.said());
+    let ada = server.client("ada");
+    assert_eq!(ada.get(&format!("/api/v1/files/{id}")).status, 200, "what is known of it");
+    let read = ada.get(&format!("/api/v1/files/{id}/content"));
+    assert_eq!((read.status, &read.json()["code"]), (503, &json!("store_unavailable")));
+    let put = ada.send("POST", "/api/v1/buckets/documents/files?name=new", &[], Some(b"new")).unwrap();
+    assert_eq!(put.status, 503);
+    bucket.is_away.store(false, Ordering::SeqCst);
+    let until = std::time::Instant::now() + common::DEADLINE;
+    while ada.get(&format!("/api/v1/files/{id}/content")).status != 200 {
+        assert!(std::time::Instant::now() < until, "it does not heal");
+    }
+    assert!(server.stop().success());
+    let said = larder.run(&["fsck", "--json"]);
+    let is_only_open = said.stdout.lines().all(|line| line.contains("intent_open"));
+    assert!(is_only_open, "what was refused may yet arrive, until its lease ends: {said:?}");
+}
+
+#[test]
+fn a_bucket_that_is_configured_wrongly_is_refused_before_anything_is_made() {
+    let bucket = Bucket::new();
+    let place = bucket.endpoint.clone();
+    for (from, to, words) in [
+        (SECRET, "wrong", "check `secret_access_key`"),
+        (KEY, "wrong", "permission denied"),
+        (&*place, "http://127.0.0.1:9", "nothing answers at http://127.0.0.1:9"),
+        ("", "", "check `bucket`"),
+        ("kind = \"s3\"", "kind = \"local\"\npath = \"x\"", "`bucket` in [stores.far] is a bucket's"),
+        ("[stores.local]\n", "", "no store of the kind `local`"),
+        ("access_key_id", "profile", "`secret_access_key`, and one is missing"),
+    ] {
+        let larder = bucket.larder("");
+        let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap().replace(from, to);
+        larder.file("data/larder.toml", toml);
+        let said = larder.run(&["put", "Cargo.toml"]);
+        assert!(said.status.code() == Some(1) && said.stderr.contains(words), "{words}: {said:?}");
+        assert!(!said.stderr.contains(SECRET), "{said:?}");
+        assert_eq!(fs::read_dir(larder.data()).unwrap().count(), 1, "nothing was made: {said:?}");
+    }
+}
