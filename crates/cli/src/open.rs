@@ -425,11 +425,12 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
     Ok(true)
 }
 
-/// Refuses stores that lie in each other, or around the data directory: what is the one's would be foreign to the other.
+/// Refuses stores that lie in each other, directories or folders of buckets, or around the data directory: what is the one's would be foreign to the other.
 ///
 /// # Errors
 /// Which of them, and what mends it.
 pub(crate) fn check_places(dir: &DataDir, config: &Config) -> Result<()> {
+    bucket::check_apart(config)?;
     // A directory that is not there yet can't be asked where it leads.
     let real =
         |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());

@@ -128,9 +128,15 @@ fn a_bucket_that_is_configured_wrongly_is_refused_before_anything_is_made() {
         ("kind = \"s3\"", "kind = \"local\"\npath = \"x\"", "`bucket` in [stores.far] is a bucket's"),
         ("[stores.local]\n", "", "no store of the kind `local`"),
         ("access_key_id", "profile", "`secret_access_key`, and one is missing"),
+        (
+            "[stores.local]\n",
+            "[stores.local]\n[stores.again]\nkind = \"s3\"\nbucket = \"acme\"\nendpoint = \"HERE\"\n",
+            "lie in each other",
+        ),
     ] {
         let larder = bucket.larder("");
-        let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap().replace(from, to);
+        let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap();
+        let toml = toml.replace(from, &to.replace("HERE", &place));
         larder.file("data/larder.toml", toml);
         let said = larder.run(&["put", "Cargo.toml"]);
         assert!(said.status.code() == Some(1) && said.stderr.contains(words), "{words}: {said:?}");

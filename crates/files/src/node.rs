@@ -263,7 +263,7 @@ impl Node {
             self.heed(&error);
             return Err(error);
         }
-        tracing::warn!(store = %place.name, %error, "the mark could not be written");
+        tracing::warn!(store = %place.name, error = %chain(&error), "the mark could not be written");
         Ok(error)
     }
 

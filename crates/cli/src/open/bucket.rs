@@ -63,6 +63,31 @@ fn refused(name: &StoreName, error: &Error) -> anyhow::Error {
     }
 }
 
+/// Refuses stores that lie in each other's folders of one bucket: what is the one's would be foreign to the other.
+pub(super) fn check_apart(config: &Config) -> Result<()> {
+    let folder = |options: &S3Options| match options.prefix.trim_matches('/') {
+        "" => String::new(),
+        folder => format!("{folder}/"),
+    };
+    let places = config.stores.iter().filter_map(|(name, store)| Some((name, store.s3_options()?)));
+    let mut before: Vec<(&StoreName, S3Options)> = vec![];
+    for (name, options) in places {
+        let meets = |other: &S3Options| {
+            let (here, there) = (folder(&options), folder(other));
+            (&options.endpoint, &options.bucket) == (&other.endpoint, &other.bucket)
+                && (here.starts_with(&there) || there.starts_with(&here))
+        };
+        if let Some((other, _)) = before.iter().find(|(_, other)| meets(other)) {
+            return Err(refuse(
+                format_args!("the stores `{other}` and `{name}` lie in each other, in the bucket `{}`", options.bucket),
+                format_args!("give each a folder of its own: `prefix` in [stores.{other}] and in [stores.{name}]"),
+            ));
+        }
+        before.push((name, options));
+    }
+    Ok(())
+}
+
 /// Refuses buckets without a directory beside them: by its locks processes know which of them live.
 pub(super) fn check_beside_a_directory(config: &Config) -> Result<()> {
     let lends =
