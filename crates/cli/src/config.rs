@@ -896,6 +896,7 @@ mod tests {
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\npath = \"x\"", "`path` is a directory's"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nsecret_access_key = \"x\"", "one is missing"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nsession_token = \"x\"", "and no keys"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nendpoint = \"https://id:key@host\"", "names a user"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nkms_key_id = \"x\"", "not encrypted by it"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nencryption = \"rot13\"", "stores.far.encryption"),
             ("[stores.disk]\npath = \"x\"\nbucket = \"b\"", "is a bucket's"),

@@ -205,6 +205,7 @@ impl Files {
         let bucket = self.bucket(&receive.bucket)?;
         let owner = self.owner(caller, receive.owner.as_ref()).await?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_is_there(place).await?;
         let reserved = match &receive.idempotency {
             Some(key) => Some(self.reserve(caller, key.clone()).await?),
             None => None,
@@ -221,6 +222,7 @@ impl Files {
         let attributes = self.live(caller, id).await?.attributes;
         let bucket = self.bucket(attributes.bucket.as_str())?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_is_there(place).await?;
         let name = crate::UserName::new(&attributes.owner).map_err(Error::internal)?;
         let owner = Caller { id: attributes.owner_id, name, role: Role::User };
         self.receive_for(place, bucket, owner, &attributes.name, body, None).await
@@ -286,6 +288,7 @@ impl Files {
         let name = name.unwrap_or(attributes.name);
         let bucket = self.bucket(bucket.as_deref().unwrap_or(attributes.bucket.as_str()))?;
         let place = self.0.place_for(&bucket)?;
+        self.0.check_is_there(place).await?;
         let body = Body::once(content.body, Some(attributes.size));
         let received = match self.receive_for(place, bucket, caller.clone(), &name, body, reserved).await {
             // It is ours that broke off.
@@ -518,6 +521,16 @@ impl Node {
                 .err()
                 .unwrap_or_else(|| Error::internal("a placement names a store that is not configured"))),
         }
+    }
+
+    /// Refuses content for a place that was away, unless it shows itself again: a bucket that was emptied, or exchanged, takes it too.
+    async fn check_is_there(&self, place: usize) -> Result<()> {
+        if !self.state().away.contains(&place) {
+            return Ok(());
+        }
+        self.places[place].confirm().await?;
+        self.saw(place, true);
+        Ok(())
     }
 
     /// Whether a place is away, and whether it refused content not long ago.

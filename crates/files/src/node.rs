@@ -288,11 +288,14 @@ impl Node {
     /// The mark on a store, which the ledger is known to have meant for it if it is at most `known`. The ledger notes it first: where it
     /// has not, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
     async fn check_mark_on(&self, place: &Place, known: u64) -> Result<Mark> {
-        let marker = Marker::read(&*place.store).await?;
-        if let Some(found) = marker.filter(|found| found.itself == place.id && found.epoch > self.epoch) {
+        let Some(marker) = Marker::read(&*place.store).await?.filter(|found| found.itself == place.id) else {
+            let why = format!("what lies there is not the store `{}`: its marker is gone, or is another's", place.name);
+            return Err(Error::StoreUnavailable(Some(why.into())));
+        };
+        if marker.epoch > self.epoch {
             return Err(Error::Fenced(format!(
                 "a rebuild has raised the epoch of `{}` to {}",
-                place.name, found.epoch
+                place.name, marker.epoch
             )));
         }
         let found = marker::read_mark(&*place.store).await?;

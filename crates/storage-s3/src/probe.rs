@@ -144,21 +144,24 @@ impl Probe<'_> {
     /// A payload under the hash of another must be refused.
     async fn checks_payload(&self) -> Outcome<bool> {
         let name = self.name("lie")?;
-        let lie = SignedAs(Digests::of(OTHER).sha256_hex());
-        let request = self.inner.client().put_object().bucket(self.inner.bucket()).key(&name);
-        let request = request.body(ByteStream::from_static(FIRST)).customize().interceptor(lie);
-        // Asked once: what is refused as damaged on the way would be sent again for ever.
-        let answer = request.send().await.map_err(|error| self.inner.fault(error));
-        match answer {
-            Ok(_) => Ok(false),
-            // Some call it a fault of their own. Then the same without the lie must be taken.
-            Err(fault) if fault.status.is_some() => {
-                let absent = self.inner.look_for(&self.key("lie")).await?.is_none();
-                self.put("lie", FIRST, |request| request).await?;
-                Ok(absent)
+        // Some call it a fault of their own, and what is one may be refused by chance: so the lie is told twice. What is refused as damaged
+        // on the way would be sent again for ever, if that were left to who repeats other requests.
+        for _ in 0..2 {
+            let lie = SignedAs(Digests::of(OTHER).sha256_hex());
+            let request = self.inner.client().put_object().bucket(self.inner.bucket()).key(&name);
+            let request = request.body(ByteStream::from_static(FIRST)).customize().interceptor(lie);
+            match request.send().await.map_err(|error| self.inner.fault(error)) {
+                Ok(_) => return Ok(false),
+                // Others than the lie are refused so too: then nothing is proven.
+                Err(fault) if matches!(fault.status, Some(403 | 408 | 429 | 503)) => return Ok(false),
+                Err(fault) if fault.status.is_some() => {}
+                Err(fault) => return Err(fault),
             }
-            Err(fault) => Err(fault),
         }
+        // Then the same without the lie must be taken.
+        let absent = self.inner.look_for(&self.key("lie")).await?.is_none();
+        self.put("lie", FIRST, |request| request).await?;
+        Ok(absent)
     }
 
     /// An upload of one part, not yet completed.
@@ -253,9 +256,20 @@ impl Probe<'_> {
     async fn lists_uploads(&self) -> Outcome<bool> {
         let list = || async {
             let request = self.inner.client().list_multipart_uploads().bucket(self.inner.bucket());
-            request.max_uploads(1).send().await.map(drop).map_err(|error| self.inner.fault(error))
+            request
+                .prefix(&self.inner.folder)
+                .max_uploads(1)
+                .send()
+                .await
+                .map(drop)
+                .map_err(|error| self.inner.fault(error))
         };
-        Ok(took(self.inner.read(list).await)?.is_some())
+        match self.inner.read(list).await {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.temporary => Err(fault),
+            // Who may not ask does without.
+            Err(_) => Ok(false),
+        }
     }
 
     async fn is_versioned(&self) -> Outcome<bool> {

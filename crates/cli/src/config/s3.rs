@@ -51,6 +51,11 @@ impl StoreConfig {
             ("it has keys and a `profile`", "take out the one that is not meant")
         } else if self.session_token.is_some() && self.access_key_id.is_none() {
             ("it has a `session_token` and no keys", "add `access_key_id` and `secret_access_key`, or take it out")
+        } else if [&self.endpoint, &self.public_endpoint]
+            .iter()
+            .any(|at| at.as_ref().is_some_and(|at| at.contains('@')))
+        {
+            ("its endpoint names a user", "keys are `access_key_id` and `secret_access_key`; take them out of the URL")
         } else if self.kms_key_id.is_some() && !matches!(self.encryption, Some(EncryptionConfig::Kms)) {
             ("it has a `kms_key_id`, and is not encrypted by it", "add `encryption = \"aws:kms\"`, or take it out")
         } else {
