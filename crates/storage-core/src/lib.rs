@@ -32,7 +32,7 @@ pub use digest::{Digests, Hasher};
 pub use error::{BoxError, Error, ErrorKind, Op, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use memory::{Clock, MemoryDisk, MemoryOptions, MemoryStore, Steps};
-pub use multipart::{Multipart, PartNumber, UploadId, UploadedPart};
+pub use multipart::{Multipart, OpenUpload, PartNumber, UploadId, UploadedPart};
 pub use presign::{Presign, PresignMethod, SignedRequest};
 pub use range::{ByteRange, InvalidRange};
 pub use staging::{Leftover, NodeId, OpId, Pair, Part, Staged, Staging};

@@ -22,9 +22,9 @@
 #![allow(missing_docs)]
 
 use crate::{
-    Body, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object, ObjectMeta, OpId, Pair,
-    Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest, Staged, Staging, Store,
-    UploadId, UploadedPart, Written,
+    Body, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object, ObjectMeta, OpId,
+    OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest, Staged,
+    Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -90,6 +90,7 @@ mockall::mock! {
         async fn parts(&self, key: &Key, upload: &UploadId) -> Result<Vec<UploadedPart>>;
         async fn complete(&self, key: &Key, upload: &UploadId, parts: &[UploadedPart], mode: PutMode) -> Result<Written>;
         async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()>;
+        async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>>;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Body, ETag, Key, PutMode, Result, Written};
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// An upload that is open, as the store names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,17 @@ pub struct UploadedPart {
     pub etag: ETag,
 }
 
+/// An upload that was begun, and neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// Where its object would be.
+    pub key: Key,
+    /// What [`Multipart::abort`] takes.
+    pub upload: UploadId,
+    /// How long ago it was begun, by the store's own clock.
+    pub age: Duration,
+}
+
 /// Uploads in parts. Stateless: everything is reached by key and id.
 #[async_trait]
 pub trait Multipart: Send + Sync {
@@ -86,4 +97,11 @@ pub trait Multipart: Send + Sync {
     /// # Errors
     /// `Unavailable`; never `NotFound`.
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()>;
+
+    /// The uploads that are open, also those that a `put` of the store's own makes: all of them, or those `of` one key. What is under
+    /// way and what was abandoned look alike but for their age. One request for each thousand.
+    ///
+    /// # Errors
+    /// `Unsupported` of a store that does not tell; some tell of one key only. `Unavailable`, `PermissionDenied`.
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>>;
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use larder_storage_core::{
     Body, ByteRange, ETag, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, MemoryDisk,
-    MemoryOptions, MemoryStore, Multipart, NodeId, Object, ObjectMeta, Op, OpId, Pair, Part, PartNumber, Prefix,
-    PutMode, PutOptions, Result, Staged, Staging, Store, StoreExt, UploadId, UploadedPart, Written,
+    MemoryOptions, MemoryStore, Multipart, NodeId, Object, ObjectMeta, Op, OpId, OpenUpload, Pair, Part, PartNumber,
+    Prefix, PutMode, PutOptions, Result, Staged, Staging, Store, StoreExt, UploadId, UploadedPart, Written,
     conformance::{Harness, prove},
 };
 use std::{
@@ -68,6 +68,8 @@ enum Fault {
     UploadsOverwrite,
     UploadsNeverReplace,
     AbortDoesNothing,
+    UploadsOfAKeyAreThoseOfAll,
+    OpenUploadsAreUntold,
     HoldsNothing,
     HoldsEqualBytes,
 }
@@ -130,6 +132,8 @@ const BROKEN_IN_PARTS: &[(Fault, &str)] = &[
     (Fault::UploadsOverwrite, "an_upload_completes_only_where_nothing_is"),
     (Fault::UploadsNeverReplace, "an_upload_replaces_when_told_to"),
     (Fault::AbortDoesNothing, "an_aborted_upload_is_gone"),
+    (Fault::UploadsOfAKeyAreThoseOfAll, "the_open_uploads_of_a_key_are_told"),
+    (Fault::OpenUploadsAreUntold, "all_open_uploads_are_told"),
 ];
 
 #[test]
@@ -557,5 +561,13 @@ impl Multipart for Wrong {
 
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         if self.is(Fault::AbortDoesNothing) { Ok(()) } else { self.parts_of().abort(key, upload).await }
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        match self.fault {
+            Some(Fault::UploadsOfAKeyAreThoseOfAll) => self.parts_of().open_uploads(None).await,
+            Some(Fault::OpenUploadsAreUntold) if of.is_none() => Ok(vec![]),
+            _ => self.parts_of().open_uploads(of).await,
+        }
     }
 }

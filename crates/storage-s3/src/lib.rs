@@ -34,4 +34,3 @@ pub use misconfigured::Misconfigured;
 pub use options::{Checksums, Credentials, Deadlines, Encryption, S3Options};
 pub use profile::{Conditions, Profile};
 pub use store::S3Store;
-pub use upload::OpenUpload;

@@ -253,19 +253,18 @@ impl Probe<'_> {
         Ok(PART_BYTES_MIN)
     }
 
+    /// Whether an open upload is told to who does not name its key: some servers answer with an empty list.
     async fn lists_uploads(&self) -> Outcome<bool> {
+        let Some((upload, _)) = self.upload("open", FIRST).await? else { return Ok(false) };
+        let below = format!("{}{}/", self.inner.folder, self.folder);
         let list = || async {
             let request = self.inner.client().list_multipart_uploads().bucket(self.inner.bucket());
-            request
-                .prefix(&self.inner.folder)
-                .max_uploads(1)
-                .send()
-                .await
-                .map(drop)
-                .map_err(|error| self.inner.fault(error))
+            request.prefix(&below).send().await.map_err(|error| self.inner.fault(error))
         };
-        match self.inner.read(list).await {
-            Ok(()) => Ok(true),
+        let told = self.inner.read(list).await;
+        self.abandon("open", &upload).await?;
+        match told {
+            Ok(told) => Ok(told.uploads().iter().any(|open| open.upload_id() == Some(&*upload))),
             Err(fault) if fault.temporary => Err(fault),
             // Who may not ask does without.
             Err(_) => Ok(false),

@@ -20,56 +20,9 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use larder_storage_core::{
-    Body, ETag, ErrorKind, Key, Multipart, Op, PartNumber, PutMode, Result, UploadId, UploadedPart, Written,
+    Body, ETag, ErrorKind, Key, Multipart, Op, OpenUpload, PartNumber, PutMode, Result, UploadId, UploadedPart, Written,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
-
-/// An upload that somebody has begun and nobody ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenUpload {
-    /// Where its object would be.
-    pub key: Key,
-    /// What [`Multipart::abort`] takes.
-    pub upload: UploadId,
-    /// When it was begun, by the server's clock.
-    pub begun: SystemTime,
-}
-
-impl S3Store {
-    /// The uploads below the store's folder that are open. One request for each thousand.
-    ///
-    /// # Errors
-    /// `Unsupported` of a server that does not tell; `Unavailable`, `PermissionDenied`.
-    pub async fn open_uploads(&self) -> Result<Vec<OpenUpload>> {
-        self.inner.open_uploads().await.map_err(|fault| fault.at(Op::Recover, "uploads", self))
-    }
-
-    /// Aborts the uploads that were begun longer than `older` ago by the server's clock, under keys that `are_ours` says are ours;
-    /// tells which. What is under way in another process looks the same: `older` is to be longer than any upload may take.
-    ///
-    /// # Errors
-    /// As [`S3Store::open_uploads`]; the first that can't be aborted ends it.
-    pub async fn abort_abandoned(
-        &self,
-        older: Duration,
-        are_ours: impl Fn(&Key) -> bool + Send,
-    ) -> Result<Vec<OpenUpload>> {
-        let open = self.open_uploads().await?;
-        let now = self.inner.clients.clock.now();
-        let abandoned = |upload: &OpenUpload| {
-            are_ours(&upload.key) && now.duration_since(upload.begun).is_ok_and(|age| age >= older)
-        };
-        let abandoned: Vec<_> = open.into_iter().filter(abandoned).collect();
-        for upload in &abandoned {
-            self.abort(&upload.key, &upload.upload).await?;
-            tracing::info!(store = %self, key = %upload.key, "aborted an abandoned upload");
-        }
-        Ok(abandoned)
-    }
-}
+use std::sync::Arc;
 
 impl Inner {
     /// Begins an upload whose object will bear `token`. Made once only: a lost answer leaves an upload that nobody knows.
@@ -186,21 +139,26 @@ impl Inner {
         }
     }
 
-    /// Every open upload below the folder, in pages.
-    async fn open_uploads(&self) -> Outcome<Vec<OpenUpload>> {
+    /// Every open upload below the folder, or of a key, in pages. Some servers tell of one key only.
+    async fn open_uploads(&self, of: Option<&Key>) -> Outcome<Vec<OpenUpload>> {
         let (mut found, mut after) = (Vec::new(), None::<(Option<String>, Option<String>)>);
+        let below = of.map_or_else(|| Ok(self.folder.clone()), |key| self.name(key))?;
+        if of.is_none() && !self.profile().await?.lists_uploads {
+            return Err(Fault::says(ErrorKind::Unsupported, "the server does not tell which uploads are open"));
+        }
         loop {
             let ask = || async {
                 let (key, id) = after.clone().unwrap_or_default();
-                let request = self.client().list_multipart_uploads().bucket(self.bucket()).prefix(&self.folder);
+                let request = self.client().list_multipart_uploads().bucket(self.bucket()).prefix(&below);
                 let answer = request.set_key_marker(key).set_upload_id_marker(id).send().await;
                 answer.map_err(|error| self.fault(error))
             };
             let page = self.read(ask).await?;
             found.extend(page.uploads().iter().filter_map(|upload| {
                 let key = Key::new(upload.key()?.strip_prefix(&self.folder)?).ok()?;
-                let begun = time(upload.initiated()?);
-                Some(OpenUpload { key, upload: UploadId::new(upload.upload_id()?), begun })
+                let age = self.clients.clock.now().duration_since(time(upload.initiated()?)).unwrap_or_default();
+                let is_asked_for = of.is_none_or(|of| *of == key);
+                is_asked_for.then_some(OpenUpload { key, upload: UploadId::new(upload.upload_id()?), age })
             }));
             let next = Some((page.next_key_marker, page.next_upload_id_marker));
             if page.is_truncated != Some(true) || next == after {
@@ -276,7 +234,7 @@ impl Upload {
         completed
     }
 
-    /// Ends the upload without an object. A failure leaves it to `abort_abandoned`.
+    /// Ends the upload without an object. A failure leaves it open.
     pub(crate) async fn abort(mut self) {
         let aborted = self.inner.abort_raw(&self.key, &self.id).await;
         self.is_open = false;
@@ -363,6 +321,11 @@ impl Multipart for S3Store {
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         let (_, id) = taken_apart(upload);
         self.inner.abort_raw(key, id).await.map_err(|fault| fault.at(Op::Multipart, key, self))
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        let open = self.inner.open_uploads(of.as_ref()).await;
+        open.map_err(|fault| fault.at(Op::Multipart, of.as_ref().map_or("uploads", Key::as_str), self))
     }
 }
 

@@ -10,7 +10,6 @@ use larder_storage_core::{
     Body, ErrorKind, Key, ListOptions, Multipart, PartNumber, PutMode, PutOptions, Result, Store, StoreExt,
 };
 use larder_storage_s3::S3Store;
-use std::time::Duration;
 use support::{
     Place,
     bucket::Quirks,
@@ -221,7 +220,7 @@ async fn go_wrong(operation: &Operation, at: usize, times: usize, fault: Fault, 
     let answer = (operation.run)(place.store.clone()).await;
     let struck = place.front.calm() > 0;
     check(&place, operation, &answer);
-    let left = place.store.abort_abandoned(Duration::ZERO, |_| true).await.unwrap();
+    let left = place.abort_all().await;
     let foreign_begin = operation.name == "upload in parts";
     let lost_begin = matches!(fault, LostReply | LateStall | CutBody | WrongETag) && at <= 1;
     assert!(left.is_empty() || foreign_begin || lost_begin || times > 1, "an upload was left open");

@@ -163,6 +163,8 @@ macro_rules! __with_laws {
                 an_upload_completes_only_where_nothing_is
                 an_upload_replaces_when_told_to
                 an_aborted_upload_is_gone
+                the_open_uploads_of_a_key_are_told
+                all_open_uploads_are_told
             }
             presign {
                 a_signed_request_ends_when_it_was_told_to

@@ -112,6 +112,40 @@ pub(super) async fn an_upload_replaces_when_told_to(harness: Harness) -> Verdict
     Ok(())
 }
 
+pub(super) async fn the_open_uploads_of_a_key_are_told(harness: Harness) -> Verdict {
+    let Some(multipart) = harness.store.multipart() else { return Ok(()) };
+    let (upload, part) = one_part(multipart, &key("a/b"), "content").await?;
+    let (twin, other) = (multipart.begin(&key("a/b")).await?, multipart.begin(&key("a/b2")).await?);
+    let told = multipart.open_uploads(Some(key("a/b"))).await?;
+    ensure_eq!(told.len(), 2, "the open uploads of a key");
+    ensure!(told.iter().all(|open| open.key == key("a/b")), "an upload of another key was told");
+    multipart.complete(&key("a/b"), &upload, &[part], PutMode::Create).await?;
+    let left = multipart.open_uploads(Some(key("a/b"))).await?;
+    ensure_eq!(left.len(), 1, "the open uploads of a key once one was completed");
+    for open in left {
+        multipart.abort(&open.key, &open.upload).await?;
+    }
+    ensure!(multipart.open_uploads(Some(key("a/b"))).await?.is_empty(), "what was told could not be aborted");
+    ensure_refused!(multipart.parts(&key("a/b"), &twin).await, ErrorKind::NotFound, "the parts of what was aborted");
+    Ok(multipart.abort(&key("a/b2"), &other).await?)
+}
+
+pub(super) async fn all_open_uploads_are_told(harness: Harness) -> Verdict {
+    let Some(multipart) = harness.store.multipart() else { return Ok(()) };
+    let keys = [key("a/b"), key("c")];
+    for key in &keys {
+        multipart.begin(key).await?;
+    }
+    let mut told = multipart.open_uploads(None).await?;
+    told.sort_by(|a, b| a.key.cmp(&b.key));
+    ensure_eq!(told.iter().map(|open| open.key.clone()).collect::<Vec<_>>(), keys, "the open uploads");
+    for open in told {
+        multipart.abort(&open.key, &open.upload).await?;
+    }
+    ensure!(multipart.open_uploads(None).await?.is_empty(), "what was told could not be aborted");
+    Ok(())
+}
+
 pub(super) async fn an_aborted_upload_is_gone(harness: Harness) -> Verdict {
     let Some(multipart) = harness.store.multipart() else { return Ok(()) };
     let (upload, part) = one_part(multipart, &key("a/b"), "content").await?;

@@ -44,8 +44,8 @@ pub struct Expected {
 }
 
 /// A store that may be away when it is wanted first: every call tries to open it, until it is open. Until then each fails as
-/// [`ErrorKind::Unavailable`], and says why; nothing is done on a store that was not opened. It takes content in one piece and signs
-/// nothing, whatever the store inside can do. Where that one turns out to stage nothing, nobody lives there and nothing is left.
+/// [`ErrorKind::Unavailable`], and says why; nothing is done on a store that was not opened. Uploads in parts and signed requests
+/// are there once it is open, where the store inside has them. Where that one turns out to stage nothing, nobody lives there and nothing is left.
 #[derive(Debug)]
 pub struct Late {
     expected: Expected,
@@ -177,11 +177,11 @@ impl Store for Late {
     }
 
     fn multipart(&self) -> Option<&dyn Multipart> {
-        None
+        self.inner.get().and_then(|inner| inner.multipart())
     }
 
     fn presign(&self) -> Option<&dyn Presign> {
-        None
+        self.inner.get().and_then(|inner| inner.presign())
     }
 
     fn staging(&self) -> Option<&dyn Staging> {

@@ -3,8 +3,8 @@
 use super::{multipart_of, presign_of, staging_of};
 use crate::{
     Body, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object, ObjectMeta, Op,
-    OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest, Space, Staged,
-    Staging, Store, UploadId, UploadedPart, Written,
+    OpId, OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest,
+    Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -197,6 +197,10 @@ impl Multipart for Metered {
 
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         self.call(Op::Multipart, multipart_of(&*self.inner).abort(key, upload)).await
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        self.call(Op::Multipart, multipart_of(&*self.inner).open_uploads(of)).await
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{multipart_of, presign_of, staging_of};
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object,
-    ObjectMeta, Op, OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest,
-    Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
+    ObjectMeta, Op, OpId, OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result,
+    SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -202,6 +202,10 @@ impl Multipart for InMode {
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         self.allow(self.mode.creates(), Op::Multipart, key)?;
         multipart_of(&*self.inner).abort(key, upload).await
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        multipart_of(&*self.inner).open_uploads(of).await
     }
 }
 

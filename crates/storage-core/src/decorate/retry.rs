@@ -14,8 +14,8 @@
 use super::{Timer, multipart_of, presign_of};
 use crate::{
     Body, BodyError, ByteRange, ByteStream, ETag, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, Listed,
-    Multipart, Object, ObjectMeta, Op, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result, SignedRequest,
-    Space, Staging, Store, UploadId, UploadedPart, Written,
+    Multipart, Object, ObjectMeta, Op, OpenUpload, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result,
+    SignedRequest, Space, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -301,6 +301,10 @@ impl Multipart for Retry {
 
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         self.0.again(|| multipart_of(self.inner()).abort(key, upload)).await.0
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        self.0.again(|| multipart_of(self.inner()).open_uploads(of.clone())).await.0
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Timer, multipart_of, presign_of, staging_of};
 use crate::{
     Body, ByteStream, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId,
-    Object, ObjectMeta, Op, OpId, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result,
-    SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
+    Object, ObjectMeta, Op, OpId, OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions,
+    Result, SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -192,6 +192,12 @@ impl Multipart for Timeout {
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<()> {
         let abort = multipart_of(&*self.inner).abort(key, upload);
         self.call(Op::Multipart, key.as_str(), self.deadlines.answer, abort).await
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        let at = of.as_ref().map_or("uploads", Key::as_str).to_owned();
+        let open = multipart_of(&*self.inner).open_uploads(of);
+        self.call(Op::Multipart, &at, self.deadlines.answer, open).await
     }
 }
 

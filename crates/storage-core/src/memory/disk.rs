@@ -41,6 +41,9 @@ pub struct MemoryOptions {
     pub staging: bool,
     /// Whether it has [`crate::Multipart`].
     pub multipart: bool,
+    /// Whether it keeps the conditions of a change. Where it does not, as some servers don't, it looks for what is to be created before
+    /// it writes, and refuses to compare as [`ErrorKind::Unsupported`].
+    pub conditions: bool,
     /// As [`crate::Limits::nested_keys`]; either 0 or `usize::MAX`.
     pub nested_keys: usize,
     /// As [`crate::Limits::object_bytes_max`].
@@ -55,7 +58,15 @@ impl MemoryOptions {
     /// Like a local disk: staging, no parts, a key is an object or a folder.
     #[must_use]
     pub fn with_staging() -> Self {
-        Self { staging: true, multipart: false, nested_keys: 0, object_bytes_max: 1 << 30, steps: None, clock: None }
+        Self {
+            staging: true,
+            multipart: false,
+            conditions: true,
+            nested_keys: 0,
+            object_bytes_max: 1 << 30,
+            steps: None,
+            clock: None,
+        }
     }
 
     /// Like a bucket of S3: parts, no staging, keys are only texts.
@@ -70,6 +81,7 @@ impl fmt::Debug for MemoryOptions {
         f.debug_struct("MemoryOptions")
             .field("staging", &self.staging)
             .field("multipart", &self.multipart)
+            .field("conditions", &self.conditions)
             .field("nested_keys", &self.nested_keys)
             .field("object_bytes_max", &self.object_bytes_max)
             .finish_non_exhaustive()
@@ -295,6 +307,7 @@ impl StagedOp {
 #[derive(Debug)]
 pub(super) struct Upload {
     pub(super) key: Key,
+    pub(super) begun: SystemTime,
     pub(super) parts: BTreeMap<PartNumber, Arc<Blob>>,
 }
 
@@ -399,11 +412,15 @@ impl State {
 
     pub(super) fn blob(&mut self, bytes: Bytes) -> Arc<Blob> {
         let tick = self.tick();
-        let modified = match &self.clock {
+        Arc::new(Blob { bytes, etag: ETag::new(format!("{tick:016x}")), modified: self.now() })
+    }
+
+    /// The store's own time; a tick is a second where it was given no clock.
+    pub(super) fn now(&self) -> SystemTime {
+        match &self.clock {
             Some(clock) => clock(),
-            None => SystemTime::UNIX_EPOCH + Duration::from_secs(tick),
-        };
-        Arc::new(Blob { bytes, etag: ETag::new(format!("{tick:016x}")), modified })
+            None => SystemTime::UNIX_EPOCH + Duration::from_secs(self.ticks),
+        }
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<&Arc<Blob>> {

@@ -6,7 +6,8 @@ use super::{
     store::COMPLETE,
 };
 use crate::{
-    Body, Durable, ErrorKind, Key, Multipart, Op, PartNumber, PutMode, Result, UploadId, UploadedPart, Written,
+    Body, Durable, ErrorKind, Key, Multipart, Op, OpenUpload, PartNumber, PutMode, Result, UploadId, UploadedPart,
+    Written,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ impl Multipart for MemoryStore {
         let id = self.act(Op::Multipart, key.as_str(), |state| format!("upload-{}", state.tick()))?;
         let (target, name) = (key.clone(), id.clone());
         let effect = move |state: &mut State| {
-            state.uploads.insert(name, Upload { key: target, parts: BTreeMap::new() });
+            let begun = state.now();
+            state.uploads.insert(name, Upload { key: target, begun, parts: BTreeMap::new() });
             Ok(None)
         };
         self.send("begin.visible", key, effect).await?;
@@ -69,6 +71,7 @@ impl Multipart for MemoryStore {
 
     async fn complete(&self, key: &Key, upload: &UploadId, parts: &[UploadedPart], mode: PutMode) -> Result<Written> {
         let (target, id, parts) = (key.clone(), upload.clone(), parts.to_vec());
+        let mode = self.terms(Op::Multipart, key, mode).await?;
         let effect = move |state: &mut State| {
             let bytes = join(open(state, &target, &id)?, &parts)?;
             let blob = state.blob(bytes.into());
@@ -88,6 +91,21 @@ impl Multipart for MemoryStore {
             Ok(None)
         };
         self.send("abort.gone", key, effect).await.map(|_| ())
+    }
+
+    async fn open_uploads(&self, of: Option<Key>) -> Result<Vec<OpenUpload>> {
+        let at = of.as_ref().map_or("uploads", Key::as_str);
+        self.step(Op::Multipart, "uploads", at).await?;
+        self.act(Op::Multipart, at, |state| {
+            let now = state.now();
+            let open = |(id, upload): (&String, &Upload)| OpenUpload {
+                key: upload.key.clone(),
+                upload: UploadId::new(id.as_str()),
+                age: now.duration_since(upload.begun).unwrap_or_default(),
+            };
+            let is_asked_for = |(_, upload): &(&String, &Upload)| of.as_ref().is_none_or(|key| upload.key == *key);
+            state.uploads.iter().filter(is_asked_for).map(open).collect()
+        })
     }
 }
 

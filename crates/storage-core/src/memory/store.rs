@@ -3,7 +3,7 @@
 use super::disk::{Answer, Blob, MemoryDisk, MemoryOptions, Request, State};
 use crate::{
     Body, Durable, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, ListToken, Listed, Multipart, NodeId,
-    Object, ObjectMeta, Op, PutOptions, Result, Space, Staging, Store, Written,
+    Object, ObjectMeta, Op, PutMode, PutOptions, Result, Space, Staging, Store, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -171,12 +171,29 @@ impl MemoryStore {
     async fn write(&self, phases: &Phases, key: &Key, bytes: Bytes, options: PutOptions) -> Result<Written> {
         let target = key.clone();
         let size = bytes.len() as u64;
+        let mode = self.terms(phases.op, key, options.mode).await?;
         let effect = move |state: &mut State| {
             let blob = state.blob(bytes);
-            state.write(&target, blob, &options.mode)
+            state.write(&target, blob, &mode)
         };
         let written = self.change(phases, key, options.durable, effect).await?;
         self.written(phases.op, key, size, written)
+    }
+
+    /// The mode that the disk is told.
+    pub(super) async fn terms(&self, op: Op, key: &Key, mode: PutMode) -> Result<PutMode> {
+        match mode {
+            mode if self.disk.options().conditions => Ok(mode),
+            PutMode::Replace => Ok(PutMode::Replace),
+            PutMode::ReplaceIf(_) => Err(self.error(op, key, ErrorKind::Unsupported)),
+            PutMode::Create => {
+                self.step(op, "head", key.as_str()).await?;
+                match self.act(op, key.as_str(), |state| state.find(key).is_some())? {
+                    true => Err(self.error(op, key, ErrorKind::AlreadyExists)),
+                    false => Ok(PutMode::Replace),
+                }
+            }
+        }
     }
 
     pub(super) fn written(&self, op: Op, key: &Key, size: u64, blob: Option<Arc<Blob>>) -> Result<Written> {

@@ -8,7 +8,7 @@ pub mod front;
 use bucket::{Bucket, Quirks};
 use front::Front;
 use futures_util::future::BoxFuture;
-use larder_storage_core::{Backoff, Timer};
+use larder_storage_core::{Backoff, Multipart, OpenUpload, Timer};
 use larder_storage_s3::{Credentials, S3Options, S3Store};
 use std::{
     sync::{
@@ -71,5 +71,15 @@ impl Place {
         adjust(&mut options);
         let store = S3Store::connect(options.clone()).await.expect("the options are those of a store");
         Self { bucket, front, options, store }
+    }
+
+    /// Ends every upload that the store tells of; answers which.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub async fn abort_all(&self) -> Vec<OpenUpload> {
+        let open = self.store.open_uploads(None).await.expect("the bucket tells of its uploads");
+        for upload in &open {
+            self.store.abort(&upload.key, &upload.upload).await.expect("the bucket ends uploads");
+        }
+        open
     }
 }
