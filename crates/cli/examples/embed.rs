@@ -79,7 +79,13 @@ fn parts(directory: &Path, ledger: &SqlLedger, master: [u8; 32]) -> Result<Parts
         entropy: Arc::new(Random),
         spawn: Arc::new(Tasks(tokio::runtime::Handle::current())),
     };
-    Ok(Parts { stores: vec![mount], ledger: Arc::new(ledger.clone()), environment, secrets: Secrets::new(master) })
+    Ok(Parts {
+        stores: vec![mount],
+        ledger: Arc::new(ledger.clone()),
+        environment,
+        secrets: Secrets::new(master),
+        roll: None,
+    })
 }
 
 /// Durable when it is answered: bytes, attributes and row.

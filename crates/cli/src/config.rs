@@ -440,6 +440,11 @@ impl Config {
     /// What of it concerns files.
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings { placement: self.placement.clone(), ..Settings::default() };
+        // What one store is waited for bounds what is waited for everywhere.
+        for driver in self.stores.values().filter_map(StoreConfig::s3_options).map(|options| options.deadlines) {
+            settings.deadlines.small = settings.deadlines.small.max(driver.small);
+            settings.deadlines.whole = settings.deadlines.whole.max(driver.whole).max(driver.part);
+        }
         for (name, bucket) in &self.buckets {
             match settings.buckets.iter_mut().find(|(ready, _)| ready == name) {
                 Some((_, policy)) => bucket.change(policy),

@@ -1,4 +1,4 @@
-//! [`DataDir`]: `db/larder.db`, `secrets.toml`, `lock`, `serve.lock`, `setup-link` and `objects/` in one directory, private to its user.
+//! [`DataDir`]: `db/larder.db`, `secrets.toml`, `lock`, `serve.lock`, `setup-link`, `nodes/` and `objects/` in one directory, private to its user.
 //!
 //! Who works in it holds a shared `flock` on `lock`; who makes or replaces the database holds it exclusively. What a first start
 //! makes, it takes away again when it fails, under the locks that it was made under: a refusal leaves everything as it was. Nothing
@@ -74,6 +74,11 @@ impl DataDir {
 
     pub(crate) fn secrets(&self) -> PathBuf {
         self.path.join("secrets.toml")
+    }
+
+    /// Where each process holds a lock, if there are buckets.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.path.join("nodes")
     }
 
     /// Where a server that has no terminal writes its set-up link.

@@ -3,6 +3,7 @@
 
 pub(crate) mod bucket;
 mod late;
+mod roll;
 
 use crate::{
     Context,
@@ -20,7 +21,7 @@ use futures_util::{
 };
 use larder_api::record::Record;
 use larder_files::{
-    File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Secrets, Settings, StartError, StoreName,
+    File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName,
     ledger::Identity,
 };
 
@@ -129,7 +130,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await,
         Err(error) => Err(error),
     };
-    let Mounted { mut stores, new, locks, ended } = match mounted {
+    let Mounted { mut stores, new, locks, ended, roll } = match mounted {
         Ok(mounted) => mounted,
         Err(error) => {
             close(ledger).await;
@@ -140,7 +141,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
     let settings = Settings { look_every, ..config.settings() };
     let master = secrets.id();
-    let started = Files::start(parts(stores, &ledger, secrets), settings).await;
+    let started = Files::start(parts(stores, &ledger, secrets, roll), settings).await;
     if started.is_ok() || any_is_marked(&new, &master).await {
         made.keep();
     }
@@ -272,6 +273,8 @@ pub(crate) struct Mounted {
     pub(crate) locks: Vec<Arc<StoreLock>>,
     /// When each has ended: nobody holds it any more.
     pub(crate) ended: Vec<BoxFuture<'static, ()>>,
+    /// Which processes live, where buckets can't tell.
+    pub(crate) roll: Option<Arc<dyn Roll>>,
 }
 
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data
@@ -288,7 +291,11 @@ pub(crate) async fn mount(
     known: Option<&Known>,
 ) -> Result<Mounted> {
     check_places(dir, config)?;
-    bucket::check_beside_a_directory(config)?;
+    let has_buckets = config.stores.values().any(|store| store.s3_options().is_some());
+    let is_shared = config.server().is_some();
+    if is_shared {
+        bucket::check_beside_a_directory(config)?;
+    }
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     // The same on each, so that every store that is there tells that it lives.
@@ -317,6 +324,10 @@ pub(crate) async fn mount(
         }
         places.push((place, name));
         mount_local((name, store), &root, &node, hold, made, &mut mounted)?;
+    }
+    // Processes over one database of a server need not share this directory.
+    if has_buckets && !is_shared {
+        roll::sign(dir, &node, made, &mut mounted).await?;
     }
     Ok(mounted)
 }
@@ -563,8 +574,8 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
 }
 
 /// What a node is made of.
-pub(crate) fn parts(stores: Vec<Mount>, ledger: &SqlLedger, secrets: Secrets) -> Parts {
-    Parts { stores, ledger: Arc::new(ledger.clone()), environment: environment::real(), secrets }
+pub(crate) fn parts(stores: Vec<Mount>, ledger: &SqlLedger, secrets: Secrets, roll: Option<Arc<dyn Roll>>) -> Parts {
+    Parts { stores, ledger: Arc::new(ledger.clone()), environment: environment::real(), secrets, roll }
 }
 
 /// Warns of a disk that ends with its container.

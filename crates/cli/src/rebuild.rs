@@ -66,20 +66,18 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         None => return Err(open::no_secrets(dir)),
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
-    let Mounted { stores, locks: _alone_on_stores, .. } =
+    let Mounted { stores, locks: _alone_on_stores, roll, .. } =
         open::mount(dir, config, Hold::Alone, &mut made, &left_out, None).await?;
     if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
-        let minutes = larder_files::WHOLE.as_secs() / 60;
-        output.message(format_args!(
-            "waits {minutes} minutes: nothing that was sent to a bucket before may arrive later"
-        ));
+        let wait = indicatif::HumanDuration(config.settings().deadlines.whole);
+        output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
     }
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
     let new = database.new_one(&mut made).await?;
     let ledger = new.open(true).await?;
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
-    let parts = open::parts(stores, &ledger, secrets);
+    let parts = open::parts(stores, &ledger, secrets, roll);
     let replaced = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
     if options.without_secrets {
         // They stay whatever becomes of it: records may be sealed by them.

@@ -9,6 +9,7 @@ use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use serde_json::json;
 use std::{
     fs,
+    io::{Read as _, Write as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ const SECRET: &str = "hush-hush-hush";
 struct Bucket {
     endpoint: String,
     is_away: Arc<AtomicBool>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -45,15 +46,25 @@ impl Bucket {
                 }
             }
         });
-        Self { endpoint, is_away, _folder: folder, _runtime: runtime }
+        Self { endpoint, is_away, folder, _runtime: runtime }
     }
 
-    /// A larder that puts new content there.
+    /// What the server keeps beside its buckets' folders: uploads in parts that are under way.
+    fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(self.folder.path()).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// A larder that puts new content there, and has a directory beside it.
     fn larder(&self, more: &str) -> Larder {
+        self.larder_with("placement = \"far\"\n[stores.local]\n", more)
+    }
+
+    fn larder_with(&self, before: &str, more: &str) -> Larder {
         let larder = Larder::new();
         let endpoint = &self.endpoint;
         let toml = format!(
-            "placement = \"far\"\n[stores.local]\n[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
+            "{before}[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
              endpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\n{more}"
         );
         larder.file("data/larder.toml", toml);
@@ -88,6 +99,49 @@ fn files_are_kept_in_a_bucket() {
     larder.assert_clean();
     let doctor = larder.ok(&["doctor"]);
     assert!(doctor.contains("conditional create: yes"), "{doctor}");
+}
+
+#[test]
+fn a_bucket_alone_keeps_files_and_who_lives_is_told_without_a_directory() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder_with("", "create_bucket = true\n");
+    larder.user("ada", true);
+    assert!(!larder.data().join("objects").exists(), "nothing but the bucket has files");
+    let server = larder.serve();
+    let ada = server.client("ada");
+    // An upload that has begun, and stands still while others come and go.
+    let (head, rest) = (vec![b'a'; 9_000_000], vec![b'b'; 100_000]);
+    let mut slow = std::net::TcpStream::connect(&server.address).unwrap();
+    let request = format!(
+        "POST /api/v1/buckets/documents/files?name=slow HTTP/1.1\r\nHost: larder\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+        ada.token,
+        head.len() + rest.len(),
+    );
+    slow.write_all(request.as_bytes()).unwrap();
+    slow.write_all(&head).unwrap();
+    let until = std::time::Instant::now() + common::DEADLINE;
+    while !bucket.names().iter().any(|name| name.contains("upload")) {
+        assert!(std::time::Instant::now() < until, "the upload never begins");
+    }
+    // Each of them looks for what the dead have left.
+    let id = larder.put("file", "content");
+    larder.ok(&["rm", &id]);
+    larder.ok(&["restore", &id]);
+    slow.write_all(&rest).unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201", "it was nobody's to undo");
+    assert_eq!(ada.get(&format!("/api/v1/files/{id}/content")).body, b"content");
+    server.kill();
+    let server = larder.serve();
+    let ada = server.client("ada");
+    assert_eq!(ada.get("/api/v1/files").json()["items"].as_array().unwrap().len(), 2);
+    let staging = fs::read_dir(larder.data().join("nodes/.larder/staging")).unwrap();
+    let on_roll: Vec<_> = staging.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    assert_eq!(on_roll.len(), 1, "the dead are off the roll: {on_roll:?}");
+    assert!(server.stop().success());
+    larder.assert_clean();
 }
 
 #[test]
@@ -126,7 +180,6 @@ fn a_bucket_that_is_configured_wrongly_is_refused_before_anything_is_made() {
         (&*place, "http://127.0.0.1:9", "nothing answers at http://127.0.0.1:9"),
         ("", "", "check `bucket`"),
         ("kind = \"s3\"", "kind = \"local\"\npath = \"x\"", "`bucket` in [stores.far] is a bucket's"),
-        ("[stores.local]\n", "", "no store of the kind `local`"),
         ("access_key_id", "profile", "`secret_access_key`, and one is missing"),
         (
             "[stores.local]\n",

@@ -21,7 +21,7 @@ use crate::{
     committer::{Commit, CommitError},
     content_type,
     files::{Created, File, Node},
-    intents::{Lease, SMALL, WHOLE},
+    intents::Lease,
     layout,
     ledger::{CopyRow, CopyState, Entry, Made, Purpose, Record, Recorded, Reservation, Upload},
     marker::not_before,
@@ -589,11 +589,12 @@ impl Node {
 
     /// The same where the store does not stage: they lie under their key at once, with an intent that says so.
     async fn put_bytes(self: &Arc<Self>, guard: &mut Discard, key: &Key, body: Body) -> Result<Staged> {
-        let upload = self.upload(guard.place, key, WHOLE, guard.reservation.as_ref().map(|held| held.key));
+        let whole = self.settings.deadlines.whole;
+        let upload = self.upload(guard.place, key, whole, guard.reservation.as_ref().map(|held| held.key));
         let lease = guard.lease.insert(Arc::new(self.lease(upload).await?)).clone();
         let (body, digests) = hashing(self.keeping(&lease, body).await?).await?;
         let put = self.places[guard.place].store.put(key, body, PutOptions::create());
-        let written = self.send(&lease, WHOLE, put).await?;
+        let written = self.send(&lease, whole, put).await?;
         Ok(Staged { size: written.size, digests: take_digests(&digests) })
     }
 
@@ -651,7 +652,7 @@ impl Node {
             Some(lease) => lease,
             None => {
                 let reservation = guard.reservation.as_ref().map(|held| held.key);
-                let upload = self.upload(received.place, &received.key, SMALL, reservation);
+                let upload = self.upload(received.place, &received.key, self.settings.deadlines.small, reservation);
                 guard.lease.insert(Arc::new(self.lease(upload).await?))
             }
         };
@@ -744,11 +745,11 @@ impl Node {
         let (store, attributes) = (&self.places[revision.place].store, &revision.attributes);
         if let Some(content) = revision.small.take() {
             let put = store.put(&attributes.key, content.into(), PutOptions::create());
-            self.send(&lease, SMALL, put).await.map_err(CommitError::Unpublished)?;
+            self.send(&lease, self.settings.deadlines.small, put).await.map_err(CommitError::Unpublished)?;
         }
         let sidecar = attributes.sidecar();
         let put = store.put(&sidecar, attributes.to_bytes().into(), PutOptions::create());
-        match self.send(&lease, SMALL, put).await {
+        match self.send(&lease, self.settings.deadlines.small, put).await {
             Ok(_) => Ok(lease),
             Err(error) if lease.is_unsure() => Err(CommitError::Unsettled(Error::Indeterminate(Box::new(error)))),
             Err(error) => Err(CommitError::Unpublished(error)),
@@ -766,12 +767,14 @@ impl Node {
         match &revision.lease {
             Some(lease) => {
                 // The bytes are answered: what is yet to be sent is small.
-                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.key());
+                let upload =
+                    self.upload(revision.place, &attributes.key, self.settings.deadlines.small, revision.key());
                 self.renew(lease, known(upload)).await?;
                 Ok(lease.clone())
             }
             None => {
-                let upload = self.upload(revision.place, &attributes.key, SMALL, revision.key());
+                let upload =
+                    self.upload(revision.place, &attributes.key, self.settings.deadlines.small, revision.key());
                 let lease = Arc::new(self.lease(known(upload)).await?);
                 Ok(revision.lease.insert(lease).clone())
             }

@@ -4,9 +4,11 @@
 use crate::{
     Bucket, BucketName, BucketPolicy, Environment, Ledger, Sha256, StoreId, StoreName, Timestamp, UserName,
     committer::Committer,
+    intents::Deadlines,
     ledger::{FileRow, Position, RevisionRow, Sort},
     node::State,
     reconcile::Noted,
+    roll::Roll,
     secrets::Secrets,
 };
 use larder_storage_core::{ByteStream, Digests, NodeId, OpId, Store};
@@ -90,6 +92,9 @@ pub struct Parts {
     pub environment: Environment,
     /// The installation's secrets.
     pub secrets: Secrets,
+    /// Tells which processes live, beside the stores that stage. `None` where such a store always is there, or this process is the
+    /// only one; what an earlier one left is that of a dead one then.
+    pub roll: Option<Arc<dyn Roll>>,
 }
 
 /// What the configuration decides.
@@ -109,10 +114,12 @@ pub struct Settings {
     /// On how many files the reconciler works at once, in a node that looks: it makes the copies that placements want, and mends those
     /// that are lost. 0: that is left to other nodes.
     pub copies_at_once: usize,
+    /// For how long requests are waited for of stores that do not stage.
+    pub deadlines: Deadlines,
 }
 
 impl Default for Settings {
-    /// The three ready-made buckets, 10 s, 256 files, a look at the start only, 2 files.
+    /// The three ready-made buckets, 10 s, 256 files, a look at the start only, 2 files, 30 s and 10 min.
     fn default() -> Self {
         Self {
             placement: vec![],
@@ -121,6 +128,7 @@ impl Default for Settings {
             batch_max: 256,
             look_every: None,
             copies_at_once: 2,
+            deadlines: Deadlines::default(),
         }
     }
 }
@@ -144,6 +152,7 @@ pub(crate) struct Node {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) environment: Environment,
     pub(crate) secrets: Secrets,
+    pub(crate) roll: Option<Arc<dyn Roll>>,
     pub(crate) settings: Settings,
     pub(crate) epoch: u64,
     /// The names of stores that the index was rebuilt without.

@@ -16,6 +16,8 @@
 //! told of.
 
 mod examine;
+
+pub(crate) use examine::UPLOADED_WITHIN;
 mod mend;
 
 use crate::{

@@ -21,7 +21,7 @@
 //! 3. Attributes at the key, and no tombstone: finished, recorded, the intent ends. Else it has failed, which frees its claim and
 //!    its idempotency key in the same transaction, and is final: a repeat may run from here on.
 //! 4. Delete attributes and bytes.
-//! 5. Five minutes later once more: a request may have been slower than any deadline. Only then the intent closes.
+//! 5. Later once more, after ten deadlines of a small request: a request may have been slower than any deadline. Only then the intent closes.
 //!
 //! A crash between any two leaves the intent, and the next node begins again with the state that it is in.
 
@@ -29,6 +29,8 @@ use crate::{
     Error, Result, Sha256,
     create::{HeldKey, nothing_happened},
     files::{Node, Place},
+    fsck::UPLOADED_WITHIN,
+    layout,
     ledger::{Claim, Entry, Hold, Intent, IntentState, LedgerError, Record, Recorded, Upload},
     name_claim::NameClaim,
     truth::Reading,
@@ -46,15 +48,35 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-/// The deadline of a small object's request.
-pub(crate) const SMALL: Duration = Duration::from_secs(30);
-/// The deadline of a request that streams: from each block to the next, and from the last one to the answer. So long a rebuild waits where
-/// a store does not stage: nothing that was sent to it before may arrive later.
-pub const WHOLE: Duration = Duration::from_secs(10 * 60);
+/// For how long requests are waited for of stores that do not stage. What a dead process has sent counts as on its way for three times as
+/// long, by its own deadlines: all processes of an installation are to have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// That of a request which moves little: 30 s.
+    pub small: Duration,
+    /// That of a request which streams, from each block to the next, and from the last one to the answer: 10 min. So long a rebuild
+    /// waits: nothing that was sent before may arrive later.
+    pub whole: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { small: Duration::from_secs(30), whole: Duration::from_secs(10 * 60) }
+    }
+}
+
+impl Deadlines {
+    /// When an upload that was undone is looked at for the last time.
+    fn look_again(self) -> Duration {
+        self.small * 10
+    }
+}
+
 /// A lease is so many deadlines.
 const LEASE: u32 = 3;
-/// When an upload that was undone is looked at for the last time.
-const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// How often it is looked for uploads in parts that nobody will complete.
+const LOOK_FOR_ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// An intent in the hands of who opened it.
 #[derive(Debug)]
@@ -218,7 +240,7 @@ impl Node {
         if place.store.staging().is_some() {
             return request.await;
         }
-        match future::select(pin!(request), self.environment.clock.sleep(SMALL)).await {
+        match future::select(pin!(request), self.environment.clock.sleep(self.settings.deadlines.small)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(core::Error::new(Op::Put, key, &place.store, ErrorKind::Timeout)),
         }
@@ -231,7 +253,7 @@ impl Node {
             let (node, lease) = (node.clone(), lease.clone());
             async move {
                 lease.held().moved = node.environment.clock.elapsed();
-                node.keep(&lease, WHOLE).await.map_err(BodyError::from)?;
+                node.keep(&lease, node.settings.deadlines.whole).await.map_err(BodyError::from)?;
                 block
             }
         });
@@ -320,7 +342,7 @@ impl Node {
     pub(crate) fn late_for(&self) -> Duration {
         match self.places.iter().all(|place| place.store.staging().is_some()) {
             true => Duration::ZERO,
-            false => SMALL * LEASE,
+            false => self.settings.deadlines.small * LEASE,
         }
     }
 
@@ -349,7 +371,7 @@ impl Node {
     /// Steps 1 to 3. Answers an undone upload, and how long something of it may still turn up; `None` where nothing is to be done.
     async fn decide(self: &Arc<Self>, id: u64, course: Course) -> Option<(Upload, Option<Duration>)> {
         let intent = self.until_done(|| self.in_hand(id)).await??;
-        let slow = course.open.map(|_| LOOK_AGAIN);
+        let slow = course.open.map(|_| self.settings.deadlines.look_again());
         if intent.state == IntentState::Failed || course.undo {
             // Another that has it by now decides by what lies there.
             self.until_done(|| self.fail(id)).await??;
@@ -456,8 +478,50 @@ impl Node {
             warn!(key = %upload.key, "an upload that was undone is a file's after all, and stays");
             return Ok(());
         }
+        self.abort_uploads(place, Some(&upload.key), Duration::ZERO).await?;
         place.store.delete(&sidecar(upload)?).await?;
         Ok(place.store.delete(&upload.key).await?)
+    }
+
+    /// Ends uploads in parts that nobody will complete: those `of` one key, or all of Larder's own that were begun so long ago. A store
+    /// that does not tell of them is left to end them by its own rules.
+    pub(crate) async fn abort_uploads(&self, place: &Place, of: Option<&Key>, older: Duration) -> Result<()> {
+        let Some(multipart) = place.store.multipart() else { return Ok(()) };
+        let open = match multipart.open_uploads(of.cloned()).await {
+            Ok(open) => open,
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                tracing::debug!(store = %place.name, %error, "which uploads are open is not told");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_ours = |key: &Key| of.is_some() || layout::parse(key).is_some() || key.as_str().starts_with(".larder/");
+        for upload in open.into_iter().filter(|upload| upload.age >= older && is_ours(&upload.key)) {
+            multipart.abort(&upload.key, &upload.upload).await?;
+            info!(key = %upload.key, store = %place.name, "ended an upload that nobody would complete");
+        }
+        Ok(())
+    }
+
+    /// Every hour ends the uploads in parts that no intent tells of: those of a database that was lost, and those whose end failed. A
+    /// store that stages has none.
+    pub(crate) fn end_abandoned_uploads(self: &Arc<Self>) {
+        let has_none = |at: &Place| at.store.staging().is_some() || !at.mode.changes();
+        if self.places.iter().all(has_none) {
+            return;
+        }
+        let (node, clock) = (Arc::downgrade(self), self.environment.clock.clone());
+        self.environment.spawn.spawn(Box::pin(async move {
+            while let Some(node) = node.upgrade().filter(|node| !node.is_ending()) {
+                for place in node.places.iter().filter(|at| !has_none(at)) {
+                    if let Err(error) = node.abort_uploads(place, None, UPLOADED_WITHIN).await {
+                        warn!(store = %place.name, %error, "uploads that nobody completes could not be ended");
+                    }
+                }
+                drop(node);
+                clock.sleep(LOOK_FOR_ABANDONED).await;
+            }
+        }));
     }
 
     fn place_of(&self, upload: &Upload) -> Result<usize> {

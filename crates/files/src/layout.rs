@@ -88,6 +88,21 @@ pub(crate) fn mark() -> Key {
     fixed(".larder/mark")
 }
 
+/// Where marks lie of a store that can't compare and replace one.
+pub(crate) fn marks() -> Prefix {
+    Prefix::new(".larder/marks").expect("a good prefix")
+}
+
+/// One of them.
+pub(crate) fn numbered_mark(number: u64) -> Key {
+    fixed(&format!(".larder/marks/{number}"))
+}
+
+/// Reads the key of one of them.
+pub(crate) fn parse_mark(key: &Key) -> Option<u64> {
+    key.as_str().strip_prefix(marks().as_str())?.parse().ok()
+}
+
 /// Where overlays lie.
 pub(crate) fn overlays() -> Prefix {
     Prefix::new(".larder/attributes").expect("a good prefix")

@@ -37,6 +37,7 @@ mod records;
 mod recovery;
 mod report;
 mod reseal;
+mod roll;
 mod sealed;
 mod secrets;
 #[cfg(feature = "simulation")]
@@ -58,7 +59,7 @@ pub use files::{
     Patch, Receive, Received, Settings, StoreMode,
 };
 pub use ids::{BucketId, FileId, SessionId, StoreId, UserId};
-pub use intents::WHOLE;
+pub use intents::Deadlines;
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
@@ -66,6 +67,7 @@ pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
+pub use roll::Roll;
 pub use secrets::Secrets;
 pub use start::{check_possible, is_marked, prove, rehearse_start};
 pub use stores::{StoreCheck, StoreReport};

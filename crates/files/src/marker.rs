@@ -1,8 +1,11 @@
 //! A store knows itself: `.larder/instance.json` says which installation it belongs to and which of its stores it is, and
-//! `.larder/mark` how new the database was that last wrote there. A known store without its marker is away, never empty.
+//! `.larder/mark`, or the highest below `.larder/marks/`, how new the database was that last wrote there. A known store without its marker is away, never empty.
 
 use crate::{Environment, StoreId, Timestamp, canonical, files::Place, layout, ledger::KnownStore};
-use larder_storage_core::{Body, ETag, Error, ErrorKind, GetOptions, Op, PutMode, PutOptions, Result, Store, StoreExt};
+use futures_util::TryStreamExt;
+use larder_storage_core::{
+    Body, ETag, Error, ErrorKind, GetOptions, ListOptions, Op, PutMode, PutOptions, Result, Store, StoreExt,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -65,10 +68,24 @@ pub(crate) struct Mark {
     /// 0 where there is none.
     pub(crate) number: u64,
     etag: Option<ETag>,
+    /// Those that lie under their numbers.
+    numbered: Vec<u64>,
 }
 
-/// Reads the mark.
+/// Reads the mark. On a store that does not stage it may lie under its number.
 pub(crate) async fn read_mark(store: &dyn Store) -> Result<Mark> {
+    let mut mark = read_one_mark(store).await?;
+    if store.staging().is_none() {
+        let mut listed = store.list(ListOptions::below(layout::marks()));
+        while let Some(found) = listed.try_next().await? {
+            mark.numbered.extend(layout::parse_mark(&found.object.key));
+        }
+        mark.number = mark.numbered.iter().copied().fold(mark.number, u64::max);
+    }
+    Ok(mark)
+}
+
+async fn read_one_mark(store: &dyn Store) -> Result<Mark> {
     const BYTES_MAX: usize = 64;
     let key = layout::mark();
     let object = match store.get(&key, GetOptions::default()).await {
@@ -81,11 +98,11 @@ pub(crate) async fn read_mark(store: &dyn Store) -> Result<Mark> {
     let body = Body::once(object.body, Some(object.meta.size)).collect(BYTES_MAX).await;
     let bytes = body.map_err(|cause| failed(ErrorKind::Unavailable).because(cause))?;
     let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
-    Ok(Mark { number: number.ok_or_else(|| failed(ErrorKind::Corrupt))?, etag })
+    Ok(Mark { number: number.ok_or_else(|| failed(ErrorKind::Corrupt))?, etag, numbered: vec![] })
 }
 
 /// Writes the mark, durably, over the one that was `seen`; says whether that was still there. One that takes effect late, as it may
-/// where the store does not stage, so lowers no newer one.
+/// where the store does not stage, so lowers no newer one. Where the store can't compare, it lies under its number.
 pub(crate) async fn write_mark(store: &dyn Store, number: u64, seen: &Mark) -> Result<bool> {
     let mode = match &seen.etag {
         _ if store.staging().is_some() => PutMode::Replace,
@@ -96,8 +113,25 @@ pub(crate) async fn write_mark(store: &dyn Store, number: u64, seen: &Mark) -> R
     match store.put(&key, format!("{number}\n").into(), options).await {
         Ok(_) => Ok(true),
         Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => Ok(false),
+        Err(error) if *error.kind() == ErrorKind::Unsupported => write_numbered_mark(store, number, seen).await,
         Err(error) => Err(error),
     }
+}
+
+/// One that takes effect late is lower than those that came after it. Lower ones go once it is durable.
+async fn write_numbered_mark(store: &dyn Store, number: u64, seen: &Mark) -> Result<bool> {
+    let key = layout::numbered_mark(number);
+    match store.put(&key, format!("{number}\n").into(), PutOptions::create()).await {
+        Ok(_) => {}
+        Err(error) if *error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    for lower in seen.numbered.iter().filter(|lower| **lower < number) {
+        if let Err(error) = store.delete(&layout::numbered_mark(*lower)).await {
+            tracing::debug!(%store, lower, %error, "a mark that is outranked stays");
+        }
+    }
+    Ok(true)
 }
 
 impl Place {

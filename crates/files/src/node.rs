@@ -485,8 +485,8 @@ impl Node {
         NodeId::new(&format!("{}{SETTLES}", self.node)).expect("a node's name is short and plain")
     }
 
-    /// Whether a node lives: some store where nodes stage holds its lock. One that is not known to live is dead only where every store
-    /// says so.
+    /// Whether a node lives: it is on the roll, or some store where nodes stage holds its lock. One that is not known to live is dead only
+    /// where the roll and every store say so.
     pub(crate) async fn is_alive(&self, node: &NodeId) -> Result<bool> {
         let bare = node.as_str().strip_suffix(SETTLES).and_then(NodeId::new).or_else(|| name_claim::node_of(node));
         let node = bare.as_ref().unwrap_or(node);
@@ -494,6 +494,13 @@ impl Node {
             return Ok(true);
         }
         let mut unknown = None;
+        if let Some(roll) = &self.roll {
+            match roll.is_alive(node).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => unknown = Some(error),
+            }
+        }
         for staging in self.places.iter().filter_map(|place| place.store.staging()) {
             match staging.is_alive(node).await {
                 Ok(true) => return Ok(true),

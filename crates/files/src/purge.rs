@@ -226,7 +226,8 @@ impl Node {
         }
         let mut keys = self.overlays_covered(claim.file, revision).await;
         keys.extend(covered.into_iter().map(|row| row.key));
-        let purged_at = self.environment.clock.now();
+        // Of another attempt the same: one that arrives late, where nothing keeps it from replacing this one, tells nothing else.
+        let purged_at = claim.opened_at;
         // The requests that made it are told by what stays of it.
         let made_by = self.made_by(&file.attributes, revision, &keys, purged_at).await;
         Ok(Tombstone {

@@ -10,8 +10,7 @@
 //!    that was away goes through 2 to 4 when it is back.
 
 use crate::{
-    Environment, Error, Files, Ledger, Mount, Parts, Recovered, Secrets, Settings, StartError, StoreId, StoreMode,
-    StoreName,
+    Error, Files, Ledger, Mount, Parts, Recovered, Secrets, Settings, StartError, StoreId, StoreMode, StoreName,
     committer::Committer,
     files::{Node, Place},
     ledger::{Identity, KnownStore, LedgerError},
@@ -52,7 +51,7 @@ impl Files {
         // Read after the stores: another node may have raised its mark and theirs meanwhile.
         let identity = parts.ledger.identity().await.map_err(failed)?;
         check(&look, identity.as_ref(), &parts)?;
-        let name = name_of_node(&look, &parts.environment);
+        let name = name_of_node(&look, &parts);
         let (identity, places, away) = introduce(look, identity, &parts).await?;
         let files = assemble((name, identity), places, &away, parts, settings);
         let recovered = files.0.recover().await.map_err(failed_start)?;
@@ -64,6 +63,7 @@ impl Files {
         })?;
         if let Some(every) = files.0.settings.look_every.filter(|_| files.0.places.iter().any(|at| at.mode.creates())) {
             files.0.look_around(every);
+            files.0.end_abandoned_uploads();
             // Where a store was left out, what it has is not known: nothing may be changed that is from before.
             if files.0.settings.copies_at_once > 0 && files.0.places.len() > 1 && files.0.unread.is_empty() {
                 files.0.reconcile(every);
@@ -229,19 +229,19 @@ fn check(look: &Look, identity: Option<&Identity>, parts: &Parts) -> Result<(), 
             return Err(StartError::SameStore { first, second });
         }
     }
-    check_vouched_for(look)
+    check_vouched_for(look, parts)
 }
 
 /// That the database is the current one, and the secrets the right ones, only a store can say; and to others only a store can say that
 /// this node lives. Where one that could is away, another must be there: one that is known, and bears a mark where that one may.
-fn check_vouched_for(look: &Look) -> Result<(), StartError> {
+fn check_vouched_for(look: &Look, parts: &Parts) -> Result<(), StartError> {
     let marked = || look.seen.iter().filter(|one| one.marker.is_some());
     for (mount, _, error) in &look.away {
         let lacks = if marked().next().is_none() {
             "no other store of this installation is there, so nothing tells that the database is the current one"
         } else if mount.mode.changes() && !marked().any(|one| one.mount.mode.changes() && one.mark > 0) {
             "no other store of mode `edit` is there that was in use before, so nothing tells that the database is the current one"
-        } else if lends_names(mount) && !marked().any(|one| lends_names(&one.mount)) {
+        } else if parts.roll.is_none() && lends_names(mount) && !marked().any(|one| lends_names(&one.mount)) {
             "no other store is there that uploads are staged on, so nothing would tell other processes that this one lives"
         } else {
             continue;
@@ -257,11 +257,15 @@ fn lends_names(mount: &Mount) -> bool {
     mount.mode.creates() && mount.store.staging().is_some()
 }
 
-/// The node's name: the one whose lock a store holds, so that others can tell whether it lives; where there is one, a store that they know.
-fn name_of_node(look: &Look, environment: &Environment) -> NodeId {
+/// The node's name: the one that is on the roll, or whose lock a store holds, so that others can tell whether it lives; where there is one,
+/// a store that they know.
+fn name_of_node(look: &Look, parts: &Parts) -> NodeId {
+    if let Some(roll) = &parts.roll {
+        return roll.node();
+    }
     let lender = look.seen.iter().filter(|one| lends_names(&one.mount)).min_by_key(|one| one.marker.is_none());
     let staging = lender.and_then(|one| one.mount.store.staging());
-    staging.map_or_else(|| NodeId::from_random(environment.random()), |staging| staging.node())
+    staging.map_or_else(|| NodeId::from_random(parts.environment.random()), |staging| staging.node())
 }
 
 /// What one store says of itself, against what the ledger knows.
@@ -481,7 +485,7 @@ pub(crate) fn assemble(
     parts: Parts,
     settings: Settings,
 ) -> Files {
-    let Parts { ledger, environment, secrets, .. } = parts;
+    let Parts { ledger, environment, secrets, roll, .. } = parts;
     let (committer, run) =
         Committer::new(places.clone(), Arc::clone(&ledger), Arc::clone(&environment.spawn), settings.batch_max);
     environment.spawn.spawn(Box::pin(run));
@@ -490,6 +494,7 @@ pub(crate) fn assemble(
         places,
         ledger,
         secrets,
+        roll,
         settings,
         epoch: identity.epoch,
         unread: identity.unread().map(|store| store.name.clone()).collect(),

@@ -4,8 +4,8 @@
 mod support;
 
 use futures_util::{StreamExt, stream};
-use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Ledger, Received};
-use larder_storage_core::{ErrorKind, MemoryOptions};
+use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Ledger, Received, Settings};
+use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId, Store};
 use std::{sync::Arc, time::Duration};
 use support::*;
 
@@ -81,6 +81,43 @@ async fn an_upload_whose_take_over_lost_its_answer_is_undone_while_the_node_live
     faults.heal();
     settled(&larder).await;
     assert_eq!(larder.keys(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn parts_of_an_upload_that_broke_off_go_with_it() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let _broken_off = received(&files).await;
+    let ours = key(&larder.keys()[0]);
+    let (disk, other) = (larder.stores[0].1.clone(), key("documents/theirs"));
+    let beside = MemoryStore::open(&disk, "beside", NodeId::from_random([9; 16]));
+    for key in [&ours, &ours, &other] {
+        beside.multipart().unwrap().begin(key).await.unwrap();
+    }
+    let _next = larder.start().await;
+    settled(&larder).await;
+    let left = beside.multipart().unwrap().open_uploads(None).await.unwrap();
+    assert_eq!(left.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), [other]);
+}
+
+#[tokio::test]
+async fn uploads_in_parts_that_no_intent_tells_of_end_a_day_later_if_they_are_ours() {
+    let larder = cloud();
+    let disk = larder.stores[0].1.clone();
+    let beside = MemoryStore::open(&disk, "beside", NodeId::from_random([9; 16]));
+    let ours = "documents/local/2026/11/21/15/file_local_20261121T153045_aaaaaaaaaaaaaaaa.txt";
+    for name in [ours, "photos/theirs.jpg", ".larder/quarantine/file"] {
+        beside.multipart().unwrap().begin(&key(name)).await.unwrap();
+    }
+    let settings = Settings { look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+    let _files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap();
+    let clock = || larder_files::Clock::elapsed(&*larder.world);
+    let day = clock() + Duration::from_secs(23 * 60 * 60);
+    until("most of a day passes", async || clock() > day).await;
+    assert_eq!(disk.open_uploads(), 3, "they may be under way");
+    until("what is Larder's ends", async || disk.open_uploads() == 1).await;
+    let left = beside.multipart().unwrap().open_uploads(None).await.unwrap();
+    assert_eq!(left[0].key, key("photos/theirs.jpg"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use larder_files::{Attributes, Error, File, FileId, Files, Health, Ledger, Patch, StoreMode};
+use larder_files::{Attributes, Error, File, FileId, Files, Health, Ledger, Patch, Settings, StartError, StoreMode};
 use larder_storage_core::MemoryOptions;
 use std::time::Duration;
 use support::*;
@@ -87,6 +87,24 @@ async fn an_older_database_put_under_a_running_node_is_noticed_by_the_mark() {
     put(&files, "four").await;
     a_while_passes(&larder).await;
     assert!(matches!(files.health(), Health::Fenced(_)), "{:?}", files.health());
+}
+
+#[tokio::test]
+async fn an_older_database_is_told_by_a_store_that_cant_compare_its_marks() {
+    let larder = Larder::over(MemoryOptions { conditions: false, ..MemoryOptions::without_staging() });
+    let files = larder.start().await.0;
+    put(&files, "one").await;
+    a_while_passes(&larder).await;
+    let older = larder.ledger.snapshot();
+    for name in ["two", "three"] {
+        put(&files, name).await;
+        a_while_passes(&larder).await;
+    }
+    assert_eq!(larder.count_below(".larder/marks/"), 1, "the highest mark outranks the others");
+    drop(files);
+    larder.ledger.restore(&older);
+    let refused = Files::start(larder.parts(larder.ledger.another()), Settings::default()).await.err();
+    assert!(matches!(refused, Some(StartError::OlderDatabase { .. })), "{refused:?}");
 }
 
 #[tokio::test]

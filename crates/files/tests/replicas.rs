@@ -920,6 +920,48 @@ async fn overlays_are_gone_through_page_by_page() {
 }
 
 #[tokio::test]
+async fn where_attributes_cant_be_replaced_the_newest_overlay_tells_and_older_ones_go() {
+    let careless = MemoryOptions { conditions: false, ..MemoryOptions::without_staging() };
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", careless)]);
+    let files = start(&larder, &["a", "b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    verified(&larder, id, 2).await;
+    for name in ["first", "second", "third"] {
+        let patch = Patch { name: Some(name.into()), ..Patch::default() };
+        let renamed = files.update(&local(), id, patch, None).await.unwrap().attributes;
+        verified(&larder, id, 2).await;
+        let overlay = format!(".larder/attributes/{id}.{}.{}.json", renamed.epoch, renamed.version);
+        let there = lies_on(&larder, 1, &Key::new(overlay).unwrap()).unwrap();
+        assert_eq!(there, renamed.to_bytes(), "the copy counts as whole, so its store tells of the change");
+    }
+    until("older ones are gone", async || overlays(&larder) == 1).await;
+    let hour = larder_files::Clock::elapsed(&*larder.world) + Duration::from_secs(2 * 3600);
+    until("hours pass", async || larder_files::Clock::elapsed(&*larder.world) > hour).await;
+    assert_eq!(overlays(&larder), 1, "the newest is what tells of the file there");
+    assert_eq!(files.describe(&local(), id).await.unwrap().attributes.name, "third");
+}
+
+#[tokio::test]
+async fn a_bucket_without_conditions_carries_changes_where_the_disk_takes_none() {
+    let careless = MemoryOptions { conditions: false, ..MemoryOptions::without_staging() };
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", careless)]);
+    drop(start(&larder, &["a", "b"]).await);
+    larder.stores[0].2 = StoreMode::Rw;
+    let files = start_idle(&larder, &["b", "a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    for name in ["first", "second"] {
+        let patch = Patch { name: Some(name.into()), ..Patch::default() };
+        files.update(&local(), id, patch, None).await.unwrap();
+        larder.world.pass(Duration::from_secs(10));
+        others_go_on().await;
+    }
+    drop(files);
+    let files = start_idle(&larder, &["b", "a"]).await;
+    assert_eq!(files.describe(&local(), id).await.unwrap().attributes.name, "second");
+    assert_eq!(larder.count_below(".larder/marks/"), 1, "the highest mark outranks the others");
+}
+
+#[tokio::test]
 async fn an_overlay_stays_where_bytes_lie_on_a_store_that_takes_no_changes() {
     let mut larder = pair();
     let files = start(&larder, &["a"]).await;

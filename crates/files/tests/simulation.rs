@@ -20,7 +20,9 @@ use std::{
 
 const HISTORIES: u64 = 2_000;
 /// On stores that don't stage.
-const HISTORIES_UNSTAGED: u64 = 1_000;
+const HISTORIES_UNSTAGED: u64 = 1_200;
+/// On stores that keep no conditions.
+const HISTORIES_CONDITIONLESS: u64 = 600;
 /// Of files with several copies.
 const HISTORIES_REPLICATED: u64 = 1_000;
 
@@ -29,7 +31,7 @@ const HISTORIES_OF_NAMES: u64 = 900;
 
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
-const UNSTAGED: [Profile; 2] = [Profile::CLOUD, Profile::MIXED];
+const UNSTAGED: [Profile; 3] = [Profile::CLOUD, Profile::MIXED, Profile::FLEET];
 const REPLICATED: [Profile; 5] = Profile::REPLICATED;
 
 fn one_of(profiles: &[Profile], seed: u64) -> Profile {
@@ -111,7 +113,8 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 /// Lives through `histories` spread over `profiles`, or what the environment asks for.
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
-    let mut all = Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED);
+    let mut all =
+        Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED).chain(Profile::CONDITIONLESS).chain(UNSTAGED);
     let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
@@ -133,6 +136,11 @@ fn whatever_befalls_an_installation_its_promises_hold() {
 #[test]
 fn whatever_befalls_stores_that_do_not_stage_the_promises_hold() {
     hold(&UNSTAGED, HISTORIES_UNSTAGED);
+}
+
+#[test]
+fn whatever_befalls_stores_that_keep_no_conditions_the_promises_hold() {
+    hold(&Profile::CONDITIONLESS, HISTORIES_CONDITIONLESS);
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Larder {
                 spawn: Arc::new(TestSpawn(runtime.handle().clone())),
             },
             secrets: Secrets::new(MASTER),
+            roll: None,
         };
         let mut settings = Settings::default();
         let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };

@@ -190,8 +190,8 @@ async fn rehearse(context: &Context, ledger: &SqlLedger, secrets: Secrets) -> Re
     let mut made = Made::default();
     let known = Known::by(ledger, &secrets).await?;
     let mounted = open::mount(dir, config, Hold::Shared, &mut made, &known.unread(), Some(&known)).await?;
-    let Mounted { stores, locks: _locks, ended, .. } = mounted;
-    let parts = open::parts(stores, ledger, secrets);
+    let Mounted { stores, locks: _locks, ended, roll, .. } = mounted;
+    let parts = open::parts(stores, ledger, secrets, roll);
     let accepted = larder_files::rehearse_start(&parts, &config.settings()).await;
     drop(parts);
     // What was made is taken away only once nothing of ours is in there.

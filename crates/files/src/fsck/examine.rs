@@ -11,7 +11,7 @@ use larder_storage_core::Key;
 use std::time::Duration;
 
 /// How long a store without staging may hold bytes whose attributes are still to come: longer than any upload may take.
-const UPLOADED_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const UPLOADED_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What lies on one place of one revision.
 struct Spot {

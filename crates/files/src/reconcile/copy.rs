@@ -15,13 +15,14 @@ use super::{Need, rounds::Outcome};
 use crate::{
     Attributes, Error, FileId, Result, Sha256, StoreId, Timestamp,
     files::Node,
-    intents::{Lease, WHOLE},
+    intents::Lease,
+    layout,
     ledger::{Claim, CopyRow, CopyState, Entry, FileRow, Purpose, Record, Recorded, Reservation, RevisionRow, Upload},
     read::digest_of,
     truth::Reading,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use larder_storage_core::{Body, BodyError, GetOptions, Object, OpId, Pair, Part, PutMode, PutOptions};
+use larder_storage_core::{Body, BodyError, ErrorKind, GetOptions, Object, OpId, Pair, Part, PutMode, PutOptions};
 use sha2::Digest;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -327,11 +328,12 @@ impl Node {
             staging.stage(&op, Part::Bytes, body).await?;
             return Ok(Brought::Staged(op));
         }
-        let upload = self.upload(place, &revision.key, WHOLE, None);
+        let whole = self.settings.deadlines.whole;
+        let upload = self.upload(place, &revision.key, whole, None);
         let upload = Upload { revision: Some((revision.file, revision.revision)), ..upload };
         let lease = Arc::new(self.lease(upload).await?);
         let put = match self.keeping(&lease, body).await {
-            Ok(body) => self.send(&lease, WHOLE, store.put(&revision.key, body, PutOptions::create())).await,
+            Ok(body) => self.send(&lease, whole, store.put(&revision.key, body, PutOptions::create())).await,
             Err(error) => Err(error),
         };
         match put {
@@ -470,7 +472,8 @@ impl Node {
         highest.ok_or_else(none)
     }
 
-    /// Step 5. What is as high already stays, and is made durable; what can't be replaced stays, and an overlay elsewhere tells.
+    /// Step 5. What is as high already stays, and is made durable; what can't be replaced stays, and an overlay tells: elsewhere, or
+    /// on the same store where that takes changes and can't compare.
     async fn write_beside(&self, place: usize, attributes: &Attributes) -> Result<()> {
         let (at, sidecar) = (&self.places[place], attributes.sidecar());
         let mode = match at.attributes_at(&sidecar).await? {
@@ -479,7 +482,14 @@ impl Node {
             }
             Reading::Valid(_) if !at.mode.changes() => return Ok(()),
             Reading::Valid(_) if at.store.staging().is_some() => PutMode::Replace,
-            Reading::Valid(_) => PutMode::ReplaceIf(self.sidecar_there(at, &sidecar).await?.1),
+            Reading::Valid(found) => {
+                let (bytes, etag) = self.sidecar_there(at, &sidecar).await?;
+                // What has come to lie there since it was read is read by the next turn.
+                if Attributes::from_bytes(&bytes).ok().as_ref() != Some(&*found) {
+                    return Err(Error::Busy);
+                }
+                PutMode::ReplaceIf(etag)
+            }
             Reading::Absent if !at.mode.creates() => {
                 return Err(Error::ReadOnly(format!("the store `{}` takes no attributes", at.name)));
             }
@@ -491,8 +501,26 @@ impl Node {
         };
         let options = PutOptions { mode, ..PutOptions::create() };
         let put = at.store.put(&sidecar, attributes.to_bytes().into(), options);
-        self.soon(at, &sidecar, put).await?;
-        Ok(())
+        match self.soon(at, &sidecar, put).await {
+            Err(error) if *error.kind() == ErrorKind::Unsupported => self.write_over(place, attributes).await,
+            put => Ok(put.map(drop)?),
+        }
+    }
+
+    /// Puts an overlay on the store whose attributes can't be replaced, unless it has this one.
+    async fn write_over(&self, place: usize, attributes: &Attributes) -> Result<()> {
+        let at = &self.places[place];
+        let key = layout::overlay(attributes.id, attributes.epoch, attributes.version);
+        let put = at.store.put(&key, attributes.to_bytes().into(), PutOptions::create());
+        match self.soon(at, &key, put).await {
+            Err(error) if *error.kind() == ErrorKind::AlreadyExists => match at.attributes_at(&key).await? {
+                Reading::Valid(found) if *found == *attributes => Ok(()),
+                _ => Err(Error::Conflict(format!(
+                    "what lies at `{key}` is not what belongs there; `larder fsck` tells more"
+                ))),
+            },
+            put => Ok(put.map(drop)?),
+        }
     }
 
     /// Step 6.

@@ -1,7 +1,8 @@
 //! Overlays go once nothing needs them: newer attributes of a file lie as an overlay on another store only for as long as they can't lie
 //! beside its bytes. An overlay goes where the file's own attributes, at least as high, lie beside each copy of its newest revision, and
-//! each of those stores takes changes: so the loss of any one of them brings back nothing older. Looked at under the file's claim, which
-//! keeps changes and purges away; a crash leaves the overlay, for the next sweep.
+//! each of those stores takes changes: so the loss of any one of them brings back nothing older. Where a store can't compare and replace,
+//! they lie there as an overlay of their own, which stays. Looked at under the file's claim, which keeps changes and purges away; a crash
+//! leaves the overlay, for the next sweep.
 
 use crate::{
     Attributes, FileId, Result,
@@ -30,7 +31,7 @@ impl Node {
         let listed: Vec<_> = listed.try_collect().await?;
         for key in listed.iter().map(|listed| &listed.object.key) {
             let Some((id, epoch, version)) = layout::parse_overlay(key) else { continue };
-            if !self.is_carried_home(id, (epoch, version)).await? {
+            if !self.is_carried_home(place, id, (epoch, version)).await? {
                 continue;
             }
             if let Err(error) = self.remove_overlay(place, key, id, (epoch, version)).await {
@@ -48,7 +49,7 @@ impl Node {
             return Ok(());
         }
         let claim = self.claim(id, Purpose::Change).await?;
-        let removed = match self.is_carried_home(id, rank).await {
+        let removed = match self.is_carried_home(place, id, rank).await {
             Ok(true) => self.places[place].store.delete(key).await.map_err(Into::into),
             Ok(false) => Ok(()),
             Err(error) => Err(error),
@@ -57,8 +58,9 @@ impl Node {
         removed
     }
 
-    /// Whether attributes of at least this rank lie beside every copy of the file's newest revision. Says no where that can't be told.
-    async fn is_carried_home(&self, id: FileId, rank: (u64, u64)) -> Result<bool> {
+    /// Whether the file's own attributes lie on the store of every copy of its newest revision, and this overlay of theirs or of older
+    /// ones is not what tells of them there. Says no where that can't be told.
+    async fn is_carried_home(&self, place: usize, id: FileId, rank: (u64, u64)) -> Result<bool> {
         let Some(FileRow { attributes, copies }) = self.ledger.file(id).await? else { return Ok(false) };
         if (attributes.epoch, attributes.version) < rank || !copies.iter().any(|copy| copy.state == CopyState::Verified)
         {
@@ -66,11 +68,19 @@ impl Node {
         }
         // One that is yet to be made may lie where an older revision tells of itself alone.
         for copy in &copies {
-            let home = self.place(copy.store).map(|(_, home)| home).filter(|home| home.mode.changes());
-            let Some(home) = home.filter(|_| copy.state == CopyState::Verified) else { return Ok(false) };
-            match home.attributes_at(&attributes.sidecar()).await {
-                Ok(Reading::Valid(found)) if is_as_high(&found, &attributes) => {}
-                _ => return Ok(false),
+            let home = self.place(copy.store).filter(|(_, home)| home.mode.changes());
+            let Some((at, home)) = home.filter(|_| copy.state == CopyState::Verified) else { return Ok(false) };
+            let own = (attributes.epoch, attributes.version);
+            let mut keys = vec![attributes.sidecar()];
+            if home.store.staging().is_none() && (at, rank) != (place, own) {
+                keys.push(layout::overlay(id, own.0, own.1));
+            }
+            let mut tells = false;
+            for key in keys {
+                tells |= matches!(home.attributes_at(&key).await, Ok(Reading::Valid(found)) if is_as_high(&found, &attributes));
+            }
+            if !tells {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -49,6 +49,8 @@ pub struct Shelf {
     pub name: &'static str,
     /// Whether it stages, as a disk does.
     pub staging: bool,
+    /// Whether it keeps the conditions of a change.
+    pub conditions: bool,
     /// What it may be used for.
     pub mode: StoreMode,
 }
@@ -80,9 +82,10 @@ pub struct Profile {
     pub bug: Option<Bug>,
 }
 
-const DISK: Shelf = Shelf { name: "disk", staging: true, mode: StoreMode::Edit };
-const SECOND: Shelf = Shelf { name: "second", staging: true, mode: StoreMode::Edit };
-const CLOUD: Shelf = Shelf { name: "cloud", staging: false, mode: StoreMode::Edit };
+const DISK: Shelf = Shelf { name: "disk", staging: true, conditions: true, mode: StoreMode::Edit };
+const SECOND: Shelf = Shelf { name: "second", ..DISK };
+const CLOUD: Shelf = Shelf { name: "cloud", staging: false, ..DISK };
+const CARELESS: Shelf = Shelf { name: "careless", conditions: false, ..CLOUD };
 
 /// Of several copies, on stores that don't stage too.
 const FAULTS_OF_COPIES_SENT: &[Fault] = &[
@@ -144,6 +147,14 @@ impl Profile {
     pub const CLOUD: Self = Self { name: "cloud", stores: &[CLOUD], faults: FAULTS_OF_REQUESTS, ..Self::DISK };
     /// Two nodes over a disk and a store that doesn't stage.
     pub const MIXED: Self = Self { name: "mixed", stores: &[DISK, CLOUD], nodes: 2, ..Self::CLOUD };
+    /// One node over a store that doesn't stage and keeps no conditions.
+    pub const CARELESS: Self = Self { name: "careless", stores: &[CARELESS], ..Self::CLOUD };
+    /// Two nodes over a store that doesn't stage.
+    pub const FLEET: Self = Self { name: "fleet", nodes: 2, ..Self::CLOUD };
+    /// Two nodes over a store that doesn't stage and keeps no conditions.
+    pub const CARELESS_FLEET: Self = Self { name: "careless-fleet", nodes: 2, ..Self::CARELESS };
+    /// Two nodes over a disk and a store that doesn't stage and keeps no conditions.
+    pub const CARELESS_MIXED: Self = Self { name: "careless-mixed", stores: &[DISK, CARELESS], ..Self::MIXED };
     /// Two nodes over one disk, whose clients meet over names.
     pub const NAMES: Self = Self { name: "names", names: true, wishes: 10, ..Self::PAIR };
     /// The same over a disk and a store that doesn't stage.
@@ -154,6 +165,9 @@ impl Profile {
     pub const NAMED: [Self; 3] = [Self::NAMES, Self::NAMES_MIXED, Self::NAMES_MIRROR];
     /// The profiles that seeds are spread over.
     pub const ALL: [Self; 6] = [Self::CALM, Self::DISK, Self::PAIR, Self::MIRROR, Self::CLOUD, Self::MIXED];
+    /// The profiles of stores that keep no conditions.
+    pub const CONDITIONLESS: [Self; 4] =
+        [Self::CARELESS, Self::CARELESS_MIXED, Self::CARELESS_HYBRID, Self::CARELESS_FLEET];
 
     /// One node that keeps every file on two disks.
     pub const REPLICAS: Self = Self { name: "replicas", replicas: true, faults: FAULTS_OF_COPIES, ..Self::MIRROR };
@@ -161,6 +175,9 @@ impl Profile {
     pub const TWINS: Self = Self { name: "twins", nodes: 2, ..Self::REPLICAS };
     /// Two nodes that keep every file on a disk and on a store that doesn't stage.
     pub const HYBRID: Self = Self { name: "hybrid", replicas: true, faults: FAULTS_OF_COPIES_SENT, ..Self::MIXED };
+    /// The same, where that store keeps no conditions.
+    pub const CARELESS_HYBRID: Self =
+        Self { name: "careless-hybrid", stores: Self::CARELESS_MIXED.stores, ..Self::HYBRID };
     /// One node over two disks whose placement is another one from start to start: files move, and what is left behind is dropped.
     pub const MOVES: Self = Self { name: "moves", moves: true, ..Self::REPLICAS };
     /// Two nodes over two disks that both hold what is answered.

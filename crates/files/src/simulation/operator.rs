@@ -12,12 +12,15 @@ use super::{
 };
 use crate::{
     BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Health, Mount, Names,
-    Parts, RebuildOptions, Recovered, Role, Secrets, Settings, StartError, StoreName, UserName, ledger::RevisionRow,
+    Parts, RebuildOptions, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName, UserName,
+    ledger::RevisionRow,
 };
+use async_trait::async_trait;
 use futures_util::FutureExt;
-use larder_storage_core::{MemoryDisk, MemoryStore, Store};
+use larder_storage_core::{MemoryDisk, MemoryStore, NodeId, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -115,7 +118,9 @@ impl Operator {
         let stores = world.disks.iter().enumerate().map(mount).collect();
         let ledger = Arc::new(Watched::open(database.clone(), world.clone(), process));
         let environment = world.environment(process);
-        (process, Parts { stores, ledger, environment, secrets: Secrets::new([7; 32]) })
+        let stages = world.profile.stores.iter().any(|shelf| shelf.staging);
+        let roll: Option<Arc<dyn Roll>> = (!stages).then(|| Arc::new(Living { world: world.clone(), node }) as _);
+        (process, Parts { stores, ledger, environment, secrets: Secrets::new([7; 32]), roll })
     }
 
     /// New content goes to another store first after each start, so that files lie everywhere.
@@ -551,6 +556,29 @@ impl Operator {
             }
         }
         Ok(())
+    }
+}
+
+/// Who lives, as the world knows.
+struct Living {
+    world: Arc<World>,
+    node: NodeId,
+}
+
+impl fmt::Debug for Living {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Living").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Roll for Living {
+    fn node(&self) -> NodeId {
+        self.node.clone()
+    }
+
+    async fn is_alive(&self, node: &NodeId) -> larder_storage_core::Result<bool> {
+        Ok(self.world.is_up(node))
     }
 }
 

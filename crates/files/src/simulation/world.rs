@@ -171,7 +171,8 @@ impl World {
                 let time = executor.clone();
                 let clock = move || SystemTime::UNIX_EPOCH + Duration::from_millis(EPOCH_MS as u64) + time.now();
                 let steps = Arc::new(DiskSteps { world: world.clone(), store: at });
-                MemoryDisk::new(MemoryOptions { steps: Some(steps), clock: Some(Arc::new(clock)), ..base })
+                let conditions = shelf.conditions;
+                MemoryDisk::new(MemoryOptions { conditions, steps: Some(steps), clock: Some(Arc::new(clock)), ..base })
             };
             let disks: Vec<_> = profile.stores.iter().enumerate().map(disk).collect();
             disks.iter().for_each(|disk| disk.requests_may_be_late(late));

@@ -384,7 +384,7 @@ impl Larder {
             Mount { name: name.clone(), store, mode: *mode }
         };
         let (stores, secrets) = (self.stores.iter().map(mount).collect(), Secrets::new(MASTER));
-        Parts { stores, ledger: Arc::new(ledger), environment: self.environment(), secrets }
+        Parts { stores, ledger: Arc::new(ledger), environment: self.environment(), secrets, roll: None }
     }
 
     pub(crate) async fn start(&self) -> (Files, Recovered) {
