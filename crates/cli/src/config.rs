@@ -1,6 +1,7 @@
 //! [`Config`]: defaults, then `larder.toml`, then `LARDER_*` variables, then flags. Nothing is guessed: an unknown key is refused
 //! with the nearest known one and with where it came from.
 
+mod earlier;
 mod s3;
 
 use crate::{
@@ -8,6 +9,8 @@ use crate::{
     output::{chain, refuse},
 };
 use anyhow::Result;
+use earlier::Earlier;
+pub(crate) use earlier::Unused;
 use figment::{
     Figment, Metadata, Source,
     providers::{Env, Format, Serialized, Toml},
@@ -60,6 +63,12 @@ const KEYS: &[&str] = &[
     "stores.*.storage_class",
     "stores.*.checksums",
     "stores.*.create_bucket",
+    "stores.*.connections",
+    "stores.*.connect_seconds",
+    "stores.*.request_seconds",
+    "stores.*.part_seconds",
+    "stores.*.complete_seconds",
+    "stores.*.stall_seconds",
     "buckets.*.placement",
     "buckets.*.write_copies",
     "buckets.*.max_bytes",
@@ -86,6 +95,11 @@ const OTHER_VARIABLES: &[&str] = &[
 fn is_injected(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(&*name, "port" | "name") || ["port_", "service_", "env_"].iter().any(|start| name.starts_with(start))
+}
+
+/// Whether a variable may say something to a Larder: one of its own, or one of earlier systems.
+pub(crate) fn is_a_variable(name: &str) -> bool {
+    name.starts_with("LARDER_") || earlier::VARIABLES.contains(&name)
 }
 
 /// The configuration.
@@ -123,6 +137,8 @@ pub(crate) struct Config {
     buckets: BTreeMap<BucketName, BucketConfig>,
     #[serde(skip)]
     sources: Sources,
+    #[serde(skip)]
+    unused: Vec<Unused>,
 }
 
 /// What a configuration was read from, secrets too: nothing of it is shown.
@@ -235,6 +251,18 @@ pub(crate) struct StoreConfig {
     checksums: Option<ChecksumsConfig>,
     /// Whether a bucket that is missing is made. `LARDER_STORES__NAME__CREATE_BUCKET`, default no.
     create_bucket: Option<bool>,
+    /// Parts of one upload, or of one copy, that are under way at once, default 4. `LARDER_STORES__NAME__CONNECTIONS`.
+    connections: Option<usize>,
+    /// Seconds until a connection stands, default 5. `LARDER_STORES__NAME__CONNECT_SECONDS`.
+    connect_seconds: Option<u64>,
+    /// Seconds for what moves little, repeats included, default 30. `LARDER_STORES__NAME__REQUEST_SECONDS`.
+    request_seconds: Option<u64>,
+    /// Seconds for one part of an upload, repeats included, default 120. `LARDER_STORES__NAME__PART_SECONDS`.
+    part_seconds: Option<u64>,
+    /// Seconds for the completion of an upload, and for a copy, default 600. `LARDER_STORES__NAME__COMPLETE_SECONDS`.
+    complete_seconds: Option<u64>,
+    /// Seconds for which a download that is being read may bring nothing, default 30. `LARDER_STORES__NAME__STALL_SECONDS`.
+    stall_seconds: Option<u64>,
 }
 
 /// What a store is.
@@ -280,6 +308,10 @@ impl Config {
     /// # Errors
     /// Names the key, where it came from, and what would be right.
     pub(crate) fn load(dir: &DataDir, file: Option<&Path>, listen: Option<String>) -> Result<Self> {
+        Self::read(dir, file, listen, Earlier::of_environment()?)
+    }
+
+    fn read(dir: &DataDir, file: Option<&Path>, listen: Option<String>, earlier: Earlier) -> Result<Self> {
         let mut figment = Figment::new();
         let inside = dir.path().join("larder.toml");
         let file = file.or_else(|| inside.exists().then_some(&*inside));
@@ -294,10 +326,24 @@ impl Config {
             figment = figment.merge(Serialized::default("listen", listen));
         }
         check_keys(&figment)?;
+        check_stores(&figment, &earlier)?;
+        // What is said here goes over what is said there.
+        figment = earlier.keys.iter().fold(figment, |figment, told| figment.join(told.clone()));
         let mut config: Self = figment.extract().map_err(|error| wrong_value(&error))?;
         config.complete(&figment)?;
         config.sources = Sources { figment, file };
+        config.unused = earlier.unused;
         Ok(config)
+    }
+
+    /// Variables of earlier systems that are set, and that nothing goes by.
+    pub(crate) fn unused(&self) -> &[Unused] {
+        &self.unused
+    }
+
+    /// The same in one line; `None` where there is none.
+    pub(crate) fn told_unused(&self) -> Option<String> {
+        earlier::in_one_line(&self.unused)
     }
 
     /// The file that was read.
@@ -505,6 +551,7 @@ impl Sources {
                 let line = self.file.as_ref().and_then(|(_, text)| line_of(text, key));
                 Origin::File(path.clone(), line)
             }
+            Some(Source::Custom(variable)) => Origin::Variable(variable.clone()),
             _ if metadata.name.contains("LARDER_") => Origin::Variable(variable(key)),
             _ => Origin::Flag,
         }
@@ -609,6 +656,32 @@ impl BucketConfig {
     }
 }
 
+/// Refuses two words about where files lie: the stores that variables of earlier systems make may get further keys here, and no company.
+fn check_stores(figment: &Figment, earlier: &Earlier) -> Result<()> {
+    let here = figment.find_value("stores").ok().and_then(Value::into_dict).unwrap_or_default();
+    if let (None, Some(variable), true) = (earlier.said_by, &earlier.stray, here.is_empty()) {
+        let what =
+            format!("`{variable}` is set, and neither `STORAGE_TYPE` nor `STORAGE_PROVIDER` says that it is meant");
+        return Err(refuse(
+            what,
+            "set `STORAGE_TYPE` to `local`, `minio`, `s3` or `s3_compatible`, or name the stores in larder.toml",
+        ));
+    }
+    let Some(by) = earlier.said_by else { return Ok(()) };
+    match here.iter().find(|(name, _)| !earlier.stores.contains(*name)) {
+        Some((name, store)) => {
+            let from = figment.get_metadata(first_leaf(store).tag());
+            let from = from.map(|from| source(from, &format!("stores.{name}.*"))).unwrap_or_default();
+            let made = list(earlier.stores.iter().map(String::as_str));
+            Err(refuse(
+                format_args!("`{by}` makes the store {made}, and [stores.{name}]{from} is another"),
+                format_args!("unset `{by}` and name all stores in larder.toml, or take [stores.{name}] out"),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses the first key that is in no line of [`KEYS`].
 fn check_keys(figment: &Figment) -> Result<()> {
     let known: Vec<Vec<&str>> = KEYS.iter().map(|key| key.split('.').collect()).collect();
@@ -669,6 +742,7 @@ fn first_leaf(value: &Value) -> &Value {
 fn source(metadata: &Metadata, key: &str) -> String {
     match &metadata.source {
         Some(Source::File(path)) => format!(" (in {})", path.display()),
+        Some(Source::Custom(variable)) => format!(" (from the variable {variable})"),
         _ if metadata.name.contains("LARDER_") => format!(" (from the variable {})", variable(key)),
         _ => " (from the command line)".into(),
     }
@@ -776,11 +850,13 @@ pub(crate) fn cannot_listen(place: &str, key: &str, error: &std::io::Error) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use larder_storage_s3::Deadlines;
+    use std::time::Duration;
 
     fn load(toml: &str) -> Result<Config> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
-        Config::load(&DataDir::new(dir.path()), None, None)
+        Config::read(&DataDir::new(dir.path()), None, None, Earlier::default())
     }
 
     #[test]
@@ -891,6 +967,20 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_bucket_may_take_is_what_the_driver_is_told() {
+        let far = "[stores.far]\nkind = \"s3\"\nbucket = \"b\"\n";
+        let options =
+            |more: &str| load(&format!("{far}{more}")).unwrap().stores.values().next().unwrap().s3_options().unwrap();
+        let default = options("");
+        assert_eq!((default.deadlines, default.parts_in_flight), (Deadlines::default(), 4));
+        let set = options(
+            "connections = 2\nconnect_seconds = 1\nrequest_seconds = 2\npart_seconds = 3\ncomplete_seconds = 4\nstall_seconds = 6\n",
+        );
+        let [connect, small, part, whole, stalled] = [1, 2, 3, 4, 6].map(Duration::from_secs);
+        assert_eq!((set.deadlines, set.parts_in_flight), (Deadlines { connect, small, part, whole, stalled }, 2));
+    }
+
+    #[test]
     fn what_leads_nowhere_is_refused() {
         for (toml, words) in [
             ("placement = [\"archve\"]", "unknown store `archve`"),
@@ -904,6 +994,9 @@ mod tests {
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nendpoint = \"https://id:key@host\"", "names a user"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nkms_key_id = \"x\"", "not encrypted by it"),
             ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nencryption = \"rot13\"", "stores.far.encryption"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nstall_seconds = 0", "`stall_seconds` is 0"),
+            ("[stores.far]\nkind = \"s3\"\nbucket = \"b\"\nconnections = 65", "`connections` is 65"),
+            ("[stores.disk]\npath = \"x\"\nconnect_seconds = 3", "is a bucket's"),
             ("[stores.disk]\npath = \"x\"\nbucket = \"b\"", "is a bucket's"),
             ("[buckets.documents]\nmax_bytes = \"much\"", "no size"),
             ("[buckets.documents]\nnames = \"single\"", "buckets.documents.names"),

@@ -1,7 +1,10 @@
 //! `larder demo`: everything once, before one's eyes, on a server and files of its own in a temporary directory: upload, download, range,
 //! search, trash, a kill in the midst of an upload, and a database that is deleted and made again. What it says, it has checked.
 
-use crate::output::{Exit, Output};
+use crate::{
+    config,
+    output::{Exit, Output},
+};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -232,7 +235,7 @@ impl Show<'_> {
 /// This binary on the demo's directory, and nothing that this environment says of another.
 fn larder(data: &Path) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LARDER_")) {
+    for (name, _) in env::vars_os().filter(|(name, _)| config::is_a_variable(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command.args(["--quiet", "--data"]).arg(data).stderr(Stdio::piped());

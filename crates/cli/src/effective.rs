@@ -2,7 +2,7 @@
 
 use crate::{
     Context,
-    config::{self, Origin, Setting},
+    config::{self, Origin, Setting, Unused},
     database::Database,
     open,
     output::{Exit, Output, refuse},
@@ -45,7 +45,18 @@ fn show(context: &Context) -> io::Result<()> {
         let is_comment = setting.value.is_null() || config::is_secret(&setting.key);
         print(output, &setting, if is_comment { "# " } else { "" })?;
     }
+    for unused in config.unused() {
+        match output.json {
+            true => output.record(&told(unused))?,
+            false => output.line(format_args!("# {unused}"))?,
+        }
+    }
     Ok(())
+}
+
+/// A variable that nothing goes by.
+fn told(unused: &Unused) -> Value {
+    json!({ "variable": unused.variable, "used": false, "why": unused.why })
 }
 
 fn print(output: &Output, setting: &Setting, before: &str) -> io::Result<()> {
@@ -106,10 +117,12 @@ fn check(context: &Context) -> Result<()> {
     let warnings = config.closed_buckets();
     if output.json {
         let file = config.file().map(Path::to_string_lossy);
-        output.record(&json!({ "result": "ok", "file": file, "warnings": warnings }))?;
+        let unused: Vec<_> = config.unused().iter().map(told).collect();
+        output.record(&json!({ "result": "ok", "file": file, "warnings": warnings, "unused": unused }))?;
     } else {
         output.line(format_args!("the configuration is right ({from})"))?;
         warnings.iter().try_for_each(|warning| output.line(format_args!("WARNING  {warning}")))?;
+        config.told_unused().into_iter().try_for_each(|unused| output.line(format_args!("UNUSED   {unused}")))?;
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Serve {
         {
             tracing::warn!(%error, "`larder setup-link` can't be told where this server listens");
         }
-        greet(&larder, &context.dir, server.addr(), output);
+        greet(&larder, &context, server.addr());
         setup_link::offer(&larder.files, &context.dir, server.addr(), output).await;
         let ended = until_stopped(server, output).await;
         setup_link::forget(&context.dir);
@@ -144,7 +144,11 @@ fn server_config(config: &Config, listener: &TcpListener, registry: Registry) ->
 }
 
 /// What a first start and a recovery have to say.
-fn greet(larder: &Larder, dir: &DataDir, address: SocketAddr, output: &Output) {
+fn greet(larder: &Larder, context: &Context, address: SocketAddr) {
+    let Context { dir, config, output, .. } = context;
+    if let Some(unused) = config.told_unused() {
+        output.message(unused);
+    }
     open::warn_of_overlay(dir, output);
     larder.tell(output);
     if !address.ip().is_loopback() {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Larder;
+use common::{Larder, secrets::Told as _};
 use hyper_util::rt::TokioIo;
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use serde_json::json;
@@ -196,4 +196,56 @@ fn a_bucket_that_is_configured_wrongly_is_refused_before_anything_is_made() {
         assert!(!said.stderr.contains(SECRET), "{said:?}");
         assert_eq!(fs::read_dir(larder.data()).unwrap().count(), 1, "nothing was made: {said:?}");
     }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_waited_for_as_long_as_is_configured() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let larder = Larder::new();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let toml = format!(
+        "[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nendpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\n\
+         secret_access_key = \"{SECRET}\"\nrequest_seconds = 1\n"
+    );
+    larder.file("data/larder.toml", toml);
+    let began = std::time::Instant::now();
+    let said = larder.run(&["doctor", "--store", "far"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "half of what it is without: {said:?}");
+}
+
+/// What an earlier system was told of this server.
+fn of_an_earlier_system(larder: &Larder, bucket: &Bucket, arguments: &[&str]) -> std::process::Command {
+    let mut command = larder.command(arguments);
+    let place = bucket.endpoint.strip_prefix("http://").unwrap();
+    for (name, value) in [
+        ("STORAGE_PROVIDER", "minio"),
+        ("MINIO_ENDPOINT", place),
+        ("MINIO_ACCESS_KEY", KEY),
+        ("MINIO_SECRET_KEY", SECRET),
+        ("MINIO_BUCKET_DOCUMENTS", "acme-documents"),
+        ("MINIO_BUCKET_AUDIO", "acme-audio"),
+        ("MINIO_BUCKET_IMAGES", "acme-images"),
+    ] {
+        command.env(name, value);
+    }
+    command
+}
+
+#[test]
+fn the_three_buckets_of_an_earlier_system_are_looked_at_and_alone_they_are_refused_as_others_are() {
+    let (bucket, larder) = (Bucket::new(), Larder::new());
+    common::secrets::keep(SECRET);
+    let said = of_an_earlier_system(&larder, &bucket, &["doctor", "--store", "minio_audio"]).told();
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(
+        said.status.success() && text.contains("s3://acme-audio is not there yet; the first start makes it"),
+        "{text}"
+    );
+    let said = of_an_earlier_system(&larder, &bucket, &["serve", "--listen", "127.0.0.1:0"]).told();
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert!(
+        said.status.code() == Some(1) && text.contains("`minio_audio` is a bucket, and no store of the kind"),
+        "{text}"
+    );
 }

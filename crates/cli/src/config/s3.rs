@@ -4,9 +4,10 @@ use super::{StoreConfig, StoreKind};
 use crate::output::refuse;
 use anyhow::Result;
 use larder_files::StoreName;
-use larder_storage_s3::{Checksums, Credentials, Encryption, S3Options};
+use larder_storage_s3::{Checksums, Credentials, Deadlines, Encryption, S3Options};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What the server of a bucket is to encrypt with.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -37,6 +38,12 @@ impl StoreConfig {
         }
         if self.kind == StoreKind::Local {
             return Ok(());
+        }
+        for (key, value, most) in self.numbers() {
+            if let Some(value) = value.filter(|value| !(1..=most).contains(value)) {
+                let what = format!("the store `{name}` is a bucket: `{key}` is {value}");
+                return Err(refuse(what, format_args!("{here}: it is 1 to {most}")));
+            }
         }
         let wrong = if self.path.is_some() {
             ("`path` is a directory's", "take it out; a folder of the bucket is a `prefix`")
@@ -83,7 +90,35 @@ impl StoreConfig {
             ("checksums", self.checksums.is_some()),
             ("create_bucket", self.create_bucket.is_some()),
         ];
-        given.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key)
+        let given = given.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key);
+        given.chain(self.numbers().filter(|(_, value, _)| value.is_some()).map(|(key, ..)| key))
+    }
+
+    /// The keys that are numbers, and the most that each can be; the least is 1.
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, Option<u64>, u64)> {
+        const DAY_SECONDS: u64 = 86_400;
+        [
+            ("connections", self.connections.map(|count| count as u64), 64),
+            ("connect_seconds", self.connect_seconds, DAY_SECONDS),
+            ("request_seconds", self.request_seconds, DAY_SECONDS),
+            ("part_seconds", self.part_seconds, DAY_SECONDS),
+            ("complete_seconds", self.complete_seconds, DAY_SECONDS),
+            ("stall_seconds", self.stall_seconds, DAY_SECONDS),
+        ]
+        .into_iter()
+    }
+
+    /// How long requests may take.
+    fn deadlines(&self) -> Deadlines {
+        let default = Deadlines::default();
+        let or = |seconds: Option<u64>, default| seconds.map_or(default, Duration::from_secs);
+        Deadlines {
+            connect: or(self.connect_seconds, default.connect),
+            small: or(self.request_seconds, default.small),
+            part: or(self.part_seconds, default.part),
+            whole: or(self.complete_seconds, default.whole),
+            stalled: or(self.stall_seconds, default.stalled),
+        }
     }
 
     /// The bucket as the driver is told of it; `None` of a store of another kind.
@@ -108,6 +143,7 @@ impl StoreConfig {
             Some(ChecksumsConfig::WhenSupported) => Checksums::WhenSupported,
             Some(ChecksumsConfig::WhenRequired) => Checksums::WhenRequired,
         };
+        let defaults = S3Options::new(bucket, credentials);
         Some(S3Options {
             prefix: self.prefix.clone().unwrap_or_default(),
             endpoint: self.endpoint.clone(),
@@ -118,7 +154,9 @@ impl StoreConfig {
             checksums,
             storage_class: self.storage_class.clone(),
             create_bucket: self.create_bucket.unwrap_or(false),
-            ..S3Options::new(bucket, credentials)
+            deadlines: self.deadlines(),
+            parts_in_flight: self.connections.unwrap_or(defaults.parts_in_flight),
+            ..defaults
         })
     }
 }

@@ -58,7 +58,9 @@ fn refused(name: &StoreName, error: &Error) -> anyhow::Error {
     let what = format!("the store `{name}` can't be used: {}", chain(error));
     // What is misconfigured says itself what mends it.
     match misconfigured(error) {
-        Some(_) => refuse(what, format_args!("that is [stores.{name}] in larder.toml")),
+        Some(_) => {
+            refuse(what, format_args!("that is [stores.{name}]; `larder config show` tells where each key is said"))
+        }
         None => refuse(what, format_args!("does the server of [stores.{name}] run, and is it that one?")),
     }
 }

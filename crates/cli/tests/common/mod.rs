@@ -158,7 +158,9 @@ impl Larder {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("LARDER_") {
+            let starts =
+                ["LARDER_", "STORAGE_", "MINIO_", "S3_", "AWS_", "MAX_", "IMAGE_", "SUPPORTED_", "ENABLE_STORAGE_"];
+            if starts.iter().any(|start| name.to_string_lossy().starts_with(start)) {
                 command.env_remove(name);
             }
         }
