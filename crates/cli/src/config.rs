@@ -17,7 +17,7 @@ use figment::{
     value::{Dict, Value},
 };
 use larder_api::{ForwardedBy, MetricsToken, Network, Proxies};
-use larder_files::{BucketName, BucketPolicy, Names, Settings, StoreMode, StoreName};
+use larder_files::{BucketName, BucketPolicy, Deadlines, Names, Settings, StoreMode, StoreName};
 use s3::{ChecksumsConfig, EncryptionConfig, Secret};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -486,11 +486,11 @@ impl Config {
     /// What of it concerns files.
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings { placement: self.placement.clone(), ..Settings::default() };
-        // What one store is waited for bounds what is waited for everywhere.
-        for driver in self.stores.values().filter_map(StoreConfig::s3_options).map(|options| options.deadlines) {
-            settings.deadlines.small = settings.deadlines.small.max(driver.small);
-            settings.deadlines.whole = settings.deadlines.whole.max(driver.whole).max(driver.part);
-        }
+        // What the slowest is waited for, all are.
+        let drivers = self.stores.values().filter_map(StoreConfig::s3_options).map(|options| options.deadlines);
+        let slowest = drivers.map(|of| Deadlines { small: of.small, whole: of.whole.max(of.part) });
+        let slowest = slowest.reduce(|a, b| Deadlines { small: a.small.max(b.small), whole: a.whole.max(b.whole) });
+        settings.deadlines = slowest.unwrap_or_default();
         for (name, bucket) in &self.buckets {
             match settings.buckets.iter_mut().find(|(ready, _)| ready == name) {
                 Some((_, policy)) => bucket.change(policy),
@@ -850,7 +850,7 @@ pub(crate) fn cannot_listen(place: &str, key: &str, error: &std::io::Error) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
-    use larder_storage_s3::Deadlines;
+    use larder_storage_s3::Deadlines as OfDriver;
     use std::time::Duration;
 
     fn load(toml: &str) -> Result<Config> {
@@ -972,12 +972,12 @@ mod tests {
         let options =
             |more: &str| load(&format!("{far}{more}")).unwrap().stores.values().next().unwrap().s3_options().unwrap();
         let default = options("");
-        assert_eq!((default.deadlines, default.parts_in_flight), (Deadlines::default(), 4));
+        assert_eq!((default.deadlines, default.parts_in_flight), (OfDriver::default(), 4));
         let set = options(
             "connections = 2\nconnect_seconds = 1\nrequest_seconds = 2\npart_seconds = 3\ncomplete_seconds = 4\nstall_seconds = 6\n",
         );
         let [connect, small, part, whole, stalled] = [1, 2, 3, 4, 6].map(Duration::from_secs);
-        assert_eq!((set.deadlines, set.parts_in_flight), (Deadlines { connect, small, part, whole, stalled }, 2));
+        assert_eq!((set.deadlines, set.parts_in_flight), (OfDriver { connect, small, part, whole, stalled }, 2));
     }
 
     #[test]

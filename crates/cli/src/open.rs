@@ -391,7 +391,7 @@ fn recovered(recovered: &Recovered) -> Option<String> {
         (finished, "upload finished", "uploads finished"),
         (undone, "upload or copy undone", "uploads or copies undone"),
         (settled, "change settled", "changes settled"),
-        (waiting, "waits for a store that is away", "wait for a store that is away"),
+        (waiting, "still waits for a store or a deadline", "still wait for a store or a deadline"),
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)

@@ -1,76 +1,18 @@
 //! A bucket as a store, over a server of this process: from the configuration to the answer, and while the server is away.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails loudly, and has a runtime of its own")]
 
+#[path = "common/bucket.rs"]
+mod bucket;
 mod common;
 
-use common::{Larder, secrets::Told as _};
-use hyper_util::rt::TokioIo;
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use bucket::{Bucket, KEY, SECRET};
+use common::{Larder, Server, secrets::Told as _};
 use serde_json::json;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
 };
-
-const KEY: &str = "AKLARDER";
-const SECRET: &str = "hush-hush-hush";
-
-/// An S3 server over a temporary directory; a connection that comes while it is away is closed at once.
-struct Bucket {
-    endpoint: String,
-    is_away: Arc<AtomicBool>,
-    folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Bucket {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        let (service, is_away) = (service.build(), Arc::<AtomicBool>::default());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let (endpoint, away) = (format!("http://{}", listener.local_addr().unwrap()), is_away.clone());
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if !away.load(Ordering::SeqCst) {
-                    let mut server = hyper::server::conn::http1::Builder::new();
-                    // One request each: none comes by a connection from before.
-                    let answered = server.keep_alive(false).serve_connection(TokioIo::new(stream), service.clone());
-                    tokio::spawn(answered);
-                }
-            }
-        });
-        Self { endpoint, is_away, folder, _runtime: runtime }
-    }
-
-    /// What the server keeps beside its buckets' folders: uploads in parts that are under way.
-    fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(self.folder.path()).unwrap();
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    /// A larder that puts new content there, and has a directory beside it.
-    fn larder(&self, more: &str) -> Larder {
-        self.larder_with("placement = \"far\"\n[stores.local]\n", more)
-    }
-
-    fn larder_with(&self, before: &str, more: &str) -> Larder {
-        let larder = Larder::new();
-        let endpoint = &self.endpoint;
-        let toml = format!(
-            "{before}[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
-             endpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\n{more}"
-        );
-        larder.file("data/larder.toml", toml);
-        larder
-    }
-}
 
 #[test]
 fn files_are_kept_in_a_bucket() {
@@ -233,7 +175,7 @@ fn of_an_earlier_system(larder: &Larder, bucket: &Bucket, arguments: &[&str]) ->
 }
 
 #[test]
-fn the_three_buckets_of_an_earlier_system_are_looked_at_and_alone_they_are_refused_as_others_are() {
+fn the_three_buckets_of_an_earlier_system_are_served_by_its_variables_alone() {
     let (bucket, larder) = (Bucket::new(), Larder::new());
     common::secrets::keep(SECRET);
     let said = of_an_earlier_system(&larder, &bucket, &["doctor", "--store", "minio_audio"]).told();
@@ -242,10 +184,15 @@ fn the_three_buckets_of_an_earlier_system_are_looked_at_and_alone_they_are_refus
         said.status.success() && text.contains("s3://acme-audio is not there yet; the first start makes it"),
         "{text}"
     );
-    let said = of_an_earlier_system(&larder, &bucket, &["serve", "--listen", "127.0.0.1:0"]).told();
-    let text = String::from_utf8(said.stderr).unwrap();
-    assert!(
-        said.status.code() == Some(1) && text.contains("`minio_audio` is a bucket, and no store of the kind"),
-        "{text}"
-    );
+    let song = larder.file("song.mp3", b"ID3\x03\x00\x00\x00\x00\x00\x00");
+    for (file, into) in [(&*larder.file("note.txt", "hello"), "documents"), (&*song, "audio")] {
+        let said = of_an_earlier_system(&larder, &bucket, &["put", file, "--bucket", into]).told();
+        assert!(said.status.success(), "{said:?}");
+        assert!(bucket.folder().join(format!("acme-{into}/{into}/local")).is_dir(), "it lies in its own bucket");
+    }
+    assert!(bucket.folder().join("acme-images/.larder").is_dir(), "a bucket that was missing is made");
+    let server = Server::start(of_an_earlier_system(&larder, &bucket, &["serve", "--listen", "127.0.0.1:0"]));
+    assert!(server.unwrap().stop().success());
+    let said = of_an_earlier_system(&larder, &bucket, &["fsck", "--verify", "--json"]).told();
+    assert!(said.status.success() && said.stdout.is_empty(), "{said:?}");
 }
