@@ -18,6 +18,7 @@ mod envelope;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health;
+mod inspect;
 mod limits;
 mod list;
 mod metrics;
@@ -39,6 +40,7 @@ mod token;
 mod upload;
 mod users;
 
+pub use inspect::{Inspect, Inspected, Inspectors, Profile};
 pub use limits::Limits;
 pub use metrics::MetricsToken;
 pub use openapi::openapi;

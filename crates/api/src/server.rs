@@ -1,7 +1,7 @@
 //! [`Server`]: a listening socket, the workers behind it, and how they stop.
 
 use crate::{
-    Limits,
+    Inspectors, Limits,
     callers::{Bodies, Callers, InFlight, Room},
     deadline::Connection,
     envelope,
@@ -46,6 +46,8 @@ pub struct ServerConfig {
     pub metrics_token: Option<MetricsToken>,
     /// What others count, such as stores; the server adds its own.
     pub registry: Registry,
+    /// What tells more of stores than `Files` sees.
+    pub inspectors: Inspectors,
 }
 
 impl Default for ServerConfig {
@@ -58,6 +60,7 @@ impl Default for ServerConfig {
             proxies: Proxies::default(),
             metrics_token: None,
             registry: Registry::default(),
+            inspectors: Inspectors::default(),
         }
     }
 }
@@ -65,6 +68,7 @@ impl Default for ServerConfig {
 /// What all handlers share.
 pub(crate) struct Api {
     pub(crate) files: Files,
+    pub(crate) inspectors: Inspectors,
     pub(crate) runtime: Handle,
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
@@ -90,7 +94,7 @@ pub(crate) struct Api {
 
 impl Api {
     fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
-        let ServerConfig { limits, proxies, metrics_token, registry, .. } = config;
+        let ServerConfig { limits, proxies, metrics_token, registry, inspectors, .. } = config;
         let throttle = || {
             Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address).counting_loopback(proxies.are_known())
         };
@@ -111,6 +115,7 @@ impl Api {
             draining: AtomicBool::new(false),
             is_set_up: AtomicBool::new(false),
             files,
+            inspectors,
             runtime,
             limits,
             proxies,

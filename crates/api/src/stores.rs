@@ -1,13 +1,21 @@
 //! Stores: how each is, for admins.
 
 use crate::{
+    Inspect, Inspected, Profile,
     list::Items,
     request::{Answer, Ask},
 };
 use actix_web::HttpResponse;
+use futures_util::future::join_all;
 use larder_files::{StoreCheck, StoreId, StoreMode, StoreName, StoreReport};
 use serde::Serialize;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use utoipa::ToSchema;
+
+/// How long a list of stores waits for what their servers can do: one that is away must not hold it up.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How long all that a store needs may take to be tried.
+const INSPECTED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A store as it is now.
 #[derive(Serialize, ToSchema)]
@@ -37,6 +45,8 @@ pub(crate) struct Shown {
     /// Copies that are yet to be made there, are lost, or have attributes behind their file's; `null` from a start until all files
     /// have been looked at once.
     copies_pending: Option<u64>,
+    /// What the server of a bucket was seen to do; `null` of a directory, and where nothing is known yet or the server is away.
+    profile: Option<Profile>,
 }
 
 /// Room on a store.
@@ -58,20 +68,21 @@ pub(crate) struct Checks {
 /// One thing that was tried.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tried {
-    /// `marker`, `mark`, `write`, `read` or `delete`.
+    /// `marker`, `mark`, `write`, `read` or `delete`; of a bucket also what `larder doctor` tries, such as `credentials` or `list`.
     check: &'static str,
-    /// `passed` or `failed`.
+    /// `passed`, `warning` or `failed`.
     result: &'static str,
-    /// What is wrong.
+    /// What is wrong; of a bucket, what was found.
     detail: Option<String>,
     /// How long it took, in milliseconds.
     latency_ms: u64,
     /// What mends it.
-    advice: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    advice: Option<Cow<'static, str>>,
 }
 
-impl From<StoreReport> for Shown {
-    fn from(store: StoreReport) -> Self {
+impl Shown {
+    fn new(store: StoreReport, profile: Option<Profile>) -> Self {
         let (kind, place) = store.place.split_once(':').unwrap_or((&store.place, ""));
         Self {
             id: store.id,
@@ -85,6 +96,7 @@ impl From<StoreReport> for Shown {
             space: store.space.map(|space| Space { free_bytes: space.free, total_bytes: space.total }),
             objects: store.copies,
             copies_pending: store.copies_due,
+            profile,
         }
     }
 }
@@ -95,9 +107,44 @@ impl From<StoreCheck> for Tried {
             check: tried.check,
             result: if tried.problem.is_some() { "failed" } else { "passed" },
             detail: tried.problem,
-            latency_ms: u64::try_from(tried.latency.as_millis()).unwrap_or(u64::MAX),
-            advice: tried.advice,
+            latency_ms: millis(tried.latency),
+            advice: tried.advice.map(Cow::Borrowed),
         }
+    }
+}
+
+impl From<Inspected> for Tried {
+    fn from(inspected: Inspected) -> Self {
+        Self {
+            check: inspected.check,
+            result: inspected.result,
+            detail: Some(inspected.detail),
+            latency_ms: millis(inspected.latency),
+            advice: Some(inspected.advice).filter(|advice| !advice.is_empty()).map(Cow::Owned),
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is known of a server, if that comes soon.
+async fn known(inspector: Option<Arc<dyn Inspect>>) -> Option<Profile> {
+    tokio::time::timeout(KNOWN_WITHIN, inspector?.profile()).await.ok().flatten()
+}
+
+/// What a server's look at all that the store needs comes to.
+async fn inspected(inspector: Arc<dyn Inspect>) -> Vec<Tried> {
+    match tokio::time::timeout(INSPECTED_WITHIN, inspector.inspect()).await {
+        Ok(inspected) => inspected.into_iter().map(Tried::from).collect(),
+        Err(_) => vec![Tried {
+            check: "server",
+            result: "failed",
+            detail: Some(format!("not all was tried within {} s", INSPECTED_WITHIN.as_secs())),
+            latency_ms: millis(INSPECTED_WITHIN),
+            advice: Some("see how busy the server and the way to it are".into()),
+        }],
     }
 }
 
@@ -108,8 +155,12 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     ask.admin("sees the stores").await?;
     ask.query(&[])?;
     let api = ask.api.clone();
-    let stores = ask.api.run(async move { Ok(api.files.stores().await?) }).await?;
-    Ok(Items::all(stores.into_iter().map(Shown::from).collect()))
+    let stores = ask.api.run(async move {
+        let stores = api.files.stores().await?;
+        let profiles = join_all(stores.iter().map(|store| known(api.inspectors.get(&store.name).cloned()))).await;
+        Ok(stores.into_iter().zip(profiles).map(|(store, profile)| Shown::new(store, profile)).collect())
+    });
+    Ok(Items::all(stores.await?))
 }
 
 /// `POST /stores/{store}/check`: tries what Larder needs of a store.
@@ -120,6 +171,14 @@ pub(crate) async fn check(ask: Ask) -> Answer {
     ask.admin("tries a store").await?;
     ask.query(&[])?;
     let (api, name) = (ask.api.clone(), ask.request.match_info().query("store").to_owned());
-    let checks = ask.api.run(async move { Ok(api.files.check_store(&name).await?) }).await?;
-    Ok(HttpResponse::Ok().json(Checks { checks: checks.into_iter().map(Tried::from).collect() }))
+    let checks = ask.api.run(async move {
+        let checks = api.files.check_store(&name).await?;
+        let inspector = api.inspectors.iter().find(|(store, _)| store.as_str() == name);
+        let mut checks: Vec<Tried> = checks.into_iter().map(Tried::from).collect();
+        if let Some((_, inspector)) = inspector {
+            checks.extend(inspected(inspector.clone()).await);
+        }
+        Ok(checks)
+    });
+    Ok(HttpResponse::Ok().json(Checks { checks: checks.await? }))
 }

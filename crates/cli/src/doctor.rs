@@ -27,6 +27,9 @@ pub(crate) struct Doctor {
     /// Check this store alone
     #[arg(long, value_name = "NAME")]
     store: Option<StoreName>,
+    /// Print what the credentials of a bucket must be allowed, as a policy of AWS, and check nothing
+    #[arg(long)]
+    policy: bool,
 }
 
 /// A row: what is looked at, and how.
@@ -89,6 +92,9 @@ impl Doctor {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
         let mut report = Report { output: &context.output, checks: 0, warnings: 0, problems: 0 };
         let stores = chosen(&context.config, self.store.as_ref())?;
+        if self.policy {
+            return bucket::policy(&context.config, self.store.as_ref(), &context.output);
+        }
         if self.store.is_none() {
             report.all(process::CHECKS, "process", &context)?;
             report.add("uploads", "buckets", &uploads(&context.config))?;

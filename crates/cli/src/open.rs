@@ -2,6 +2,7 @@
 //! names the concrete stores and the concrete ledger.
 
 pub(crate) mod bucket;
+mod inspect;
 mod late;
 mod roll;
 
@@ -19,7 +20,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
-use larder_api::record::Record;
+use larder_api::{Inspectors, record::Record};
 use larder_files::{
     File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName,
     ledger::Identity,
@@ -66,6 +67,8 @@ pub(crate) struct Larder {
     pub(crate) fresh: bool,
     /// What its stores and this process count, where it serves.
     pub(crate) registry: Registry,
+    /// What tells more of its stores than the contract does.
+    pub(crate) inspectors: Inspectors,
     ledger: SqlLedger,
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
@@ -130,7 +133,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await,
         Err(error) => Err(error),
     };
-    let Mounted { mut stores, new, locks, ended, roll } = match mounted {
+    let Mounted { mut stores, new, locks, ended, roll, inspectors } = match mounted {
         Ok(mounted) => mounted,
         Err(error) => {
             close(ledger).await;
@@ -155,7 +158,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, registry, ledger, _lock: lock, _stores: locks, ended, serve })
+    Ok(Larder { files, recovered, fresh, registry, inspectors, ledger, _lock: lock, _stores: locks, ended, serve })
 }
 
 /// The names of stores that the database was made without.
@@ -275,6 +278,8 @@ pub(crate) struct Mounted {
     pub(crate) ended: Vec<BoxFuture<'static, ()>>,
     /// Which processes live, where buckets can't tell.
     pub(crate) roll: Option<Arc<dyn Roll>>,
+    /// What tells more of some than the contract does.
+    pub(crate) inspectors: Inspectors,
 }
 
 /// Opens the stores in the order of their names, each held along with others, or alone by who rebuilds: from another data

@@ -13,7 +13,6 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use larder_api::{Limits, Server, ServerConfig};
 use larder_files::RebuildOptions;
-use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     mem,
@@ -68,7 +67,7 @@ impl Serve {
             rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
         }
         let mut larder = open::open(&context, Access::Serve).await?;
-        let config = server_config(config, &listener, mem::take(&mut larder.registry))?;
+        let config = server_config(config, &listener, &mut larder)?;
         let mut server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
         if let Some(listener) = metrics {
             output
@@ -127,7 +126,7 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-fn server_config(config: &Config, listener: &TcpListener, registry: Registry) -> Result<ServerConfig> {
+fn server_config(config: &Config, listener: &TcpListener, larder: &mut Larder) -> Result<ServerConfig> {
     let (set, default) = (&config.limits, Limits::default());
     let limits = Limits {
         uploads_per_user: set.uploads_per_user.unwrap_or(default.uploads_per_user),
@@ -140,7 +139,16 @@ fn server_config(config: &Config, listener: &TcpListener, registry: Registry) ->
     };
     let metrics_token = config.metrics_token();
     let proxies = config.proxies();
-    Ok(ServerConfig { listen: listener.local_addr()?, workers: 0, limits, proxies, metrics_token, registry })
+    let (registry, inspectors) = (mem::take(&mut larder.registry), mem::take(&mut larder.inspectors));
+    Ok(ServerConfig {
+        listen: listener.local_addr()?,
+        workers: 0,
+        limits,
+        proxies,
+        metrics_token,
+        registry,
+        inspectors,
+    })
 }
 
 /// What a first start and a recovery have to say.

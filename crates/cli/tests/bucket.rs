@@ -196,3 +196,166 @@ fn the_three_buckets_of_an_earlier_system_are_served_by_its_variables_alone() {
     let said = of_an_earlier_system(&larder, &bucket, &["fsck", "--verify", "--json"]).told();
     assert!(said.status.success() && said.stdout.is_empty(), "{said:?}");
 }
+
+/// The checks of a bucket: name, result, what was measured and what mends it.
+fn checks(larder: &Larder, code: i32) -> Vec<serde_json::Value> {
+    let said = larder.run(&["doctor", "--store", "far", "--json"]);
+    assert_eq!(said.status.code(), Some(code), "{said:?}");
+    said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Checks and their results, those that are well by their names alone.
+fn results(checks: &[serde_json::Value]) -> String {
+    let result = |line: &serde_json::Value| match (line["check"].as_str().unwrap(), line["result"].as_str().unwrap()) {
+        (check, "ok") => check.to_owned(),
+        (check, result) => format!("{check}: {result}"),
+    };
+    checks.iter().map(result).collect::<Vec<_>>().join(", ")
+}
+
+/// What lies in the bucket; the server keeps notes of its own beside it.
+fn files(bucket: &Bucket) -> Vec<std::path::PathBuf> {
+    let mut found = vec![];
+    let mut folders = vec![bucket.folder().join("acme")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn each_thing_that_a_bucket_needs_has_a_line_of_its_own() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    let id = larder.put("file", "content");
+    let before = files(&bucket);
+    let well = checks(&larder, 0);
+    assert_eq!(
+        results(&well),
+        "name, server, TLS, clock, credentials, region, bucket, list, put, get, multipart, abort, conditions, checksums, encryption, \
+         versions, signed URLs, CORS: warning, public access, delete, abilities"
+    );
+    assert!(well.iter().all(|line| line["result"] == "ok" || line["advice"].is_string()), "{well:?}");
+    let is_kept = |path: &&std::path::PathBuf| !path.to_string_lossy().contains("profile.json");
+    let after = files(&bucket);
+    assert!(before.iter().filter(is_kept).eq(after.iter().filter(is_kept)), "what was tried is gone: {after:?}");
+    assert!(larder.ok(&["get", &id, "-o", "-"]) == "content");
+}
+
+#[test]
+fn a_bucket_that_takes_nothing_new_is_looked_at_and_not_written_to() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    for mode in ["ro", "ar"] {
+        let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap();
+        larder.file(
+            "data/larder.toml",
+            format!("{}mode = \"{mode}\"\n", toml.replace(&format!("mode = \"{mode}\"\n"), "")),
+        );
+        let before: Vec<_> =
+            files(&bucket).into_iter().map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path)).collect();
+        let well = results(&checks(&larder, 0));
+        assert!(well.contains("list, get, conditions") && !well.contains("put"), "{well}");
+        let after: Vec<_> =
+            files(&bucket).into_iter().map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path)).collect();
+        assert_eq!(before, after);
+        larder.file("data/larder.toml", toml);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_bucket_is_the_last_line_and_says_what_mends_it() {
+    let bucket = Bucket::new();
+    let place = bucket.endpoint.clone();
+    let in_tls = place.replace("http:", "https:");
+    for (from, to, last, advice) in [
+        (SECRET, "wrong-wrong", "credentials: problem", "check `secret_access_key`"),
+        (&*place, "http://127.0.0.1:9", "server: problem", "check `endpoint`"),
+        (&*place, "http://no-such-host.invalid", "server: problem", "check `endpoint`"),
+        (&*place, &*in_tls, "server: problem", "write `http://` in `endpoint`"),
+        ("", "", "bucket: problem", "create_bucket = true"),
+    ] {
+        let larder = bucket.larder("connect_seconds = 2\nrequest_seconds = 3\n");
+        let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap();
+        larder.file("data/larder.toml", toml.replace(from, to));
+        let lines = checks(&larder, 1);
+        assert!(results(&lines).ends_with(last), "{last}: {lines:?}");
+        assert!(lines.last().unwrap()["advice"].as_str().unwrap().contains(advice), "{lines:?}");
+        assert!(!format!("{lines:?}").contains(SECRET));
+    }
+}
+
+#[test]
+fn the_policy_of_a_bucket_is_printed_without_asking_anybody() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("");
+    bucket.is_away.store(true, Ordering::SeqCst);
+    let policy: serde_json::Value = serde_json::from_str(&larder.ok(&["doctor", "--policy"])).unwrap();
+    assert_eq!(policy["Statement"][2]["Resource"], "arn:aws:s3:::acme/files/*");
+    assert_eq!(larder.ok(&["doctor", "--policy", "--store", "far", "--json"]).lines().count(), 1);
+    let said = larder.run(&["doctor", "--policy", "--store", "local"]);
+    assert!(said.status.code() == Some(1) && said.stderr.contains("`local` is a directory"), "{said:?}");
+    assert!(!larder.data().join("db").exists(), "it makes nothing");
+}
+
+#[test]
+fn an_admin_is_told_what_the_server_of_a_bucket_can_do_and_what_a_store_needs_of_it() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.user("ada", true);
+    larder.put("file", "content");
+    let server = larder.serve();
+    let ada = server.client("ada");
+    let stores = || ada.get("/api/v1/stores").json()["items"].clone();
+    let (far, local) = (&stores()[0], &stores()[1]);
+    assert_eq!((&far["profile"]["conditional_create"], &local["profile"]), (&json!(true), &json!(null)), "{far}");
+    let probed_at = far["profile"]["probed_at"].as_str().unwrap();
+    assert!(probed_at.starts_with("20") && probed_at.ends_with('Z'), "{far}");
+    let check = || {
+        let reply = ada.send("POST", "/api/v1/stores/far/check", &[], Some(b"")).unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["checks"].as_array().unwrap().clone()
+    };
+    let result = |checks: &[serde_json::Value], name: &str| {
+        let found = checks.iter().find(|one| one["check"] == name).map(|one| one["result"].clone());
+        found.unwrap_or_else(|| panic!("{name}: {checks:?}"))
+    };
+    let checks = check();
+    for name in
+        ["marker", "write", "server", "credentials", "put", "abort", "conditions", "signed URLs", "public access"]
+    {
+        assert_eq!(result(&checks, name), "passed");
+    }
+    assert_eq!(result(&checks, "CORS"), "warning");
+    assert!(checks.iter().all(|one| one["result"] == "passed" || one["advice"].is_string()), "{checks:?}");
+    assert!(server.stop().success());
+    bucket.is_away.store(true, Ordering::SeqCst);
+    let server = larder.serve();
+    let ada = server.client("ada");
+    let began = std::time::Instant::now();
+    let far = ada.get("/api/v1/stores").json()["items"][0].clone();
+    assert_eq!((&far["state"], &far["profile"]), (&json!("away"), &json!(null)), "{far}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "one that is away holds no list up");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_look_finds_out_anew_what_the_server_can_do() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    let kept = bucket.folder().join("acme/files/.larder/profile.json");
+    let able = fs::read_to_string(&kept).unwrap();
+    let unable = able.replace("\"checks_payload\": true", "\"checks_payload\": false");
+    assert_ne!(able, unable);
+    fs::write(&kept, unable).unwrap();
+    let line = |lines: Vec<serde_json::Value>| lines.into_iter().find(|line| line["check"] == "checksums").unwrap();
+    let told = line(checks(&larder, 0));
+    assert!(told["measured"].as_str().unwrap().contains("refuses what arrives damaged"), "{told}");
+    assert!(fs::read_to_string(&kept).unwrap().contains("\"checks_payload\": true"), "and it is kept");
+}

@@ -10,6 +10,7 @@ mod again;
 mod client;
 mod copy;
 mod delete;
+mod examine;
 mod fault;
 mod gather;
 mod get;
@@ -17,6 +18,7 @@ mod list;
 mod look;
 mod misconfigured;
 mod options;
+mod policy;
 mod presign;
 mod probe;
 mod profile;
@@ -30,6 +32,7 @@ mod upload;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use examine::{Examined, Extent, Finding, Health};
 pub use misconfigured::Misconfigured;
 pub use options::{Checksums, Credentials, Deadlines, Encryption, S3Options};
 pub use profile::{Conditions, Profile};

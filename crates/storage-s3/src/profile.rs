@@ -96,6 +96,21 @@ impl S3Store {
         self.inner.profile().await.map_err(|fault| fault.at(Op::Open, KEY, self))
     }
 
+    /// What the server was seen to do, as far as this process or the store knows; nothing is found out. At most one request.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn known_profile(&self) -> Result<Option<Arc<Profile>>> {
+        if let Some(known) = self.inner.profile.read().await.clone() {
+            return Ok(Some(known));
+        }
+        let kept = self.inner.kept().await.map_err(|fault| fault.at(Op::Open, KEY, self))?;
+        match kept {
+            Some(kept) => Ok(Some(self.inner.known(kept).await)),
+            None => Ok(None),
+        }
+    }
+
     /// Finds out anew what the server can do, whatever was known, and keeps it in the store.
     ///
     /// # Errors

@@ -1,57 +1,74 @@
 //! A store that is a bucket: whether its server lets us in, and what it is able to.
 
 use super::Said;
-use crate::{Context, open, output::chain};
-use larder_files::{StoreMode, StoreName};
-use larder_storage_core::Error;
-use larder_storage_s3::{Misconfigured, Profile, S3Options};
+use crate::{
+    Context,
+    config::{Config, StoreKind},
+    open,
+    output::{Exit, Output, refuse},
+};
+use anyhow::Result;
+use larder_files::StoreName;
+use larder_storage_s3::{Examined, Finding, Health, Profile, S3Options};
 
-/// By more than this a server may refuse what was signed: a third of what S3 allows.
-const SKEW_MAX_SECONDS: u64 = 300;
-
-/// What there is to say of a bucket. What the server can do is asked anew where the store may be written to, else only once.
+/// What there is to say of a bucket. What the server can do is found out anew where the store is one of the mode `edit`; a store that
+/// takes nothing new is not written to.
 pub(super) async fn look(context: &Context, name: &StoreName, options: S3Options) -> Vec<(&'static str, Said)> {
     let is_made = options.create_bucket;
-    // A look makes nothing that a start would make.
-    let options = S3Options { create_bucket: false, ..options };
     let store = match open::bucket::connect(name, options).await {
         Ok(store) => store,
         Err(error) => return vec![("bucket", Said::refused(&error))],
     };
-    if let Err(error) = store.open().await {
-        let is_missing = matches!(open::bucket::misconfigured(&error), Some(Misconfigured::MissingBucket { .. }));
-        let said = if is_made && is_missing {
-            Said::ok(format_args!("{store} is not there yet; the first start makes it"))
-        } else {
-            problem(&error)
-        };
-        return vec![("bucket", said)];
-    }
-    let mut said = vec![("bucket", Said::ok(&store)), ("clock", clock(store.clock_skew()))];
-    let profile = match context.config.stores[name].mode {
-        StoreMode::Edit => store.renew_profile().await,
-        _ => store.profile().await,
+    let extent = open::bucket::extent(context.config.stores[name].mode);
+    let Examined { findings, profile } = store.examine(extent).await;
+    let line = |finding: Finding| match finding.health {
+        // A look makes nothing that a start would make.
+        Health::Bad if finding.check == "bucket" && is_made => {
+            (finding.check, Said::ok(format_args!("{store} is not there yet; the first start makes it")))
+        }
+        _ => (finding.check, Said::from(finding)),
     };
-    said.push(("abilities", profile.map_or_else(|error| problem(&error), |profile| abilities(&profile))));
+    let mut said: Vec<_> = findings.into_iter().map(line).collect();
+    said.extend(profile.map(|profile| ("abilities", abilities(&profile))));
     said
 }
 
-fn problem(error: &Error) -> Said {
-    match open::bucket::misconfigured(error) {
-        Some(wrong) => Said::problem(error, wrong.advice()),
-        None => Said::problem(chain(error), "does the server run, and is it that one?"),
+impl From<Finding> for Said {
+    fn from(finding: Finding) -> Self {
+        let Finding { health, measured, advice, .. } = finding;
+        match health {
+            Health::Good => Self::ok(measured),
+            Health::Doubtful => Self::warning(measured, advice),
+            Health::Bad => Self::problem(measured, advice),
+        }
     }
 }
 
-fn clock(skew: Option<i64>) -> Said {
-    match skew {
-        Some(seconds) if seconds.unsigned_abs() > SKEW_MAX_SECONDS => Said::problem(
-            format_args!("the server's clock is {seconds} s from this one's"),
-            "set the clock of this machine, best by NTP: the server refuses what was signed at another time",
-        ),
-        Some(seconds) => Said::ok(format_args!("the server's is {seconds} s from this one's")),
-        None => Said::ok("the server does not tell the time"),
+/// Prints what the credentials of a bucket must be allowed, and no more; asks nothing of the server.
+pub(super) fn policy(config: &Config, named: Option<&StoreName>, output: &Output) -> Result<Exit> {
+    let buckets: Vec<&StoreName> = match named {
+        Some(name) => vec![name],
+        None => config.stores.iter().filter(|(_, store)| store.kind == StoreKind::S3).map(|(name, _)| name).collect(),
+    };
+    let [name] = buckets[..] else {
+        let what = format!("there are {} stores that are buckets, and a policy is of one", buckets.len());
+        return Err(refuse(what, "name it: `larder doctor --store NAME --policy`"));
+    };
+    let store = &config.stores[name];
+    let Some(options) = store.s3_options() else {
+        return Err(refuse(
+            format_args!("the store `{name}` is a directory, and has no policy"),
+            "name a store of the kind `s3`",
+        ));
+    };
+    let policy = options.policy(open::bucket::extent(store.mode));
+    if output.json {
+        output.record(&policy)?;
+    } else {
+        output.line(serde_json::to_string_pretty(&policy)?)?;
     }
+    output.flush()?;
+    Ok(Exit::Done)
 }
 
 fn abilities(profile: &Profile) -> Said {

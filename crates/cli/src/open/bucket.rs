@@ -1,6 +1,6 @@
 //! A store that is a bucket: opened without a look where the database knows it, so that one that is away keeps nobody from starting.
 
-use super::Mounted;
+use super::{Mounted, inspect::Bucket};
 use crate::{
     config::{Config, StoreConfig},
     output::{chain, refuse},
@@ -8,7 +8,7 @@ use crate::{
 use anyhow::Result;
 use larder_files::{Mount, StoreMode, StoreName};
 use larder_storage_core::{Error, Store};
-use larder_storage_s3::{Misconfigured, S3Options, S3Store};
+use larder_storage_s3::{Extent, Misconfigured, S3Options, S3Store};
 use std::{error::Error as _, sync::Arc};
 
 /// Mounts a bucket. One that is new must answer; of one that is known an outage is told of by the start.
@@ -28,6 +28,7 @@ pub(super) async fn mount(
         }
         _ => {}
     }
+    mounted.inspectors.insert(name.clone(), Arc::new(Bucket { store: store.clone(), mode: config.mode }));
     let store: Arc<dyn Store> = Arc::new(store);
     mounted.new.extend((!is_known).then(|| store.clone()));
     mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });
@@ -42,8 +43,17 @@ pub(crate) async fn connect(name: &StoreName, options: S3Options) -> Result<S3St
     S3Store::connect(options).await.map_err(|error| refused(name, &error))
 }
 
+/// What may be done to a store of this mode to find out how it is.
+pub(crate) fn extent(mode: StoreMode) -> Extent {
+    match mode {
+        StoreMode::Edit => Extent::Everything,
+        StoreMode::Rw => Extent::Create,
+        StoreMode::Ro | StoreMode::Ar => Extent::Read,
+    }
+}
+
 /// What the configuration is to blame for, as far as the server's answer tells.
-pub(crate) fn misconfigured(error: &Error) -> Option<&Misconfigured> {
+fn misconfigured(error: &Error) -> Option<&Misconfigured> {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {
