@@ -247,6 +247,58 @@ fn each_thing_that_a_bucket_needs_has_a_line_of_its_own() {
 }
 
 #[test]
+fn each_permission_that_lacks_has_a_line_that_names_it() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    for (operation, check, action) in [
+        ("ListObjectsV2", "list", "s3:ListBucket"),
+        ("PutObject", "put", "s3:PutObject"),
+        ("GetObject", "get", "s3:GetObject"),
+        ("CreateMultipartUpload", "multipart", "s3:PutObject"),
+        ("AbortMultipartUpload", "abort", "s3:AbortMultipartUpload"),
+        ("DeleteObject", "delete", "s3:DeleteObject"),
+    ] {
+        *bucket.rules.denied.lock().unwrap() = operation.to_owned();
+        let lines = checks(&larder, 1);
+        let line = lines.iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("{check}: {lines:?}"));
+        let advice = line["advice"].as_str().unwrap_or_default();
+        assert!(line["result"] == "problem" && advice.contains(&format!("`{action}`")), "{operation}: {line}");
+        let before = ["list", "put", "get", "multipart", "abort"].into_iter().take_while(|name| *name != check);
+        for name in before {
+            assert!(lines.iter().any(|line| line["check"] == name && line["result"] == "ok"), "{operation}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bucket_that_anybody_can_read_is_a_problem() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    bucket.rules.is_public.store(true, Ordering::SeqCst);
+    let lines = checks(&larder, 1);
+    let line = lines.iter().find(|line| line["check"] == "public access").unwrap();
+    assert_eq!(line["measured"], "anybody can list and read what lies there", "{line}");
+    assert!(line["advice"].as_str().unwrap().starts_with("block public access"), "{line}");
+    let wrong = lines.iter().filter(|line| line["result"] == "problem").count();
+    assert_eq!(wrong, 1, "{lines:?}");
+}
+
+#[test]
+fn a_bucket_that_is_only_added_to_is_not_asked_for_more() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    let toml = fs::read_to_string(larder.data().join("larder.toml")).unwrap();
+    larder.file("data/larder.toml", format!("{toml}mode = \"rw\"\n"));
+    *bucket.rules.denied.lock().unwrap() = "DeleteObject".into();
+    let lines = checks(&larder, 0);
+    let line = lines.iter().find(|line| line["check"] == "delete").unwrap();
+    assert!(line["measured"].as_str().unwrap().contains("stays"), "{line}");
+}
+
+#[test]
 fn a_bucket_that_takes_nothing_new_is_looked_at_and_not_written_to() {
     let bucket = Bucket::new();
     let larder = bucket.larder("create_bucket = true\n");

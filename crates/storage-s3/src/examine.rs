@@ -142,6 +142,12 @@ impl Examiner<'_> {
                 let error = self.error(fault);
                 let advice = match error.kind() {
                     ErrorKind::PermissionDenied => format!("allow `{action}` in the policy of these credentials"),
+                    ErrorKind::Unsupported if self.store.inner.encryption().0.is_some() => {
+                        Misconfigured::NotEncrypted.advice()
+                    }
+                    ErrorKind::Unsupported => {
+                        "Larder needs it: take a server, or a version of it, that can do it".into()
+                    }
                     _ => advice(&error),
                 };
                 self.tell(check, bad(cause(&error), advice));
@@ -158,9 +164,11 @@ impl Examiner<'_> {
     async fn name(&mut self) {
         let (host, port) = self.place();
         let asked = (host.clone(), port);
-        let found = tokio::task::spawn_blocking(move || asked.to_socket_addrs().map(Iterator::count)).await;
-        let told = match found {
-            Ok(Ok(count)) => good(format_args!("{host} has {count} addresses")),
+        let found = tokio::task::spawn_blocking(move || asked.to_socket_addrs().map(Iterator::collect)).await;
+        let told = match found.map(|found| found.map(|all: Vec<_>| (all.first().copied(), all.len()))) {
+            Ok(Ok((Some(first), 1))) => good(format_args!("{host} is {}", first.ip())),
+            Ok(Ok((Some(first), count))) => good(format_args!("{host} is {}, and {} more", first.ip(), count - 1)),
+            Ok(Ok((None, _))) => bad(format_args!("{host} has no address"), "check `endpoint`, and this machine's DNS"),
             Ok(Err(error)) => {
                 bad(format_args!("{host}: {error}"), "check `endpoint`, `path_style`, and this machine's DNS")
             }
@@ -522,9 +530,10 @@ fn mistake(error: &Error) -> Option<&Misconfigured> {
     None
 }
 
-/// Why, without what was tried: the line tells that.
+/// Why, without what was tried, which the line tells, and without the advice, which it tells apart.
 fn cause(error: &Error) -> String {
-    error.source().map_or_else(|| error.kind().to_string(), ToString::to_string)
+    let told = error.source().map_or_else(|| error.kind().to_string(), ToString::to_string);
+    mistake(error).map_or(told.clone(), |mistake| told.replace(&format!(": {}", mistake.advice()), ""))
 }
 
 fn advice(error: &Error) -> String {

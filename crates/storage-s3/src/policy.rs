@@ -16,7 +16,7 @@ impl S3Options {
         let mut statements = vec![self.lists(&bucket, &folder, extent)];
         let mut of_objects = vec!["s3:GetObject"];
         if extent != Extent::Read {
-            let of_bucket = ["s3:ListBucketMultipartUploads", "s3:GetBucketVersioning", "s3:GetBucketCORS"];
+            let of_bucket = ["s3:ListBucketMultipartUploads", "s3:GetBucketVersioning"];
             let made = self.create_bucket.then_some("s3:CreateBucket");
             let actions: Vec<_> = of_bucket.into_iter().chain(made).collect();
             statements.push(json!({"Sid": "LarderBucket", "Effect": "Allow", "Action": actions, "Resource": bucket}));

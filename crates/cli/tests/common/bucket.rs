@@ -3,12 +3,18 @@
 
 use super::common::Larder;
 use hyper_util::rt::TokioIo;
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    S3Result,
+    access::{S3Access, S3AccessContext},
+    auth::SimpleAuth,
+    s3_error,
+    service::S3ServiceBuilder,
+};
 use std::{
     fs,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -20,8 +26,30 @@ pub(crate) const SECRET: &str = "hush-hush-hush";
 pub(crate) struct Bucket {
     pub(crate) endpoint: String,
     pub(crate) is_away: Arc<AtomicBool>,
+    pub(crate) rules: Arc<Rules>,
     folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// What the server allows beyond what is signed.
+#[derive(Default)]
+pub(crate) struct Rules {
+    /// An operation that nobody may do.
+    pub(crate) denied: Mutex<String>,
+    pub(crate) is_public: AtomicBool,
+}
+
+struct Held(Arc<Rules>);
+
+#[async_trait::async_trait]
+impl S3Access for Held {
+    async fn check(&self, asked: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let is_anybody = asked.credentials().is_none() && !self.0.is_public.load(Ordering::SeqCst);
+        if is_anybody || asked.s3_op().name() == *self.0.denied.lock().unwrap() {
+            return Err(s3_error!(AccessDenied));
+        }
+        Ok(())
+    }
 }
 
 impl Bucket {
@@ -29,6 +57,8 @@ impl Bucket {
         let folder = tempfile::tempdir().unwrap();
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let rules = Arc::<Rules>::default();
+        service.set_access(Held(rules.clone()));
         let (service, is_away) = (service.build(), Arc::<AtomicBool>::default());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -43,7 +73,7 @@ impl Bucket {
                 }
             }
         });
-        Self { endpoint, is_away, folder, _runtime: runtime }
+        Self { endpoint, is_away, rules, folder, _runtime: runtime }
     }
 
     /// Where its buckets lie.
