@@ -108,6 +108,7 @@ impl Fault {
             SdkError::ServiceError(refusal) => {
                 let (meta, raw) = (refusal.err().meta(), refusal.raw());
                 let region = raw.headers().get("x-amz-bucket-region").map(str::to_owned);
+                let region = region.or_else(|| told_region(raw.body().bytes()?));
                 let refusal = Refusal {
                     status: raw.status().as_u16(),
                     code: meta.code().unwrap_or_default(),
@@ -219,10 +220,10 @@ impl Refusal<'_> {
 
     fn expected_region(&self) -> Option<String> {
         let quoted = |sign: &str| {
-            let rest = self.message.split(sign).nth(1)?;
+            let (before, rest) = self.message.split_once(sign)?;
             let region =
                 rest.trim_start_matches([' ', ':', '\'', '"', '`']).split(['\'', '"', '`', ' ', ',', '/']).next()?;
-            (!region.is_empty()).then(|| region.to_owned())
+            (!before.ends_with("un") && is_region(region)).then(|| region.to_owned())
         };
         self.region.clone().or_else(|| quoted("expecting")).or_else(|| quoted("expected"))
     }
@@ -274,6 +275,17 @@ impl Refusal<'_> {
             _ => Fault { temporary: false, ..fault(ErrorKind::Unavailable) },
         }
     }
+}
+
+/// The region that a refusal names beside its message.
+fn told_region(body: &[u8]) -> Option<String> {
+    let (_, rest) = std::str::from_utf8(body).ok()?.split_once("<Region>")?;
+    let (region, _) = rest.split_once("</Region>")?;
+    is_region(region).then(|| region.to_owned())
+}
+
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 fn is_about_time(message: &str) -> bool {
@@ -383,6 +395,22 @@ mod tests {
             let told = cause(refused(status, code, message));
             assert!(told.contains(words), "{code}: {told}");
         }
+    }
+
+    #[test]
+    fn a_region_is_what_the_server_names_and_no_other_word() {
+        let garage = "Authorization header malformed, unexpected scope: 20261122/us-east-1/s3/aws4_request";
+        for (message, expected) in [
+            (garage, None),
+            ("the region 'x' is wrong; expecting 'eu-west-1'", Some("eu-west-1")),
+            ("expected: \"\"", None),
+        ] {
+            let refusal = Refusal { status: 400, code: "AuthorizationHeaderMalformed", message, region: None };
+            assert_eq!(refusal.expected_region().as_deref(), expected, "{message}");
+        }
+        let body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>garage</Region></Error>";
+        assert_eq!(told_region(body).as_deref(), Some("garage"));
+        assert_eq!(told_region(b"<Error><Region>no such</Region></Error>"), None);
     }
 
     #[test]
