@@ -198,6 +198,8 @@ impl Refusal<'_> {
             "RequestTimeTooSkewed" | "RequestExpired" => denied(M::Clock { behind: place.behind }),
             "AccessDenied" if is_about_time(self.message) => denied(M::Clock { behind: place.behind }),
             "AccessDenied" if self.message.contains("No such key") => denied(M::WrongKey),
+            // Garage says so.
+            "AccessDenied" if self.message.contains("Invalid signature") => denied(M::WrongSecret),
             "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "InvalidToken" | "Forbidden" => {
                 denied(M::Forbidden)
             }
@@ -386,6 +388,7 @@ mod tests {
         let table = [
             (403, "InvalidAccessKeyId", "", "access_key_id"),
             (403, "SignatureDoesNotMatch", "", "secret_access_key"),
+            (403, "AccessDenied", "Forbidden: Invalid signature", "secret_access_key"),
             (404, "NoSuchBucket", "", "`media`"),
             (400, "AuthorizationHeaderMalformed", "the region 'x' is wrong; expecting 'eu-west-1'", "\"eu-west-1\""),
             (403, "RequestTimeTooSkewed", "", "7200 s ahead of"),
