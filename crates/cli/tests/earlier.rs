@@ -204,7 +204,7 @@ const MINIO: [(&str, &str); 5] = [
 fn what_is_said_for_larder_goes_over_what_was_said_for_earlier_systems() {
     let larder = Larder::new();
     let file = larder.file("my.toml", "[buckets.documents]\nmax_bytes = 7\n[stores.minio]\nmode = \"ro\"\n");
-    let more = [("MAX_FILE_SIZE_MB", "1"), ("LARDER_STORES__MINIO__REGION", "here"), ("MINIO_REGION", "there")];
+    let more = [("MAX_FILE_SIZE_MB", "1   # MB"), ("LARDER_STORES__MINIO__REGION", "here"), ("MINIO_REGION", "there")];
     let said = with(&larder, &[&MINIO[..], &more].concat(), &["config", "show", "--config", &file]);
     assert!(said.status.success(), "{said:?}");
     for (line, origin) in [

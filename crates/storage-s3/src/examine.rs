@@ -222,7 +222,10 @@ impl Examiner<'_> {
             _ => self.tell("server", good(format_args!("answers at {place}"))),
         }
         self.tell("TLS", self.tls());
-        self.tell("clock", clock(self.store.clock_skew()));
+        // Of a refusal because of the time the line below tells more.
+        if !matches!(mistake, Some(Misconfigured::Clock { .. })) {
+            self.tell("clock", clock(self.store.clock_skew()));
+        }
         self.of_the_answer(error.as_ref(), mistake.as_ref())
     }
 
@@ -594,5 +597,60 @@ impl Intercept for Bare {
         let seen = Seen { status: answer.status().as_u16(), allowed_origin };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conditions, Credentials, S3Options};
+
+    #[test]
+    fn a_clock_that_is_far_off_is_a_problem_before_the_server_says_so() {
+        for (skew, health) in
+            [(None, Health::Good), (Some(-300), Health::Good), (Some(301), Health::Bad), (Some(-301), Health::Bad)]
+        {
+            assert_eq!(clock(skew).0, health, "{skew:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_are_not_kept_are_told_of() {
+        for (create, replace, health) in
+            [(true, true, Health::Good), (true, false, Health::Good), (false, true, Health::Doubtful)]
+        {
+            let put = Conditions { create, replace };
+            let profile = Profile { put, ..Profile::blank("http://s3.test".into(), "b".into()) };
+            assert_eq!(conditions(&profile).0, health);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_host_is_the_one_that_requests_go_to_and_tls_is_missed_where_others_may_listen() {
+        for (endpoint, path_style, host, port, health) in [
+            (Some("http://127.0.0.1:9000"), None, "127.0.0.1", 9000, Health::Good),
+            (Some("http://[::1]:9000/"), None, "::1", 9000, Health::Good),
+            (Some("http://s3.example"), None, "s3.example", 80, Health::Doubtful),
+            (Some("https://s3.example"), Some(false), "acme.s3.example", 443, Health::Good),
+            (None, None, "acme.s3.eu-west-1.amazonaws.com", 443, Health::Good),
+            (None, Some(true), "s3.eu-west-1.amazonaws.com", 443, Health::Good),
+        ] {
+            let keys = Credentials::Keys {
+                access_key_id: "id".into(),
+                secret_access_key: "secret".into(),
+                session_token: None,
+            };
+            let options = S3Options {
+                endpoint: endpoint.map(Into::into),
+                region: Some("eu-west-1".into()),
+                path_style,
+                ..S3Options::new("acme", keys)
+            };
+            let store = S3Store::connect(options).await.unwrap();
+            let key = Key::new("k").unwrap();
+            let (extent, examined) = (Extent::Read, Examined::default());
+            let examiner = Examiner { store: &store, extent, key, is_put: false, begun: Instant::now(), examined };
+            assert_eq!((examiner.place(), examiner.tls().0), ((host.to_owned(), port), health), "{endpoint:?}");
+        }
     }
 }

@@ -193,8 +193,11 @@ impl Earlier {
                     ));
                 }
                 // `S3_ENDPOINT=` says that there is none.
-                Some("") => {}
-                Some(text) => drop(set.insert(name, text.to_owned())),
+                Some(text) if plain(&name, text).is_empty() => {}
+                Some(text) => {
+                    let text = plain(&name, text).to_owned();
+                    set.insert(name, text);
+                }
             }
         }
         Self::read(set)
@@ -213,6 +216,17 @@ impl Earlier {
         reading.policies()?;
         Ok(reading.end())
     }
+}
+
+/// A value as those read it who know `.env` files: without quotes, or else without the comment behind it. Docker and systemd hand both on.
+/// Keys are taken as they are: who knows what stands in them.
+fn plain<'a>(name: &str, text: &'a str) -> &'a str {
+    if name.contains("KEY") {
+        return text;
+    }
+    let quoted = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    let bare = || if text.starts_with('#') { "" } else { text.split(" #").next().unwrap_or_default().trim_end() };
+    quoted('"').or_else(|| quoted('\'')).unwrap_or_else(bare)
 }
 
 /// Whether a variable is one of these, or sounds like one. What Kubernetes and Docker set beside a service called `minio` is not.
@@ -904,6 +918,20 @@ mod tests {
              name); not used: `S3_BUCKET`, `S3_REGION` (`STORAGE_TYPE` is `minio`)"
         );
         assert_eq!(in_one_line(&[]), None);
+    }
+
+    #[test]
+    fn values_are_read_without_quotes_and_comments_and_keys_as_they_are() {
+        for (name, text, value) in [
+            ("S3_ENDPOINT", "# empty for AWS", ""),
+            ("MAX_UPLOAD_SIZE", "10485760     # 10 MB", "10485760"),
+            ("S3_BUCKET", "\"acme #1\"", "acme #1"),
+            ("S3_BUCKET", "'acme'", "acme"),
+            ("S3_BUCKET", "acme#1", "acme#1"),
+            ("S3_SECRET_KEY", "\"a #b", "\"a #b"),
+        ] {
+            assert_eq!(plain(name, text), value, "{name}={text}");
+        }
     }
 
     #[test]
