@@ -47,7 +47,8 @@ impl Inner {
         gone
     }
 
-    async fn delete_each(&self, keys: &[Key], versioned: bool) -> Vec<Outcome<()>> {
+    /// Deletes objects one by one, with their versions where there may be some.
+    pub(crate) async fn delete_each(&self, keys: &[Key], versioned: bool) -> Vec<Outcome<()>> {
         let delete = |key| self.delete_one(key, versioned);
         stream::iter(keys.iter().map(delete).collect::<Vec<_>>()).buffered(AT_ONCE).collect().await
     }

@@ -31,7 +31,7 @@ impl Inner {
         let probe = Probe { inner: self, folder: format!("{FOLDER}{}", self.token()) };
         let mut profile = Profile::blank(self.endpoint(), self.options.bucket.clone());
         let found = probe.all(&mut profile).await;
-        let swept = probe.sweep(profile.batch_delete).await;
+        let swept = probe.sweep(&profile).await;
         found?;
         swept?;
         Ok(profile)
@@ -322,11 +322,15 @@ impl Probe<'_> {
         Ok(answer.errors().is_empty() && self.inner.look_for(&self.key("new")).await?.is_none())
     }
 
-    /// Takes away everything that was tried, whether or not it is there.
-    async fn sweep(&self, in_batches: bool) -> Outcome<()> {
+    /// Takes away everything that was tried, whether or not it is there, with all of its versions.
+    async fn sweep(&self, profile: &Profile) -> Outcome<()> {
         let names = ["put", "new", "nowhere", "lie", "complete", "copy", "source", "copied", "parts"];
         let keys: Vec<Key> = names.iter().map(|name| self.key(name)).collect();
-        for (key, gone) in keys.iter().zip(self.inner.delete_all(&keys, in_batches).await) {
+        let gone = match profile.versioned {
+            true => self.inner.delete_each(&keys, true).await,
+            false => self.inner.delete_all(&keys, profile.batch_delete).await,
+        };
+        for (key, gone) in keys.iter().zip(gone) {
             gone.inspect_err(|fault| tracing::warn!(%key, ?fault, "what was tried out stays behind"))?;
         }
         Ok(())
