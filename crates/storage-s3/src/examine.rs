@@ -487,7 +487,10 @@ impl Examiner<'_> {
         if !self.is_put {
             return;
         }
-        let deleted = self.store.inner.delete(&self.key).await;
+        // Not by the store's own way, which asks for a profile: where there is none, this must go all the same.
+        let versioned = self.examined.profile.as_ref().is_some_and(|profile| profile.versioned);
+        let deleted = self.store.inner.delete_each(std::slice::from_ref(&self.key), versioned).await;
+        let deleted = deleted.into_iter().collect::<Outcome<Vec<_>>>();
         if self.extent == Extent::Create
             && let Err(fault) = &deleted
             && fault.kind == ErrorKind::PermissionDenied
