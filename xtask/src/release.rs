@@ -91,14 +91,16 @@ fn target(shell: &Shell) -> Result<String> {
 }
 
 fn lay_out(shell: &Shell, metadata: &Metadata, binary: &Path, folder: &Path) -> Result<()> {
-    shell.create_dir(folder.join("docs"))?;
     shell.copy_file(binary, folder)?;
     for document in DOCUMENTS {
         shell.copy_file(root().join(document), folder)?;
     }
-    for document in shell.read_dir(root().join("docs"))? {
-        if document.is_file() {
-            shell.copy_file(document, folder.join("docs"))?;
+    for place in ["docs", "docs/samples"] {
+        shell.create_dir(folder.join(place))?;
+        for document in shell.read_dir(root().join(place))? {
+            if document.is_file() {
+                shell.copy_file(document, folder.join(place))?;
+            }
         }
     }
     shell.copy_file(root().join("packaging/larder.service"), folder)?;
