@@ -48,12 +48,20 @@ impl Inner {
         Ok(Object { meta: opened.meta, range: opened.range, body: reading.into_stream() })
     }
 
-    /// The whole of an object, without the means to go on where it breaks.
+    /// The whole of an object, without the means to go on where it breaks, or stalls.
     pub(crate) async fn fetch(&self, key: &Key, options: GetOptions) -> Outcome<ByteStream> {
         let answer = self.ask(key, &options).await?;
-        Ok(stream::unfold(answer.body, |mut body| async {
-            let block = body.next().await?;
-            Some((block.map_err(BodyError::from), body))
+        let (timer, stalled) = (self.options.timer.clone(), self.options.deadlines.stalled);
+        Ok(stream::unfold(Some(answer.body), move |body| {
+            let end = timer.sleep(stalled);
+            async move {
+                let mut body = body?;
+                let block = match future::select(Box::pin(body.next()), end).await {
+                    Either::Left((block, _)) => block,
+                    Either::Right(_) => return Some((Err("nothing came for too long".into()), None)),
+                };
+                Some((block?.map_err(BodyError::from), Some(body)))
+            }
         })
         .boxed())
     }

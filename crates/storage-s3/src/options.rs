@@ -104,6 +104,9 @@ pub struct S3Options {
     pub parts_in_flight: usize,
     /// Bytes of one upload in memory, as long as its parts are not larger than that.
     pub upload_bytes: usize,
+    /// Bytes of parts under way that all uploads together may hold, beside one part of each: an upload that gets no room sends its
+    /// parts one after another.
+    pub ahead_bytes: usize,
     /// Keys of one page of a listing, 1 to 1,000.
     pub page: u16,
     /// How often and how soon a request is repeated.
@@ -129,7 +132,8 @@ impl S3Options {
     /// The largest object, in bytes.
     pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
-    /// The bucket of this name, with parts of 8 MiB, 4 of an upload at once, and at most 64 MiB of it in memory.
+    /// The bucket of this name, with parts of 8 MiB, 4 of an upload at once, and at most 64 MiB of it in memory, 128 MiB of all uploads
+    /// beside a part of each.
     #[must_use]
     pub fn new(bucket: impl Into<String>, credentials: Credentials) -> Self {
         Self {
@@ -147,6 +151,7 @@ impl S3Options {
             part_bytes: 8 << 20,
             parts_in_flight: 4,
             upload_bytes: 64 << 20,
+            ahead_bytes: 128 << 20,
             page: 1_000,
             backoff: Backoff::default(),
             deadlines: Deadlines::default(),

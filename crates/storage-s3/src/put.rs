@@ -200,12 +200,18 @@ impl Sending<'_> {
             }
             let number = u16::try_from(index + 1).ok().and_then(PartNumber::new);
             let number = number.ok_or(ErrorKind::TooLarge { max: crate::S3Options::OBJECT_BYTES_MAX })?;
-            under_way.push(upload.put_part(number, piece.bytes));
+            let room = upload.inner().room_for(piece.bytes.len());
+            let most = if room.is_some() { self.beside(index + 1) } else { 0 };
+            under_way.push(async move {
+                let part = upload.put_part(number, piece.bytes).await;
+                drop(room);
+                part
+            });
             index += 1;
             if piece.is_last {
                 break;
             }
-            while under_way.len() as u64 > self.beside(index) {
+            while under_way.len() as u64 > most {
                 done.extend(under_way.next().await.transpose()?);
             }
             let fill = self.gather.next(self.sizes.at(index));

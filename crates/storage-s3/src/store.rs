@@ -19,7 +19,7 @@ use larder_storage_core::{
     Prefix, Presign, PutOptions, Result, Space, Staging, Store, Written,
 };
 use std::{fmt, sync::Arc};
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore};
 
 /// A bucket, or a folder of one, as a store. Cloning is cheap.
 #[derive(Clone)]
@@ -28,6 +28,9 @@ pub struct S3Store {
 }
 
 /// What all parts of the store share.
+/// What the room for parts under way is counted in, in bytes.
+const AHEAD_UNIT: usize = 64 << 10;
+
 pub(crate) struct Inner {
     pub(crate) options: S3Options,
     pub(crate) display: String,
@@ -35,9 +38,19 @@ pub(crate) struct Inner {
     pub(crate) folder: String,
     pub(crate) clients: Clients,
     pub(crate) turns: Turns,
+    /// Units of [`AHEAD_UNIT`] that uploads may yet hold ahead.
+    pub(crate) ahead: Arc<Semaphore>,
     pub(crate) profile: RwLock<Option<Arc<Profile>>>,
     /// Held by who finds out what the server can do.
     pub(crate) probing: Mutex<()>,
+}
+
+impl Inner {
+    /// Room for `bytes` that are under way while more is gathered; given back when it is dropped. `None` where there is none now.
+    pub(crate) fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(AHEAD_UNIT)).ok()?;
+        self.ahead.clone().try_acquire_many_owned(units).ok()
+    }
 }
 
 impl S3Store {
@@ -57,12 +70,14 @@ impl S3Store {
         let display = Self::display_of(&options);
         let folder = check(&options).map_err(|fault| fault.at(Op::Open, &options.bucket, &display))?;
         let clients = Clients::new(&options).await;
+        let ahead = Semaphore::new((options.ahead_bytes / AHEAD_UNIT).min(Semaphore::MAX_PERMITS));
         let inner = Inner {
             options,
             display,
             folder,
             clients,
             turns: Turns::new(),
+            ahead: Arc::new(ahead),
             profile: RwLock::default(),
             probing: Mutex::default(),
         };

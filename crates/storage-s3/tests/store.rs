@@ -253,6 +253,37 @@ async fn an_upload_holds_no_more_than_it_may() {
 }
 
 #[tokio::test]
+async fn all_uploads_together_hold_no_more_than_they_may() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+    let place = Place::with(Quirks::default(), |options| {
+        (options.part_bytes, options.upload_bytes, options.parts_in_flight) = (5 << 20, 40 << 20, 8);
+        options.ahead_bytes = 6 << 20;
+    })
+    .await;
+    place.store.profile().await.unwrap();
+    let (given, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let before = place.bucket.bytes_kept();
+    let upload = |name: &'static str| {
+        let (given, most, bucket) = (given.clone(), most.clone(), place.bucket.clone());
+        let blocks = stream::iter(0..30).map(move |_| {
+            let held = given.fetch_add(1 << 20, SeqCst) + (1 << 20) - bucket.bytes_kept().saturating_sub(before);
+            most.fetch_max(held, SeqCst);
+            Ok(Bytes::from(vec![3; 1 << 20]))
+        });
+        let store = place.store.clone();
+        async move { store.put(&key(name), Body::once(blocks.boxed(), None), PutOptions::create()).await }
+    };
+    let (a, b, c) = futures_util::join!(upload("a"), upload("b"), upload("c"));
+    assert!([a, b, c].into_iter().all(|written| written.unwrap().size == 30 << 20));
+    // A part of each, one more of all together, and a block of each that is read to learn whether a part was the last.
+    let most = most.load(SeqCst);
+    assert!(most <= (15 << 20) + (5 << 20) + (3 << 20), "{most} bytes");
+}
+
+#[tokio::test]
 async fn a_large_object_is_copied_in_parts() {
     for quirks in [Quirks::default(), Quirks { ignores_conditions: true, ..Quirks::default() }] {
         let place = Place::with(quirks, |options| options.copy_bytes_max = 6 << 20).await;

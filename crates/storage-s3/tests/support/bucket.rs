@@ -88,6 +88,12 @@ impl Bucket {
         state.uploads.values().flat_map(|open| open.parts.values()).map(|blob| blob.bytes.len()).sum()
     }
 
+    /// Bytes of parts and of objects.
+    pub fn bytes_kept(&self) -> usize {
+        let of_objects: usize = self.state().objects.values().map(|object| object.bytes.len()).sum();
+        of_objects + self.bytes_of_parts()
+    }
+
     /// The names of objects that are not the driver's own.
     pub fn names(&self) -> Vec<String> {
         self.state().objects.keys().filter(|name| *name != ".larder/profile.json").cloned().collect()
