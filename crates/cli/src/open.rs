@@ -145,7 +145,9 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let settings = Settings { look_every, ..config.settings() };
     let master = secrets.id();
     let started = Files::start(parts(stores, &ledger, secrets, roll), settings).await;
-    if started.is_ok() || any_is_marked(&new, &master).await {
+    // Of an installation whose database is missing nothing was marked now, and an empty one in its place would only hide that.
+    let is_lost = matches!(started, Err(StartError::DatabaseMissing { .. }));
+    if started.is_ok() || !is_lost && any_is_marked(&new, &master).await {
         made.keep();
     }
     let (files, recovered) = match started {
@@ -433,6 +435,12 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
              is it another's? give this one a directory of its own: `path` in [stores.{name}]"
         );
         return Err(refuse(what, mend));
+    }
+    if let Some(secrets) = secrets::load(dir)?
+        && let Some(place) = bucket::marked_by(config, &secrets.id()).await?
+    {
+        let what = format!("{place} holds files but the database is missing");
+        return Err(refuse(what, format_args!("bring it back: `larder rebuild --data {there}`")));
     }
     if matches!(access, Access::Read | Access::Change) {
         let mend = "name another with --data (or LARDER_DATA), or begin one: `larder serve`, `larder put FILE`";

@@ -87,6 +87,27 @@ fn a_bucket_alone_keeps_files_and_who_lives_is_told_without_a_directory() {
 }
 
 #[test]
+fn a_lost_database_is_brought_back_from_a_bucket_alone() {
+    let bucket = Bucket::new();
+    let larder =
+        bucket.larder_with("", "create_bucket = true\nrequest_seconds = 5\npart_seconds = 1\ncomplete_seconds = 1\n");
+    larder.user("ada", true);
+    let id = larder.put("file", "content");
+    let before = larder.ok(&["dump"]);
+    larder.lose_database();
+    for command in [&["ls"][..], &["put", "file"], &["serve", "--listen", "127.0.0.1:0"]] {
+        let said = larder.run(command);
+        assert!(said.status.code() == Some(1) && said.stderr.contains("larder rebuild"), "{said:?}");
+        assert!(!larder.data().join("db").exists(), "no empty database hides it: {said:?}");
+    }
+    let server = Server::start(larder.command(&["serve", "--listen", "127.0.0.1:0", "--rebuild"])).unwrap();
+    let content = server.client("ada").get(&format!("/api/v1/files/{id}/content"));
+    assert_eq!(content.body, b"content");
+    assert!(server.stop().success());
+    assert_eq!(before, larder.ok(&["dump"]));
+}
+
+#[test]
 fn a_bucket_that_is_away_is_an_outage_and_heals() {
     let bucket = Bucket::new();
     let larder = bucket.larder("create_bucket = true\n");

@@ -113,8 +113,8 @@ impl Files {
                     Err(error) => Err(error),
                 };
                 let in_the_way = match next {
-                    Ok(Next::Changed(file, name)) => {
-                        let file = files.0.write_change(file, claim, name).await?;
+                    Ok(Next::Changed(file, was, name)) => {
+                        let file = files.0.write_change(file, was, claim, name).await?;
                         return files.0.make_safe(file).await;
                     }
                     Ok(Next::Unchanged(file)) => {
@@ -157,15 +157,16 @@ impl Files {
             (was, Some(file)) => (was, file),
             (was, None) => return Ok(Next::Unchanged(was)),
         };
+        let rank = (was.attributes.epoch, was.attributes.version);
         let Some(name) = self.name_to_claim(&was.attributes, &file.attributes)? else {
-            return Ok(Next::Changed(file, None));
+            return Ok(Next::Changed(file, rank, None));
         };
         match self.0.ask_for_name(&name, &ClaimedFor::Change(claim.id)).await? {
             Asked::Ours => Ok(Next::Waits(None)),
             Asked::Theirs(holder) => Ok(Next::Waits(Some(holder))),
             Asked::Given(given) => match self.0.bearer(&name, Some(claim.file)).await? {
                 Some(other) => Err(taken(caller, &other)),
-                None => Ok(Next::Changed(file, Some(given))),
+                None => Ok(Next::Changed(file, rank, Some(given))),
             },
         }
     }
@@ -279,8 +280,17 @@ impl From<StoreError> for Refused {
     }
 }
 
+/// Where a change is durable.
+enum Reached {
+    /// Beside a copy.
+    Beside(usize),
+    /// As an overlay.
+    Over(Place),
+}
+
 enum Next {
-    Changed(File, Option<NameClaim>),
+    /// As it will be; epoch and version as it was.
+    Changed(File, (u64, u64), Option<NameClaim>),
     Unchanged(File),
     /// Another has the name, and the ledger may say who.
     Waits(Option<NodeId>),
@@ -288,7 +298,13 @@ enum Next {
 
 impl Node {
     /// Steps 2 to 4.
-    async fn write_change(self: &Arc<Self>, mut file: File, claim: Claim, name: Option<NameClaim>) -> Result<File> {
+    async fn write_change(
+        self: &Arc<Self>,
+        mut file: File,
+        was: (u64, u64),
+        claim: Claim,
+        name: Option<NameClaim>,
+    ) -> Result<File> {
         let reached = match self.write_attributes(&file).await {
             Ok(reached) => reached,
             Err(error @ Error::Fenced(_)) => return Err(error),
@@ -301,7 +317,8 @@ impl Node {
                 return Err(error);
             }
         };
-        let mut copies = self.left_behind(&file.copies, |place| reached == Some(place));
+        let is_beside = |place| matches!(&reached, Reached::Beside(beside) if *beside == place);
+        let mut copies = self.left_behind(&file.copies, is_beside);
         // Another bucket may want it on other stores.
         let wanted = self.with_wanted(&file.attributes.bucket, file.copies.clone());
         copies.extend(wanted.into_iter().filter(|wanted| !file.copies.contains(wanted)));
@@ -310,6 +327,9 @@ impl Node {
             Ok(Recorded::Tombstoned) => Err(Error::Gone),
             Ok(_) => {
                 self.reconcile_unless_awaited(&file.attributes, &copies);
+                if let Reached::Over(place) = reached {
+                    self.drop_overlay_before(place, file.attributes.id, was);
+                }
                 file.copies.retain(|copy| !copies.iter().any(|news| news.store == copy.store));
                 file.copies.extend(copies);
                 file.copies.sort_by_key(|copy| copy.store);
@@ -322,14 +342,13 @@ impl Node {
         }
     }
 
-    /// Step 2: durable on at least one store. Answers beside which copy; `None` where they are an overlay. An error other than
-    /// `Indeterminate` means that nothing happened.
-    async fn write_attributes(&self, file: &File) -> Result<Option<usize>> {
+    /// Step 2: durable on at least one store. An error other than `Indeterminate` means that nothing happened.
+    async fn write_attributes(&self, file: &File) -> Result<Reached> {
         let attributes = &file.attributes;
         let mut uncertain = None::<StoreError>;
         for (index, place) in self.order_of_changing(file) {
             match self.replace_sidecar(place, attributes).await {
-                Ok(()) => return Ok(Some(index)),
+                Ok(()) => return Ok(Reached::Beside(index)),
                 Err(Refused::Outranked(why)) => return Err(self.outranked(why)),
                 Err(Refused::Other(error)) => {
                     return Err(uncertain.map_or(error, |cause| Error::Indeterminate(cause.into())));
@@ -338,7 +357,20 @@ impl Node {
                 Err(Refused::Store(error)) => uncertain = uncertain.or(Some(error)),
             }
         }
-        self.put_overlay(attributes, uncertain).await.map(|()| None)
+        Ok(Reached::Over(self.put_overlay(attributes, uncertain).await?.clone()))
+    }
+
+    /// Deletes the overlay that came before one which is durable on the same store, if there is one. One that stays is harmless.
+    fn drop_overlay_before(&self, place: Place, id: FileId, was: (u64, u64)) {
+        if !place.mode.changes() {
+            return;
+        }
+        let key = layout::overlay(id, was.0, was.1);
+        self.environment.spawn.spawn(Box::pin(async move {
+            if let Err(error) = place.store.delete(&key).await {
+                tracing::debug!(%key, store = %place.name, %error, "an outranked overlay stays");
+            }
+        }));
     }
 
     /// The places of a file's copies that take changes, in the order of reading; those that can't be read last.
@@ -354,13 +386,16 @@ impl Node {
     }
 
     /// Puts attributes as an overlay on the first store that takes it. `uncertain` is an attempt before that may still count.
-    async fn put_overlay(&self, attributes: &Attributes, mut uncertain: Option<StoreError>) -> Result<()> {
+    async fn put_overlay(&self, attributes: &Attributes, mut uncertain: Option<StoreError>) -> Result<&Place> {
         let key = layout::overlay(attributes.id, attributes.epoch, attributes.version);
         let mut refused = Error::ReadOnly("no store takes attributes".into());
         for place in self.places.iter().filter(|place| place.mode.creates()) {
-            let put = place.store.put(&key, attributes.to_bytes().into(), PutOptions::create());
+            let put = async {
+                place.confirm().await?;
+                place.store.put(&key, attributes.to_bytes().into(), PutOptions::create()).await
+            };
             match self.soon(place, &key, put).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(place),
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     return Err(self.outranked(format!("the store `{}` has an overlay of this rank", place.name)));
                 }

@@ -41,6 +41,7 @@ use futures_util::{
 };
 use larder_storage_core::{self as core, Body, BodyError, ErrorKind, Key, Op};
 use std::{
+    collections::BTreeSet,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -300,6 +301,10 @@ impl Node {
     pub(crate) async fn take_up_intents(self: &Arc<Self>) -> Result<(u64, bool)> {
         let (mut found, mut all) = (0, true);
         for intent in self.ledger.intents().await? {
+            // Of a store that joined after this node had started: its to settle who has it.
+            if self.place(intent.upload.store).is_none() {
+                continue;
+            }
             match self.is_alive(&intent.node).await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -468,25 +473,37 @@ impl Node {
     /// Step 4. What a row counts on is not garbage, whoever made the row.
     async fn clear_upload(&self, upload: &Upload) -> Result<()> {
         let place = &self.places[self.place_of(upload)?];
+        // An older copy of the database, and one that is served beside this, knows nothing of what may have come of it.
+        self.check_mark_on(place, 0).await?;
+        let is_a_files = match upload.revision {
+            Some((file, number)) => self.ledger.revision(file, number).await?.is_some_and(|row| row.key == upload.key),
+            None => false,
+        };
+        // Of a copy, which is made under its file's key, another may be on its way by now: a younger one.
+        let older = if is_a_files { upload.lease } else { Duration::ZERO };
+        let ended = self.abort_uploads(place, Some(&upload.key), older, |_| true).await;
         if !place.mode.changes() {
             warn!(key = %upload.key, store = %place.name, "what an upload left stays where nothing may be deleted");
-            return Ok(());
-        }
-        if let Some((file, revision)) = upload.revision
-            && self.ledger.revision(file, revision).await?.is_some_and(|row| row.key == upload.key)
-        {
+        } else if is_a_files {
             warn!(key = %upload.key, "an upload that was undone is a file's after all, and stays");
-            return Ok(());
+        } else {
+            place.store.delete(&sidecar(upload)?).await?;
+            place.store.delete(&upload.key).await?;
         }
-        self.abort_uploads(place, Some(&upload.key), Duration::ZERO).await?;
-        place.store.delete(&sidecar(upload)?).await?;
-        Ok(place.store.delete(&upload.key).await?)
+        ended
     }
 
-    /// Ends uploads in parts that nobody will complete: those `of` one key, or all of Larder's own that were begun so long ago. A store
-    /// that does not tell of them is left to end them by its own rules.
-    pub(crate) async fn abort_uploads(&self, place: &Place, of: Option<&Key>, older: Duration) -> Result<()> {
-        let Some(multipart) = place.store.multipart() else { return Ok(()) };
+    /// Ends uploads in parts that nobody will complete: of one key, or of all, those that were begun so long ago under keys that are
+    /// `wanted`. A store that does not tell of them is left to end them by its own rules. The first failure is answered, whatever
+    /// becomes of the others.
+    async fn abort_uploads(
+        &self,
+        place: &Place,
+        of: Option<&Key>,
+        older: Duration,
+        wanted: impl Fn(&Key) -> bool + Send,
+    ) -> Result<()> {
+        let Some(multipart) = place.store.multipart().filter(|_| place.mode.creates()) else { return Ok(()) };
         let open = match multipart.open_uploads(of.cloned()).await {
             Ok(open) => open,
             Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
@@ -495,18 +512,28 @@ impl Node {
             }
             Err(error) => return Err(error.into()),
         };
-        let is_ours = |key: &Key| of.is_some() || layout::parse(key).is_some() || key.as_str().starts_with(".larder/");
-        for upload in open.into_iter().filter(|upload| upload.age >= older && is_ours(&upload.key)) {
-            multipart.abort(&upload.key, &upload.upload).await?;
-            info!(key = %upload.key, store = %place.name, "ended an upload that nobody would complete");
+        let mut failed = None;
+        for upload in open.into_iter().filter(|upload| upload.age >= older && wanted(&upload.key)) {
+            match multipart.abort(&upload.key, &upload.upload).await {
+                Ok(()) => info!(key = %upload.key, store = %place.name, "ended an upload that nobody would complete"),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Those of Larder's own that no intent tells of, on a store that is the one it was.
+    async fn abort_abandoned_on(&self, place: &Place) -> Result<()> {
+        self.check_mark_on(place, 0).await?;
+        let known: BTreeSet<Key> = self.ledger.intents().await?.into_iter().map(|intent| intent.upload.key).collect();
+        let is_ours = |key: &Key| layout::parse(key).is_some() || key.as_str().starts_with(".larder/");
+        self.abort_uploads(place, None, UPLOADED_WITHIN, |key| is_ours(key) && !known.contains(key)).await
     }
 
     /// Every hour ends the uploads in parts that no intent tells of: those of a database that was lost, and those whose end failed. A
     /// store that stages has none.
     pub(crate) fn end_abandoned_uploads(self: &Arc<Self>) {
-        let has_none = |at: &Place| at.store.staging().is_some() || !at.mode.changes();
+        let has_none = |at: &Place| at.store.staging().is_some() || !at.mode.creates();
         if self.places.iter().all(has_none) {
             return;
         }
@@ -514,7 +541,7 @@ impl Node {
         self.environment.spawn.spawn(Box::pin(async move {
             while let Some(node) = node.upgrade().filter(|node| !node.is_ending()) {
                 for place in node.places.iter().filter(|at| !has_none(at)) {
-                    if let Err(error) = node.abort_uploads(place, None, UPLOADED_WITHIN).await {
+                    if let Err(error) = node.abort_abandoned_on(place).await {
                         warn!(store = %place.name, %error, "uploads that nobody completes could not be ended");
                     }
                 }

@@ -95,7 +95,7 @@ pub(crate) fn marks() -> Prefix {
 
 /// One of them.
 pub(crate) fn numbered_mark(number: u64) -> Key {
-    fixed(&format!(".larder/marks/{number}"))
+    fixed(&format!(".larder/marks/{number:020}"))
 }
 
 /// Reads the key of one of them.

@@ -118,7 +118,7 @@ pub(crate) async fn write_mark(store: &dyn Store, number: u64, seen: &Mark) -> R
     }
 }
 
-/// One that takes effect late is lower than those that came after it. Lower ones go once it is durable.
+/// One that takes effect late is lower than those that came after it. Lower ones than the last before it go once it is durable.
 async fn write_numbered_mark(store: &dyn Store, number: u64, seen: &Mark) -> Result<bool> {
     let key = layout::numbered_mark(number);
     match store.put(&key, format!("{number}\n").into(), PutOptions::create()).await {
@@ -126,7 +126,8 @@ async fn write_numbered_mark(store: &dyn Store, number: u64, seen: &Mark) -> Res
         Err(error) if *error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     }
-    for lower in seen.numbered.iter().filter(|lower| **lower < number) {
+    // Who lists meanwhile may miss the new one, and finds the one before.
+    for lower in seen.numbered.iter().filter(|lower| **lower < seen.number) {
         if let Err(error) = store.delete(&layout::numbered_mark(*lower)).await {
             tracing::debug!(%store, lower, %error, "a mark that is outranked stays");
         }

@@ -287,7 +287,7 @@ impl Node {
 
     /// The mark on a store, which the ledger is known to have meant for it if it is at most `known`. The ledger notes it first: where it
     /// has not, this one is an older copy, or a copy that is served beside it has gone on. Nor has a rebuild raised the epoch there.
-    async fn check_mark_on(&self, place: &Place, known: u64) -> Result<Mark> {
+    pub(crate) async fn check_mark_on(&self, place: &Place, known: u64) -> Result<Mark> {
         let Some(marker) = Marker::read(&*place.store).await?.filter(|found| found.itself == place.id) else {
             let why = format!("what lies there is not the store `{}`: its marker is gone, or is another's", place.name);
             return Err(Error::StoreUnavailable(Some(why.into())));
@@ -582,6 +582,9 @@ impl Node {
     {
         let mut pause = SETTLE_PAUSE_MIN;
         loop {
+            if self.state().fenced.is_some() {
+                return None;
+            }
             match attempt().await {
                 Ok(done) => return Some(done),
                 Err(Error::Fenced(why)) => {
@@ -590,8 +593,8 @@ impl Node {
                 }
                 Err(error) => tracing::warn!(%error, "an operation is not settled yet"),
             }
-            // The next start goes on with it.
-            if self.state().stopping {
+            // The next start goes on with it; one whose database is not the current one settles nothing by it.
+            if self.is_ending() {
                 return None;
             }
             self.environment.clock.sleep(pause).await;

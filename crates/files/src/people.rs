@@ -486,7 +486,11 @@ impl Node {
                 missed.push(place.id);
                 continue;
             }
-            match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
+            let put = async {
+                place.confirm().await?;
+                place.store.put(&key, bytes.clone().into(), PutOptions::create()).await
+            };
+            match put.await {
                 Ok(_) => {}
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     return Err(Error::Conflict("the record was changed by another at the same time".into()));

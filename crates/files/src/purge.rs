@@ -211,7 +211,8 @@ impl Node {
             None => self.new_tombstone(claim).await?,
         };
         *missed = self.put_tombstone(&tombstone).await?;
-        self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), missed).await?;
+        let all = [&**missed, &self.not_here(&tombstone.stores)].concat();
+        self.record_with(Entry::Tombstone(Box::new(tombstone.clone())), &all).await?;
         Ok(tombstone)
     }
 
@@ -335,7 +336,14 @@ impl Node {
             }
             missed.push(tombstone.not_cleared_on(place.id).into());
         }
+        let others = self.not_here(&tombstone.stores).into_iter();
+        missed.extend(others.map(|store| tombstone.not_cleared_on(store).into()));
         missed
+    }
+
+    /// Those of known stores that this node does not have: one that joined after it had started may hold what it does not see.
+    fn not_here(&self, stores: &[StoreId]) -> Vec<StoreId> {
+        stores.iter().copied().filter(|store| self.place(*store).is_none()).collect()
     }
 }
 
@@ -350,6 +358,8 @@ impl Tombstone {
 impl Place {
     /// Puts a tombstone here, durably, where it does not lie yet.
     pub(crate) async fn put_tombstone(&self, tombstone: &Tombstone) -> larder_storage_core::Result<()> {
+        // What takes another's place takes everything, and keeps nothing from coming back.
+        self.confirm().await?;
         let (key, bytes) = (tombstone.key(), tombstone.to_bytes());
         let overwrites = self.store.staging().is_none() && self.mode.changes();
         match self.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
@@ -375,6 +385,7 @@ impl Place {
 
     /// Deletes what a tombstone covers; the file's overlays are looked for where they are not given.
     pub(crate) async fn clear(&self, tombstone: &Tombstone, overlays: Option<&[Key]>) -> Result<()> {
+        self.confirm().await?;
         let overlays = match overlays {
             Some(overlays) => self.covered(overlays.to_vec(), tombstone.revision).await?,
             None => self.overlays_covered(tombstone.id, tombstone.revision).await?,

@@ -7,7 +7,7 @@ use larder_files::{
     Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode, StoreName,
     ledger::{Ledger, RecordId},
 };
-use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, PutOptions, Store, StoreExt};
 use std::{sync::Arc, time::Duration};
 use support::{Faults, Gate, Larder, fsck, local, put, replace, staging_with, until};
 
@@ -191,4 +191,46 @@ async fn a_store_has_the_tombstone_before_anything_is_deleted_there() {
     gate.open();
     drop(starting.await.unwrap().unwrap());
     assert_eq!(keys_on(&larder, 1), []);
+}
+
+#[tokio::test]
+async fn a_store_that_joined_while_this_node_ran_is_cleared_by_who_has_it() {
+    let mut larder = Larder::over_all([("a", MemoryOptions::with_staging())]);
+    let running = start(&larder).await;
+    larder.add_disk("b", MemoryOptions::with_staging());
+    let joined = start(&larder).await;
+    let file = put(&joined, "file").await.attributes;
+    until("both stores have it", async || keys_on(&larder, 1).len() == 2).await;
+    until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+    drop(joined);
+    running.purge(&local(), file.id, None).await.unwrap();
+    drop(running);
+    assert_eq!((keys_on(&larder, 0), keys_on(&larder, 1).len()), (vec![], 2));
+    let files = start(&larder).await;
+    until("all is deleted", async || keys_on(&larder, 1).is_empty()).await;
+    assert!(has_tombstone(&larder, 1, file.id));
+    assert_eq!(fsck(&files, FsckOptions::default()).await.1, []);
+}
+
+#[tokio::test]
+async fn what_lies_in_the_place_of_a_store_is_not_answered_for_it() {
+    for options in [MemoryOptions::with_staging, MemoryOptions::without_staging] {
+        let larder = Larder::over_all([("a", options())]);
+        let files = start(&larder).await;
+        let file = put(&files, "file").await.attributes;
+        let marker = Key::new(".larder/instance.json").unwrap();
+        let beside = larder.store();
+        let kept = beside.get_bytes(&marker, 1 << 20).await.unwrap();
+        // Whatever is in its place takes everything and has no marker of ours.
+        beside.delete(&marker).await.unwrap();
+        let purged = files.purge(&local(), file.id, None).await;
+        assert!(matches!(purged, Err(Error::StoreUnavailable(_))), "{purged:?}");
+        assert_eq!(keys_on(&larder, 0).len(), 2, "nothing was deleted there");
+        let user = larder_files::UserName::new("ada").unwrap();
+        let added = files.add_user(user, larder_files::Role::User, None).await;
+        assert!(added.is_err(), "{added:?}");
+        beside.put(&marker, kept.into(), PutOptions::create()).await.unwrap();
+        until("the purge is carried out", async || keys_on(&larder, 0).is_empty()).await;
+        assert!(has_tombstone(&larder, 0, file.id));
+    }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use futures_util::{StreamExt, stream};
-use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Ledger, Received, Settings};
+use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Health, Ledger, Received, Settings};
 use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId, Store};
 use std::{sync::Arc, time::Duration};
 use support::*;
@@ -98,6 +98,44 @@ async fn parts_of_an_upload_that_broke_off_go_with_it() {
     settled(&larder).await;
     let left = beside.multipart().unwrap().open_uploads(None).await.unwrap();
     assert_eq!(left.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), [other]);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_database_clears_up_nothing_once_the_other_has_gone_on() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let slow = received(&files).await;
+    let copy = Larder::over_disk(&larder);
+    copy.ledger.restore(&larder.ledger.snapshot());
+    // To it the upload is a dead node's.
+    let (beside, recovered) = copy.start().await;
+    assert_eq!(recovered.waiting, 1);
+    put(&files, "meanwhile").await;
+    larder.world.pass(Duration::from_secs(10));
+    others_go_on().await;
+    until("the copy finds out", async || matches!(beside.health(), Health::Fenced(_))).await;
+    let file = files.create(&local(), slow, named("slow")).await.unwrap().file;
+    // The lease, and the last look.
+    for _ in 0..120 {
+        larder.world.pass(Duration::from_secs(30));
+        others_go_on().await;
+    }
+    assert_eq!(content(&files, file.attributes.id).await.unwrap(), b"contentcontentcontent");
+}
+
+#[tokio::test]
+async fn a_long_upload_is_not_taken_for_an_abandoned_one() {
+    let larder = cloud();
+    let settings = Settings { look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let _slow = received(&files).await;
+    let disk = larder.stores[0].1.clone();
+    let beside = MemoryStore::open(&disk, "beside", NodeId::from_random([9; 16]));
+    beside.multipart().unwrap().begin(&key(&larder.keys()[0])).await.unwrap();
+    let clock = || larder_files::Clock::elapsed(&*larder.world);
+    let days = clock() + Duration::from_secs(50 * 60 * 60);
+    until("two days pass", async || clock() > days).await;
+    assert_eq!(disk.open_uploads(), 1);
 }
 
 #[tokio::test]

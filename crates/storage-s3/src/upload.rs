@@ -22,7 +22,12 @@ use bytes::Bytes;
 use larder_storage_core::{
     Body, ETag, ErrorKind, Key, Multipart, Op, OpenUpload, PartNumber, PutMode, Result, UploadId, UploadedPart, Written,
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 impl Inner {
     /// Begins an upload whose object will bear `token`. Made once only: a lost answer leaves an upload that nobody knows.
@@ -156,7 +161,10 @@ impl Inner {
             let page = self.read(ask).await?;
             found.extend(page.uploads().iter().filter_map(|upload| {
                 let key = Key::new(upload.key()?.strip_prefix(&self.folder)?).ok()?;
-                let age = self.clients.clock.now().duration_since(time(upload.initiated()?)).unwrap_or_default();
+                // A server that does not know says some time before there were such servers.
+                let begun = time(upload.initiated()?);
+                let begun = if begun > UNIX_EPOCH + YEAR * 30 { begun } else { self.clients.clock.now() };
+                let age = self.clients.clock.now().duration_since(begun).unwrap_or_default();
                 let is_asked_for = of.is_none_or(|of| *of == key);
                 is_asked_for.then_some(OpenUpload { key, upload: UploadId::new(upload.upload_id()?), age })
             }));

@@ -21,6 +21,8 @@ pub(super) async fn mount(
     is_known: bool,
     mounted: &mut Mounted,
 ) -> Result<()> {
+    // A known one that is missing holds files: another in its place would hold none.
+    let options = S3Options { create_bucket: options.create_bucket && !is_known, ..options };
     let store = connect(name, options).await?;
     match store.open().await {
         Err(error) if !(is_known && error.is_temporary()) => {
@@ -33,6 +35,21 @@ pub(super) async fn mount(
     mounted.new.extend((!is_known).then(|| store.clone()));
     mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });
     Ok(())
+}
+
+/// The first bucket that an installation of these secrets has marked. One that does not answer tells nothing here.
+///
+/// # Errors
+/// Options that no server could take.
+pub(super) async fn marked_by(config: &Config, master: &str) -> Result<Option<String>> {
+    for (name, store) in &config.stores {
+        let Some(options) = store.s3_options() else { continue };
+        let store = connect(name, options).await?;
+        if larder_files::is_marked(&store, master).await {
+            return Ok(Some(format!("the store `{name}` ({store})")));
+        }
+    }
+    Ok(None)
 }
 
 /// The driver of a bucket; asks nothing of the server.

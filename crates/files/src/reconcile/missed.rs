@@ -90,6 +90,7 @@ impl Node {
     async fn put_sealed_on(&self, at: &Place, record: &impl Sealed) -> core::Result<()> {
         let key = record.key();
         let bytes = seal(&self.secrets, &self.environment, &key, record);
+        at.confirm().await?;
         match at.store.put(&key, bytes.into(), PutOptions::create()).await {
             Err(error) if *error.kind() == ErrorKind::AlreadyExists => at.make_durable(&key).await,
             put => put.map(drop),
