@@ -190,6 +190,11 @@ impl Known {
         names_unread(self.identity.as_ref())
     }
 
+    /// Whether it knows a store of this name.
+    pub(crate) fn knows(&self, name: &StoreName) -> bool {
+        self.marked(name).is_some()
+    }
+
     /// What the marker of a store must say; `None` of one that is new.
     fn marked(&self, name: &StoreName) -> Option<Marked> {
         let identity = self.identity.as_ref()?;

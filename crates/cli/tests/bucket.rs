@@ -317,6 +317,21 @@ fn a_bucket_that_is_only_added_to_is_not_asked_for_more() {
     let lines = checks(&larder, 0);
     let line = lines.iter().find(|line| line["check"] == "delete").unwrap();
     assert!(line["measured"].as_str().unwrap().contains("stays"), "{line}");
+    // What the server can do is found out by keys that delete nothing, too.
+    fs::remove_file(bucket.folder().join("acme/files/.larder/profile.json")).unwrap();
+    larder.put("another", "content");
+}
+
+#[test]
+fn a_bucket_that_held_files_and_is_gone_is_not_about_to_be_made() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder("create_bucket = true\n");
+    larder.put("file", "content");
+    fs::remove_dir_all(bucket.folder().join("acme")).unwrap();
+    let lines = checks(&larder, 1);
+    assert!(lines.iter().any(|line| line["check"] == "bucket" && line["result"] == "problem"), "{lines:?}");
+    assert_eq!(larder.run(&["put", &larder.file("more", "x")]).status.code(), Some(1));
+    assert!(!bucket.folder().join("acme").exists(), "nor is an empty one put in its place");
 }
 
 #[test]

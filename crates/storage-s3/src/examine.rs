@@ -451,10 +451,17 @@ impl Examiner<'_> {
 
     /// Asks as anybody may, without a signature.
     async fn public(&self) -> Told {
-        let read = self.fetch(Bare::default(), false).await.is_some_and(|seen| seen.status == 200);
-        let listed = self.fetch(Bare::default(), true).await.is_some_and(|seen| seen.status == 200);
-        let what = match (read, listed) {
-            (false, false) => return good("none: who has no key is refused"),
+        let read = self.fetch(Bare::default(), false).await.map(|seen| seen.status);
+        let listed = self.fetch(Bare::default(), true).await.map(|seen| seen.status);
+        let is_refused = |status| matches!(status, Some(401 | 403));
+        let what = match (read == Some(200), listed == Some(200)) {
+            (false, false) if is_refused(read) && is_refused(listed) => {
+                return good("none: who has no key is refused");
+            }
+            (false, false) => {
+                let advice = "ask for an object without a key, from outside: it is to be refused";
+                return doubtful("whether who has no key is refused could not be seen", advice);
+            }
             (true, false) => "anybody can read what lies there",
             (false, true) => "anybody can list what lies there",
             (true, true) => "anybody can list and read what lies there",

@@ -27,6 +27,13 @@ impl S3Options {
         }
         let objects = format!("{bucket}/{folder}*");
         statements.push(json!({"Sid": "LarderObjects", "Effect": "Allow", "Action": of_objects, "Resource": objects}));
+        if extent == Extent::Create {
+            // What is tried out goes again.
+            let tried = format!("{bucket}/{folder}.larder/probe/*");
+            let delete =
+                json!({"Sid": "LarderProbe", "Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": tried});
+            statements.push(delete);
+        }
         if let Encryption::Kms(Some(key)) = &self.encryption
             && key.starts_with("arn:")
         {
@@ -63,7 +70,14 @@ mod tests {
                    "Resource": "arn:aws:s3:::acme", "Condition": {"StringLike": {"s3:prefix": ["files/*"]}}})
         );
         assert_eq!(policy["Statement"][2]["Resource"], "arn:aws:s3:::acme/files/*");
-        let allows = |extent, action: &str| options.policy(extent).to_string().contains(&format!("\"{action}\""));
+        let tried = &options.policy(Extent::Create)["Statement"][3];
+        assert_eq!(tried["Resource"], "arn:aws:s3:::acme/files/.larder/probe/*");
+        let allows = |extent, action: &str| {
+            let policy = options.policy(extent);
+            let statements = policy["Statement"].as_array().into_iter().flatten();
+            let mut wide = statements.filter(|statement| statement["Sid"] != "LarderProbe");
+            wide.any(|statement| statement["Action"].to_string().contains(&format!("\"{action}\"")))
+        };
         for (action, read, create) in [
             ("s3:GetObject", true, true),
             ("s3:ListBucket", true, true),

@@ -33,7 +33,13 @@ impl Inner {
         let found = probe.all(&mut profile).await;
         let swept = probe.sweep(&profile).await;
         found?;
-        swept?;
+        match swept {
+            // Keys that may delete nothing leave what was tried.
+            Err(fault) if fault.kind == ErrorKind::PermissionDenied => {
+                tracing::warn!(store = %self.display, folder = probe.folder, ?fault, "what was tried out stays");
+            }
+            swept => swept?,
+        }
         Ok(profile)
     }
 }
@@ -281,8 +287,8 @@ impl Probe<'_> {
                 matches!(status, BucketVersioningStatus::Enabled | BucketVersioningStatus::Suspended)
             })),
             Err(fault) if fault.temporary => Err(fault),
-            // Who may not ask can't delete versions either; who has no versions needs not.
-            Err(_) => Ok(false),
+            // Who may not ask goes by what was known before.
+            Err(_) => Ok(self.inner.profile.read().await.as_ref().is_some_and(|known| known.versioned)),
         }
     }
 

@@ -148,7 +148,9 @@ impl Inner {
         let bytes = serde_json::to_vec_pretty(&profile).map_err(|error| Fault::says(ErrorKind::Corrupt, error))?;
         let name = self.name(&key())?;
         let put = || async {
+            let (encryption, kms) = self.encryption();
             let request = self.client().put_object().bucket(self.bucket()).key(&name);
+            let request = request.set_server_side_encryption(encryption).set_ssekms_key_id(kms);
             let body = ByteStream::from(bytes.clone());
             request.body(body).send().await.map(drop).map_err(|error| self.fault(error))
         };

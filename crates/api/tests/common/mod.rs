@@ -220,6 +220,8 @@ impl Larder {
     pub fn put_by(&self, user: &User, name: &str, content: &[u8]) -> Value {
         let answer = self.by(user, &format!("POST /api/v1/buckets/documents/files?name={name}")).body(content).send();
         assert_eq!(answer.status, 201, "{}", answer.text());
+        // Files of one moment are in no order.
+        self.clock.advance(Duration::from_millis(1));
         answer.json()
     }
 

@@ -224,8 +224,16 @@ fn plain<'a>(name: &str, text: &'a str) -> &'a str {
     if name.contains("KEY") {
         return text;
     }
-    let quoted = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
-    let bare = || if text.starts_with('#') { "" } else { text.split(" #").next().unwrap_or_default().trim_end() };
+    let quoted = |quote: char| {
+        let (inside, behind) = text.strip_prefix(quote)?.split_once(quote)?;
+        let behind = behind.trim_start();
+        (behind.is_empty() || behind.starts_with('#')).then_some(inside)
+    };
+    let is_comment = |at: usize| text[..at].chars().next_back().is_none_or(char::is_whitespace);
+    let bare = || {
+        let comment = text.match_indices('#').map(|(at, _)| at).find(|at| is_comment(*at));
+        text[..comment.unwrap_or(text.len())].trim_end()
+    };
     quoted('"').or_else(|| quoted('\'')).unwrap_or_else(bare)
 }
 
@@ -569,7 +577,10 @@ impl Reading {
                     ));
                 }
                 if told.is_some() && own != scheme {
-                    self.unused(tls, format!("`{variable}` begins with `{own}://`"));
+                    return Err(refuse(
+                        format_args!("`{variable}` begins with `{own}://`, and `{tls}` says `{scheme}`"),
+                        format_args!("take one of them out: `{tls}`, or `{own}://`"),
+                    ));
                 }
                 format!("{own}://{rest}")
             }
@@ -834,7 +845,7 @@ mod tests {
             assert!(endpoint(&variables).contains(&format!("=\"{url}\"<")), "{variables}: {}", endpoint(&variables));
         }
         let of_its_own = COMPATIBLE.replace("b2.example", "http://localhost:9000 S3_COMPATIBLE_USE_SSL=true");
-        assert_unused(&of_its_own, "S3_COMPATIBLE_USE_SSL", "begins with `http://`");
+        assert!(read(&of_its_own).err().unwrap().to_string().contains("`S3_COMPATIBLE_USE_SSL` says `https`"));
         assert_unused(&format!("{S3} S3_USE_SSL=false"), "S3_USE_SSL", "by TLS");
     }
 
@@ -928,6 +939,10 @@ mod tests {
             ("S3_BUCKET", "\"acme #1\"", "acme #1"),
             ("S3_BUCKET", "'acme'", "acme"),
             ("S3_BUCKET", "acme#1", "acme#1"),
+            ("STORAGE_LOCAL_PATH", "\"/srv/files\" # the disk", "/srv/files"),
+            ("STORAGE_LOCAL_PATH", "'/srv/a # b'\t# the disk", "/srv/a # b"),
+            ("STORAGE_LOCAL_PATH", "./storage\t# the disk", "./storage"),
+            ("STORAGE_LOCAL_PATH", "/srv/\"old\" files", "/srv/\"old\" files"),
             ("S3_SECRET_KEY", "\"a #b", "\"a #b"),
         ] {
             assert_eq!(plain(name, text), value, "{name}={text}");

@@ -4,8 +4,10 @@ use super::Said;
 use crate::{
     Context,
     config::{Config, StoreKind},
+    database::Database,
     open,
     output::{Exit, Output, refuse},
+    secrets,
 };
 use anyhow::Result;
 use larder_files::StoreName;
@@ -14,7 +16,8 @@ use larder_storage_s3::{Examined, Finding, Health, Profile, S3Options};
 /// What there is to say of a bucket. What the server can do is found out anew where the store is one of the mode `edit`; a store that
 /// takes nothing new is not written to.
 pub(super) async fn look(context: &Context, name: &StoreName, options: S3Options) -> Vec<(&'static str, Said)> {
-    let is_made = options.create_bucket;
+    // One that holds files is not made anew.
+    let is_made = options.create_bucket && !is_known(context, name).await;
     let store = match open::bucket::connect(name, options).await {
         Ok(store) => store,
         Err(error) => return vec![("bucket", Said::refused(&error))],
@@ -31,6 +34,22 @@ pub(super) async fn look(context: &Context, name: &StoreName, options: S3Options
     let mut said: Vec<_> = findings.into_iter().map(line).collect();
     said.extend(profile.map(|profile| ("abilities", abilities(&profile))));
     said
+}
+
+/// Whether the database knows the store; one that can't be asked tells so elsewhere.
+async fn is_known(context: &Context, name: &StoreName) -> bool {
+    let known = async {
+        let database = Database::configured(&context.dir, &context.config)?;
+        let Some(secrets) = secrets::load(&context.dir)? else { return anyhow::Ok(false) };
+        if !database.is_there().await? {
+            return Ok(false);
+        }
+        let ledger = database.open(false).await?;
+        let known = open::Known::by(&ledger, &secrets).await.map(|known| known.knows(name));
+        open::close(ledger).await;
+        known
+    };
+    known.await.unwrap_or(false)
 }
 
 impl From<Finding> for Said {

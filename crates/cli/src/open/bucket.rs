@@ -22,7 +22,7 @@ pub(super) async fn mount(
     mounted: &mut Mounted,
 ) -> Result<()> {
     // A known one that is missing holds files: another in its place would hold none.
-    let options = S3Options { create_bucket: options.create_bucket && !is_known, ..options };
+    let options = S3Options { create_bucket: options.create_bucket && !is_known && config.mode.creates(), ..options };
     let store = connect(name, options).await?;
     match store.open().await {
         Err(error) if !(is_known && error.is_temporary()) => {
