@@ -161,6 +161,11 @@ fn the_description_and_its_page_are_served_to_everybody() {
         let policy = part.header("content-security-policy").unwrap();
         assert!(policy.contains("script-src 'self';"), "{policy}");
     }
+    // What it loads is in the binary, and what it does not is left out (packaging/swagger-ui).
+    for part in page.text().split('"').filter_map(|text| text.strip_prefix("./")) {
+        let found = larder.anybody(&format!("GET /docs/{part}")).send();
+        assert!(found.status == 200 && !found.text().contains("Not loaded by the page"), "{part}");
+    }
     assert!(larder.anybody("GET /docs/swagger-initializer.js").send().text().contains("/api/v1/openapi.json"));
     assert_eq!(larder.anybody("GET /docs/../Cargo.toml").send().status, 404);
     assert_eq!(larder.anybody("GET /docs/none").send().json()["code"], json!("not_found"));

@@ -1,0 +1,1 @@
+// Not loaded by the page, and so not in the binary.
