@@ -389,71 +389,53 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-#[test]
-fn whatever_was_acknowledged_survives_every_kill() {
+/// Kills installations of a kind, each so often and then the next; `share` of the rounds that are asked for, `default` where none are. Ends
+/// early where there is nothing to make one of.
+fn kill<Beside>(default: u64, share: u64, installation: impl Fn() -> Option<(Larder, Beside)>) {
     let mut bits = [0; 8];
     getrandom::fill(&mut bits).unwrap();
     let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 20), number("LARDER_CRASH_CLIENTS", 16) as usize);
-    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={rounds} LARDER_CRASH_CLIENTS={clients}");
+    let rounds = number("LARDER_CRASH_ROUNDS", default) / share;
+    let clients = number("LARDER_CRASH_CLIENTS", 16) as usize;
+    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * share);
     let mut random = Random(seed);
     for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
-        one_installation(&Larder::new(), first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+        let Some((larder, _beside)) = installation() else { return };
+        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
     }
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_every_kill() {
+    kill(20, 1, || Some((Larder::new(), ())));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_and_comes_to_both_of_two_stores() {
-    let mut bits = [0; 8];
-    getrandom::fill(&mut bits).unwrap();
-    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 30) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
-    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 3);
-    let mut random = Random(seed);
-    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
-        one_installation(&Larder::mirrored(), first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
-    }
+    kill(30, 3, || Some((Larder::mirrored(), ())));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_postgresql() {
-    let mut bits = [0; 8];
-    getrandom::fill(&mut bits).unwrap();
-    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 30) / 3, number("LARDER_CRASH_CLIENTS", 16) as usize);
-    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 3);
-    let mut random = Random(seed);
-    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
-        let Some(larder) = Larder::over_postgresql() else { return };
-        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
-    }
+    kill(30, 3, || Some((Larder::over_postgresql()?, ())));
 }
 
 /// What a bucket is waited for: what was on its way when a process was killed has arrived three times as long after.
 const SHORT: &str = "create_bucket = true\nrequest_seconds = 2\npart_seconds = 2\ncomplete_seconds = 2\n";
 
-fn over_a_bucket(before: &str) {
-    let mut bits = [0; 8];
-    getrandom::fill(&mut bits).unwrap();
-    let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let (rounds, clients) = (number("LARDER_CRASH_ROUNDS", 30) / 6, number("LARDER_CRASH_CLIENTS", 16) as usize);
-    println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * 6);
-    let mut random = Random(seed);
-    for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
-        let bucket = Bucket::new();
-        let larder = bucket.larder_with(before, SHORT);
-        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
-    }
+fn over_a_bucket(before: &str) -> Option<(Larder, Bucket)> {
+    let bucket = Bucket::new();
+    Some((bucket.larder_with(before, SHORT), bucket))
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_a_bucket_alone() {
-    over_a_bucket("");
+    kill(30, 6, || over_a_bucket(""));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_a_disk_and_a_bucket() {
-    over_a_bucket("placement = [\"local\", \"far\"]\n[stores.local]\n");
+    kill(30, 6, || over_a_bucket("placement = [\"local\", \"far\"]\n[stores.local]\n"));
 }
 
 /// How often one installation is killed before the next one begins: it is checked whole after each round, so it must not grow for ever.

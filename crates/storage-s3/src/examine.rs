@@ -208,7 +208,7 @@ impl Examiner<'_> {
         let answer = inner.read(ask).await;
         let is_answered = answer.as_ref().err().is_none_or(|fault| fault.status.is_some());
         let error = answer.err().map(|fault| self.error(fault));
-        let mistake = error.as_ref().and_then(mistake).cloned();
+        let mistake = error.as_ref().and_then(Misconfigured::of).cloned();
         if let (Some(error), Some(Misconfigured::NoCredentials)) = (&error, &mistake) {
             self.tell("credentials", bad(cause(error), advice(error)));
             return false;
@@ -531,26 +531,14 @@ fn conditions(profile: &Profile) -> Told {
     }
 }
 
-/// What the configuration is to blame for, as far as the answer tells.
-fn mistake(error: &Error) -> Option<&Misconfigured> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 /// Why, without what was tried, which the line tells, and without the advice, which it tells apart.
 fn cause(error: &Error) -> String {
     let told = error.source().map_or_else(|| error.kind().to_string(), ToString::to_string);
-    mistake(error).map_or(told.clone(), |mistake| told.replace(&format!(": {}", mistake.advice()), ""))
+    Misconfigured::of(error).map_or(told.clone(), |mistake| told.replace(&format!(": {}", mistake.advice()), ""))
 }
 
 fn advice(error: &Error) -> String {
-    mistake(error).map_or_else(|| "does the server run, and is it that one?".into(), Misconfigured::advice)
+    Misconfigured::of(error).map_or_else(|| "does the server run, and is it that one?".into(), Misconfigured::advice)
 }
 
 /// A request as somebody else would send it: without a signature in its head, by another URL, or as a browser asks before a `PUT`.

@@ -1,6 +1,7 @@
 //! [`Misconfigured`]: what is wrong with a configuration, as far as a server's refusal tells, and what to do about it.
 
-use std::fmt;
+use larder_storage_core::Error;
+use std::{error::Error as _, fmt};
 
 /// A mistake that no repeat of the request mends. It is the cause of the store's error: look for it in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,13 @@ pub enum Misconfigured {
 }
 
 impl Misconfigured {
+    /// The mistake that a store's error is of, as far as the server's answer tells.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<&Self> {
+        let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+        causes.find_map(|cause| cause.downcast_ref())
+    }
+
     /// What to do about it, in one sentence.
     #[must_use]
     pub fn advice(&self) -> String {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use larder_files::{Mount, StoreMode, StoreName};
 use larder_storage_core::{Error, Store};
 use larder_storage_s3::{Extent, Misconfigured, S3Options, S3Store};
-use std::{error::Error as _, sync::Arc};
+use std::sync::Arc;
 
 /// Mounts a bucket. One that is new must answer; of one that is known an outage is told of by the start.
 ///
@@ -69,22 +69,10 @@ pub(crate) fn extent(mode: StoreMode) -> Extent {
     }
 }
 
-/// What the configuration is to blame for, as far as the server's answer tells.
-fn misconfigured(error: &Error) -> Option<&Misconfigured> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 fn refused(name: &StoreName, error: &Error) -> anyhow::Error {
     let what = format!("the store `{name}` can't be used: {}", chain(error));
     // What is misconfigured says itself what mends it.
-    match misconfigured(error) {
+    match Misconfigured::of(error) {
         Some(_) => {
             refuse(what, format_args!("that is [stores.{name}]; `larder config show` tells where each key is said"))
         }

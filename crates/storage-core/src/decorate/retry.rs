@@ -148,15 +148,8 @@ struct Reading {
 
 impl Reading {
     fn into_stream(self) -> ByteStream {
-        stream::unfold(Some(self), |reading| async {
-            let mut reading = reading?;
-            match reading.next().await {
-                Ok(Some(block)) => Some((Ok(block), Some(reading))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
+        let next = |mut reading: Self| async { Ok(reading.next().await?.map(|block| (block, reading))) };
+        stream::try_unfold(self, next).boxed()
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
