@@ -15,7 +15,9 @@ const SECRETS: [&str; 3] = ["minio-secret-of-the-sample", "aws-secret-of-the-sam
 
 /// A command with the variables of a sample, as a shell reads them.
 fn with_sample(larder: &Larder, sample: &str, arguments: &[&str]) -> Command {
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/samples").join(sample);
+    // As it is now: what is compiled in is the folder of a build that another clone may have made.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo tells a test where its package lies");
+    let sample = Path::new(&package).join("../../docs/samples").join(sample);
     let own = larder.command(&[]);
     let mut shell = Command::new("sh");
     for (name, value) in own.get_envs() {
