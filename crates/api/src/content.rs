@@ -53,10 +53,15 @@ pub(crate) async fn get(ask: Ask) -> Answer {
 
 /// The content of a file.
 pub(crate) async fn serve(ask: &Ask, caller: Caller, query: &Query, id: FileId) -> Answer {
-    let attachment = forced(query)?;
+    let attachment = forced(query.get("disposition"))?;
+    serve_to(ask, caller, id, query.number("revision", 1, u64::MAX)?, attachment).await
+}
+
+/// The same of a revision, as an attachment where that is forced.
+pub(crate) async fn serve_to(ask: &Ask, caller: Caller, id: FileId, revision: Option<u64>, attachment: bool) -> Answer {
     let request = Wanted {
         id,
-        revision: query.number("revision", 1, u64::MAX)?,
+        revision,
         head: ask.request.method() == Method::HEAD,
         wants: Wants::of(ask),
         range: ask.list(header::RANGE),
@@ -67,8 +72,8 @@ pub(crate) async fn serve(ask: &Ask, caller: Caller, query: &Query, id: FileId) 
 }
 
 /// Whether `?disposition=` forces an attachment; `inline` is a wish that the type must allow.
-fn forced(query: &Query) -> Result<bool, Problem> {
-    match query.get("disposition") {
+pub(crate) fn forced(disposition: Option<&str>) -> Result<bool, Problem> {
+    match disposition {
         None | Some("inline") => Ok(false),
         Some("attachment") => Ok(true),
         Some(_) => Err(Problem::invalid("disposition", "`attachment` or `inline` is expected")),
@@ -189,6 +194,19 @@ async fn select(api: &Api, caller: &Caller, file: &File, revision: Option<u64>) 
     let row = api.files.revision(caller, newest.id, number).await?;
     let validators = Validators::of_revision(&row);
     Ok(Selected { size: row.size, sha256: row.sha256, content_type: row.content_type, name, validators })
+}
+
+/// How content of a file is handed out.
+pub(crate) async fn disposed(
+    api: &Api,
+    caller: &Caller,
+    file: &File,
+    revision: Option<u64>,
+    attachment: bool,
+) -> Result<String, Problem> {
+    let Selected { content_type, name, .. } = select(api, caller, file, revision).await?;
+    let value = disposition(&content_type, &name, attachment);
+    Ok(value.to_str().expect("it is printable ASCII").to_owned())
 }
 
 fn ranged(api: &Api, request: &Wanted, selected: &Selected) -> Selection {

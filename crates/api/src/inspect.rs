@@ -32,6 +32,8 @@ pub struct Profile {
     pub conditional_replace: bool,
     /// What arrives damaged is refused.
     pub checks_payload: bool,
+    /// Content that is sent by a signed URL is refused where it has another SHA-256 than was announced.
+    pub checks_sha256: bool,
     /// Many objects are deleted by one request.
     pub batch_delete: bool,
     /// Uploads that were never completed can be found.

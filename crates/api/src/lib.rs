@@ -12,6 +12,7 @@ mod content;
 mod cursor;
 mod deadline;
 mod digest;
+mod direct;
 mod disposition;
 mod docs;
 mod envelope;

@@ -58,6 +58,8 @@ pub struct Limits {
     pub refresh_token: Duration,
     /// How long a session goes on at all: then its user logs in anew. Default 30 days.
     pub session: Duration,
+    /// How long signed URLs work where the request for them does not say. Default 1 hour.
+    pub signed_url: Duration,
     /// Sessions of one user; one more ends the one that would end first. Default 64.
     pub sessions_per_user: usize,
 }
@@ -106,6 +108,7 @@ impl Default for Limits {
             access_token: Duration::from_secs(15 * 60),
             refresh_token: Duration::from_secs(7 * 24 * 3600),
             session: Duration::from_secs(30 * 24 * 3600),
+            signed_url: Duration::from_secs(3600),
             sessions_per_user: 64,
         }
     }

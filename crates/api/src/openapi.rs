@@ -2,7 +2,7 @@
 //! bodies that handlers read field by field, and what all routes have in common.
 
 use crate::{
-    auth, buckets, content, docs, health, list, metrics, names,
+    auth, buckets, content, direct, docs, health, list, metrics, names,
     problem::Document,
     record::{Person, Record, Revision},
     request::{Answer, Ask},
@@ -44,6 +44,7 @@ use utoipa::{
         names::get, names::remove,
         list::list, list::describe, list::update, list::remove, list::restore, list::revisions, list::remove_revision,
         content::get,
+        direct::open, direct::complete, direct::end, direct::sign, direct::get, direct::put,
         users::list, users::add, users::describe, users::update, users::remove,
         stores::list, stores::check,
         health::live, health::ready, metrics::metrics, docs::page, describe,
@@ -235,6 +236,69 @@ pub(crate) struct RecordPatch {
     /// Admins: the name of another bucket.
     #[schema(nullable = false)]
     bucket: Option<String>,
+}
+
+/// A direct upload to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct NewUpload {
+    /// Name.
+    #[schema(max_length = 1024)]
+    name: String,
+    /// Bytes of the content.
+    #[schema(minimum = 0)]
+    size: u64,
+    /// SHA-256 of the content in hexadecimal: what has another is no file.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$", nullable = false)]
+    sha256: Option<String>,
+    /// The declared type; only compared.
+    #[schema(max_length = 127, nullable = false)]
+    content_type: Option<String>,
+    /// Tags.
+    #[schema(nullable = false)]
+    tags: Option<Vec<String>>,
+    /// Metadata.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    metadata: Option<Map<String, Value>>,
+    /// What becomes of a name that a live file of the caller's has: `keep_both`, `replace` or `fail`.
+    #[schema(pattern = "^(keep_both|replace|fail)$")]
+    on_conflict: Option<String>,
+    /// Bytes of a part, at least 1 MiB, and at most 2,000 parts; without it content of more than 128 MiB has parts of 64 MiB or more.
+    #[schema(minimum = 1_048_576, maximum = 5_368_709_120_u64, nullable = false)]
+    part_bytes: Option<u64>,
+    /// For how many seconds the URLs work.
+    #[schema(minimum = 60, maximum = 43_200, nullable = false)]
+    expires_in: Option<u64>,
+    /// `false`: the URLs lead to this server.
+    #[schema(nullable = false)]
+    direct: Option<bool>,
+}
+
+/// What is known of an upload when its content was sent.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct ToComplete {
+    /// SHA-256 of the content in hexadecimal: what has another is no file.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$", nullable = false)]
+    sha256: Option<String>,
+}
+
+/// What is to be signed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct ToSign {
+    /// `attachment` or `inline`.
+    #[schema(pattern = "^(attachment|inline)$", nullable = false)]
+    disposition: Option<String>,
+    /// An older revision.
+    #[schema(minimum = 1, nullable = false)]
+    revision: Option<u64>,
+    /// For how many seconds it works.
+    #[schema(minimum = 1, maximum = 604_800, nullable = false)]
+    expires_in: Option<u64>,
 }
 
 /// Where a copy goes.

@@ -260,6 +260,7 @@ impl From<Error> for Problem {
             Error::Running => new(Code::Conflict).retry_after(1),
             Error::KeyReused => Self::invalid("Idempotency-Key", detail),
             Error::ContentLost(_) => faulty(&error, new(Code::ContentLost)),
+            Error::TooMany(_) => new(Code::TooManyRequests).retry_after(60),
             Error::Busy => new(Code::Busy).retry_after(1),
             Error::StoreUnavailable(_) | Error::LedgerUnavailable(_) => {
                 faulty(&error, new(Code::StoreUnavailable).retry_after(5))

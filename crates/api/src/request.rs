@@ -13,7 +13,7 @@ use actix_web::{
     http::header::{self, HeaderName},
     web::Data,
 };
-use larder_files::{Caller, FileId, Role, SessionId};
+use larder_files::{Caller, FileId, Role, SessionId, UserId};
 use percent_encoding::percent_decode;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -61,8 +61,13 @@ impl Ask {
     /// Who asks, and by which session.
     pub(crate) async fn identity(&self) -> Result<(Caller, SessionId), Problem> {
         let (caller, session) = auth::identify(&self.api, self.request.headers()).await?;
-        self.request.extensions_mut().insert(Asker(caller.id));
+        self.asked_by(caller.id);
         Ok((caller, session))
+    }
+
+    /// Has the log tell who asks.
+    pub(crate) fn asked_by(&self, user: UserId) {
+        self.request.extensions_mut().insert(Asker(user));
     }
 
     /// The file in the path. What is no id is no file's.

@@ -1,7 +1,7 @@
 //! Every route there is, as a list.
 
 use crate::{
-    auth, buckets, content, docs, health, list, metrics, names, openapi,
+    auth, buckets, content, direct, docs, health, list, metrics, names, openapi,
     problem::{Code, Problem},
     request::Ask,
     setup, stores, upload, users,
@@ -22,6 +22,7 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
     at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
     at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
+    at(config, "/api/v1/buckets/{bucket}/uploads", vec![post(direct::open)]);
     at(
         config,
         "/api/v1/buckets/{bucket}/names/{name:.+}",
@@ -31,14 +32,18 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/files/{id}", vec![get(list::describe), patch(list::update), delete(list::remove)]);
     at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);
     at(config, "/api/v1/files/{id}/copy", vec![post(upload::copy)]);
+    at(config, "/api/v1/files/{id}/direct", vec![post(direct::sign)]);
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
     at(config, "/api/v1/stores", vec![get(stores::list)]);
     at(config, "/api/v1/stores/{store}/check", vec![post(stores::check)]);
+    at(config, "/api/v1/uploads/{id}", vec![delete(direct::end)]);
+    at(config, "/api/v1/uploads/{id}/complete", vec![post(direct::complete)]);
     at(config, "/api/v1/users", vec![get(users::list), post(users::add)]);
     at(config, "/api/v1/users/{id}", vec![get(users::describe), patch(users::update), delete(users::remove)]);
     at(config, "/api/v1/openapi.json", vec![get(openapi::describe)]);
+    at(config, "/direct/{token}", vec![get(direct::get), put(direct::put)]);
     at(config, "/docs", vec![get(docs::page)]);
     at(config, "/docs/{file:.*}", vec![get(docs::file)]);
     at(config, "/health/live", vec![get(health::live)]);

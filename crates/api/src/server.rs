@@ -38,6 +38,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Threads that speak HTTP; 0 for as many as there are processors.
     pub workers: usize,
+    /// Where clients reach it, such as `https://files.example.com`: links to it begin so. `None`: as who asks for one reaches it, over
+    /// HTTP.
+    pub public_url: Option<String>,
     /// What clients may do.
     pub limits: Limits,
     /// The proxies before it.
@@ -56,6 +59,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: 0,
+            public_url: None,
             limits: Limits::default(),
             proxies: Proxies::default(),
             metrics_token: None,
@@ -70,6 +74,7 @@ pub(crate) struct Api {
     pub(crate) files: Files,
     pub(crate) inspectors: Inspectors,
     pub(crate) runtime: Handle,
+    pub(crate) public_url: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
     pub(crate) tokens: Tokens,
@@ -94,7 +99,7 @@ pub(crate) struct Api {
 
 impl Api {
     fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
-        let ServerConfig { limits, proxies, metrics_token, registry, inspectors, .. } = config;
+        let ServerConfig { public_url, limits, proxies, metrics_token, registry, inspectors, .. } = config;
         let throttle = || {
             Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address).counting_loopback(proxies.are_known())
         };
@@ -117,6 +122,7 @@ impl Api {
             files,
             inspectors,
             runtime,
+            public_url,
             limits,
             proxies,
         }

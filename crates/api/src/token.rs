@@ -3,8 +3,8 @@
 
 use crate::{Limits, problem::Problem};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use larder_files::{Files, SessionId, Timestamp, UserId, ledger::Session};
-use serde::{Deserialize, Serialize};
+use larder_files::{DirectId, FileId, Files, SessionId, Timestamp, UserId, ledger::Session};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 pub(crate) struct Tokens {
     access: Signer,
     refresh: Signer,
+    link: Signer,
     lifetime: Duration,
     verified: Verified,
 }
@@ -58,7 +59,35 @@ struct Claims {
     serial: Option<u64>,
 }
 
+/// What a URL of this server leads to, for whoever holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LinkTo {
+    /// Content of a file, to be read.
+    Content {
+        file: FileId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        attachment: bool,
+    },
+    /// A part of a direct upload, of so many bytes, to be sent.
+    Part { upload: DirectId, number: u64, size: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    nbf: i64,
+    exp: i64,
+    to: LinkTo,
+}
+
 const ISSUER: &str = "larder";
+/// Links last no longer.
+const LINK_MAX: Duration = Duration::from_secs(7 * DAY);
 /// For so many seconds tokens are signed with one key.
 const DAY: u64 = 24 * 60 * 60;
 
@@ -94,19 +123,34 @@ impl Tokens {
             // RFC 9068: a token for access, and for nothing else that is signed here.
             access: signer("access", limits.access_token, "at+jwt", "larder-api"),
             refresh: signer("refresh", limits.refresh_token, "rt+jwt", "larder-refresh"),
+            link: signer("link", LINK_MAX, "link+jwt", "larder-link"),
             lifetime: limits.access_token,
             verified: Verified::default(),
         }
     }
 
+    /// What stands in a URL that leads to `to` until it `ends`, by the right of a user.
+    pub(crate) fn link(&self, user: UserId, to: LinkTo, now: Timestamp, ends: Timestamp) -> Result<String, Problem> {
+        let (iss, aud, sub) = (ISSUER.into(), self.link.audience.into(), user.to_string());
+        self.link.sign(&LinkClaims { iss, aud, sub, nbf: seconds(now), exp: seconds(ends), to }, now)
+    }
+
+    /// By whose right a URL leads where, and when it ends or has ended; `None` of what is none.
+    pub(crate) fn read_link(&self, token: &str, now: Timestamp) -> Option<(UserId, LinkTo, Timestamp)> {
+        let claims: LinkClaims = self.link.verify(token, now)?;
+        let ends = Timestamp::from_millis(claims.exp.saturating_mul(1000));
+        (claims.nbf <= seconds(now)).then_some((UserId::parse(&claims.sub)?, claims.to, ends))
+    }
+
     /// The tokens of a session as it is now.
     pub(crate) fn issue(&self, session: &Session, now: Timestamp) -> Result<Pair, Problem> {
         let (access_ends, lifetime) = (now.plus(self.lifetime), self.lifetime.as_secs());
+        let refresh = self.refresh.claims(session, Some(session.serial), now, session.until);
         Ok(Pair {
-            access_token: self.access.sign(session, None, now, access_ends)?,
+            access_token: self.access.sign(&self.access.claims(session, None, now, access_ends), now)?,
             token_type: "Bearer",
             expires_in: lifetime,
-            refresh_token: self.refresh.sign(session, Some(session.serial), now, session.until)?,
+            refresh_token: self.refresh.sign(&refresh, now)?,
         })
     }
 
@@ -117,7 +161,7 @@ impl Tokens {
         let claims = match self.verified.get(&hash) {
             Some(claims) => claims,
             None => {
-                let claims = self.access.verify(token, now).ok_or_else(refused)?;
+                let claims: Claims = self.access.verify(token, now).ok_or_else(refused)?;
                 self.verified.insert(hash, claims.clone());
                 claims
             }
@@ -134,7 +178,7 @@ impl Tokens {
 
     /// Reads a refresh token: its session and its number. `None` for whatever is wrong with it.
     pub(crate) fn read_refresh(&self, token: &str, now: Timestamp) -> Option<(SessionId, u64)> {
-        let (claims, seconds) = (self.refresh.verify(token, now)?, seconds(now));
+        let (claims, seconds) = (self.refresh.verify::<Claims>(token, now)?, seconds(now));
         let counts = claims.nbf <= seconds && seconds < claims.exp;
         SessionId::parse(&claims.sid).zip(claims.serial).filter(|_| counts)
     }
@@ -193,8 +237,9 @@ impl Signer {
         Some(keys.entry(day).or_insert_with(make).clone())
     }
 
-    fn sign(&self, of: &Session, serial: Option<u64>, now: Timestamp, until: Timestamp) -> Result<String, Problem> {
-        let claims = Claims {
+    /// What a token of a session says.
+    fn claims(&self, of: &Session, serial: Option<u64>, now: Timestamp, until: Timestamp) -> Claims {
+        Claims {
             iss: ISSUER.into(),
             aud: self.audience.into(),
             sub: of.user.to_string(),
@@ -203,19 +248,22 @@ impl Signer {
             exp: seconds(until),
             sid: of.id.to_string(),
             serial,
-        };
+        }
+    }
+
+    fn sign(&self, claims: &impl Serialize, now: Timestamp) -> Result<String, Problem> {
         let day = day_of(now);
         let (typ, kid) = (Some(self.kind.into()), Some(day.to_string()));
         let header = Header { typ, kid, ..Header::new(Algorithm::HS256) };
         let keys = self.keys_of(day, now).ok_or_else(|| larder_files::Error::internal("today has no key"))?;
-        jsonwebtoken::encode(&header, &claims, &keys.signs).map_err(|cause| larder_files::Error::internal(cause).into())
+        jsonwebtoken::encode(&header, claims, &keys.signs).map_err(|cause| larder_files::Error::internal(cause).into())
     }
 
     /// What a token of this kind says, if the key that it names may count now; its times are another matter.
-    fn verify(&self, token: &str, now: Timestamp) -> Option<Claims> {
+    fn verify<C: DeserializeOwned>(&self, token: &str, now: Timestamp) -> Option<C> {
         let day = jsonwebtoken::decode_header(token).ok()?.kid?.parse().ok()?;
         let keys = self.keys_of(day, now)?;
-        let decoded = jsonwebtoken::decode::<Claims>(token, &keys.verifies, &self.validation).ok()?;
+        let decoded = jsonwebtoken::decode::<C>(token, &keys.verifies, &self.validation).ok()?;
         (decoded.header.typ.as_deref() == Some(self.kind)).then_some(decoded.claims)
     }
 }
@@ -237,7 +285,8 @@ mod tests {
         let key = |day: i64| [u8::try_from(day.rem_euclid(256)).unwrap(); 32];
         let signer = |lifetime, kind| Signer::new(Box::new(key), lifetime, kind, kind);
         let (access, refresh) = (signer(Duration::from_mins(1), "a"), signer(Duration::from_hours(48), "r"));
-        Tokens { access, refresh, lifetime: Duration::from_mins(1), verified: Verified::default() }
+        let link = signer(LINK_MAX, "l");
+        Tokens { access, refresh, link, lifetime: Duration::from_mins(1), verified: Verified::default() }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -286,6 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn a_link_says_what_it_was_made_for_and_is_no_token_of_a_session() {
+        let tokens = tokens();
+        let (user, file) = (session().user, FileId(Uuid::from_u128(9)));
+        for to in [
+            LinkTo::Content { file, revision: None, attachment: false },
+            LinkTo::Content { file, revision: Some(3), attachment: true },
+            LinkTo::Part { upload: DirectId(Uuid::from_u128(4)), number: 2, size: 5 },
+        ] {
+            let link = tokens.link(user, to.clone(), at(1000), at(1500)).unwrap();
+            assert_eq!(tokens.read_link(&link, at(1499)), Some((user, to, at(1500))));
+            assert_eq!(tokens.read_link(&link, at(999)), None, "too early");
+            assert!(tokens.read(&link, at(1000)).is_err());
+            assert!(tokens.read_refresh(&link, at(1000)).is_none());
+        }
+        let pair = tokens.issue(&session(), at(1000)).unwrap();
+        for other in [&*pair.access_token, &*pair.refresh_token, "", "a.b.c"] {
+            assert_eq!(tokens.read_link(other, at(1000)), None, "{other}");
+        }
+    }
+
+    #[test]
     fn each_day_has_a_key_which_counts_for_as_long_as_a_token_of_that_day_may() {
         let tokens = tokens();
         let day = DAY.cast_signed();
@@ -305,7 +375,8 @@ mod tests {
     fn a_token_without_a_key_or_with_one_of_another_day_is_refused() {
         let tokens = tokens();
         let session = session();
-        let claims = tokens.access.verify(&tokens.issue(&session, at(1000)).unwrap().access_token, at(1000)).unwrap();
+        let claims: Claims =
+            tokens.access.verify(&tokens.issue(&session, at(1000)).unwrap().access_token, at(1000)).unwrap();
         for (kid, key, counts) in [
             (Some("0"), 0, true),
             (None, 0, false),

@@ -181,7 +181,7 @@ pub(crate) async fn copy(ask: Ask) -> Answer {
 }
 
 /// The answer to a request that made a file, or did so before.
-fn made(ask: &Ask, caller: &Caller, created: &Created) -> HttpResponse {
+pub(crate) fn made(ask: &Ask, caller: &Caller, created: &Created) -> HttpResponse {
     let first = if created.replaced { StatusCode::OK } else { StatusCode::CREATED };
     let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(first);
     let record = Record::new(&created.file, &ask.api.files, caller.role);
@@ -209,7 +209,7 @@ fn refuse_form(content_type: Option<&str>) -> Result<(), Problem> {
 }
 
 /// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
-fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
+pub(crate) fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
     ask.refuse_coding()?;
     let max = ask.api.limits.uploads_per_user;
     ask.api.in_flight.begin(caller.id, max).ok_or_else(|| {
@@ -281,7 +281,7 @@ async fn check_name_free(ask: &Ask, caller: &Caller, receive: &Receive, choice: 
 }
 
 /// Carries a raw body into `work`, which runs beside `Files`: in one piece if it is small, else block by block.
-async fn transfer<T, W, F>(ask: &Ask, max: u64, slot: Upload, work: W) -> Result<T, Problem>
+pub(crate) async fn transfer<T, W, F>(ask: &Ask, max: u64, slot: Upload, work: W) -> Result<T, Problem>
 where
     T: Send + 'static,
     W: FnOnce(Body) -> F,
@@ -394,7 +394,7 @@ async fn flow(source: &mut impl Source, pipe: Pipe, api: &Api, max: u64) -> Resu
     Ok(sent && pipe.send(Block::End).await.is_ok())
 }
 
-async fn joined<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
+pub(crate) async fn joined<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
     task.await.unwrap_or_else(|error| Err(larder_files::Error::internal(error).into()))
 }
 

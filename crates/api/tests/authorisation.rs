@@ -33,6 +33,7 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("HEAD /api/v1/buckets/{bucket}", "", "", told(200, 200, 200)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new", "x", told(201, 201, 201)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new&owner=root", "x", told(403, 403, 201)),
+    ("POST /api/v1/buckets/{bucket}/uploads", "", r#"{"name": "new", "size": 1}"#, told(201, 201, 201)),
     ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "", "", told(200, 404, 404)),
     ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(200, 404, 200)),
     ("HEAD /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(200, 404, 200)),
@@ -53,6 +54,7 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("GET /api/v1/files/{id}/content", "?revision=1", "", told(200, 404, 200)),
     ("PUT /api/v1/files/{id}/content", "", "third", told(200, 404, 200)),
     ("POST /api/v1/files/{id}/copy", "", "{}", told(201, 404, 201)),
+    ("POST /api/v1/files/{id}/direct", "", "", told(200, 404, 200)),
     ("POST /api/v1/files/{id}/restore", "", "", told(200, 404, 200)),
     ("GET /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
     ("HEAD /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
@@ -60,6 +62,11 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("GET /api/v1/stores", "", "", told(403, 403, 200)),
     ("HEAD /api/v1/stores", "", "", told(403, 403, 200)),
     ("POST /api/v1/stores/{store}/check", "", "", told(403, 403, 200)),
+    ("DELETE /api/v1/uploads/{id}", "", "", told(204, 404, 204)),
+    ("POST /api/v1/uploads/{id}/complete", "", "", told(201, 404, 404)),
+    ("GET /direct/{token}", "", "", [404; 7]),
+    ("HEAD /direct/{token}", "", "", [404; 7]),
+    ("PUT /direct/{token}", "", "x", [404; 7]),
     ("GET /api/v1/users", "", "", told(403, 403, 200)),
     ("HEAD /api/v1/users", "", "", told(403, 403, 200)),
     ("POST /api/v1/users", "", r#"{"username": "new", "password": "long enough"}"#, told(403, 403, 201)),
@@ -148,12 +155,17 @@ impl Scene {
         let second = larder.by(&owner, &format!("PUT /api/v1/files/{file}/content")).body("secret two").send();
         assert_eq!(second.status, 200, "{}", second.text());
 
-        let id = if route.contains("/users/") { owner.id.to_string() } else { file };
+        let id = match route {
+            route if route.contains("/users/") => owner.id.to_string(),
+            route if route.contains("/uploads/") => sent(larder, &owner),
+            _ => file,
+        };
         let path = route
             .replace("{id}", &id)
             .replace("{bucket}", "documents")
             .replace("{revision}", "1")
             .replace("{store}", "local")
+            .replace("{token}", "wrong")
             .replace("{file:.*}", "index.html");
         let line = path.replace("{name:.+}", "secret.txt") + &query.replace("{owner}", owner.name.as_str());
         let request = match who {
@@ -172,6 +184,16 @@ impl Scene {
             request.body(body)
         }
     }
+}
+
+/// A direct upload of `owner`'s whose content was sent.
+fn sent(larder: &Larder, owner: &User) -> String {
+    let open = larder.by(owner, "POST /api/v1/buckets/documents/uploads").header("Content-Type", "application/json");
+    let upload = open.body(r#"{"name": "sent", "size": 6}"#).send().json();
+    let url = upload["url"].as_str().unwrap();
+    let link = &url[url.find("/direct/").unwrap()..];
+    assert_eq!(larder.anybody(&format!("PUT {link}")).body("secret").send().status, 200);
+    upload["id"].as_str().unwrap().to_owned()
 }
 
 fn add(larder: &Larder, name: &str) -> User {

@@ -28,6 +28,7 @@ impl Inspect for Told {
             conditional_create: true,
             conditional_replace: false,
             checks_payload: true,
+            checks_sha256: false,
             batch_delete: true,
             lists_uploads: true,
             part_bytes_min: 5 << 20,
@@ -67,7 +68,7 @@ fn what_the_server_of_a_store_can_do_is_told_and_one_that_never_says_so_holds_no
         told,
         serde_json::json!({
             "probed_at": "2025-11-21T15:30:45.000Z", "conditional_create": true, "conditional_replace": false,
-            "checks_payload": true, "batch_delete": true, "lists_uploads": true, "part_bytes_min": 5 << 20, "presign": true,
+            "checks_payload": true, "checks_sha256": false, "batch_delete": true, "lists_uploads": true, "part_bytes_min": 5 << 20, "presign": true,
             "versions": false, "tags": true, "encrypts": true, "clock_skew_seconds": -2
         })
     );

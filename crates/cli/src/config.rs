@@ -32,6 +32,7 @@ use toml::de::{DeTable, DeValue};
 /// Every key, `*` for a name of the user's. The one list that the check for unknown keys knows; docs/configuration.md tells each.
 const KEYS: &[&str] = &[
     "listen",
+    "public_url",
     "metrics_listen",
     "metrics_token",
     "trusted_proxies",
@@ -45,6 +46,7 @@ const KEYS: &[&str] = &[
     "limits.json_bytes_max",
     "limits.head_bytes_max",
     "limits.drain_seconds",
+    "limits.signed_url_seconds",
     "stores.*.kind",
     "stores.*.path",
     "stores.*.mode",
@@ -52,6 +54,7 @@ const KEYS: &[&str] = &[
     "stores.*.prefix",
     "stores.*.endpoint",
     "stores.*.public_endpoint",
+    "stores.*.cdn_url",
     "stores.*.region",
     "stores.*.path_style",
     "stores.*.access_key_id",
@@ -108,6 +111,9 @@ pub(crate) struct Config {
     /// Address and port to serve on. `LARDER_LISTEN`, default `127.0.0.1:8080`; port 0 takes a free one.
     #[serde(default = "default_listen")]
     pub(crate) listen: String,
+    /// Where clients reach the server, such as `https://files.example.com`: links to it begin so. `LARDER_PUBLIC_URL`, default: HTTP and
+    /// the host that the request for a link was sent to.
+    pub(crate) public_url: Option<String>,
     /// Address and port for `/metrics` alone, open to whoever reaches it. `LARDER_METRICS_LISTEN`, default none.
     pub(crate) metrics_listen: Option<String>,
     /// What opens `/metrics` to who is no admin. `LARDER_METRICS_TOKEN`, default none.
@@ -204,6 +210,8 @@ pub(crate) struct Limits {
     pub(crate) head_bytes_max: Option<usize>,
     /// Seconds that a stopping server lets requests end in, default 30. `LARDER_LIMITS__DRAIN_SECONDS`.
     pub(crate) drain_seconds: Option<u64>,
+    /// Seconds for which signed URLs work where the request for them does not say, default 3,600. `LARDER_LIMITS__SIGNED_URL_SECONDS`.
+    pub(crate) signed_url_seconds: Option<u64>,
 }
 
 /// A store.
@@ -227,6 +235,8 @@ pub(crate) struct StoreConfig {
     endpoint: Option<String>,
     /// The server as clients of signed URLs reach it, default the endpoint. `LARDER_STORES__NAME__PUBLIC_ENDPOINT`.
     public_endpoint: Option<String>,
+    /// Where a CDN serves the bucket to everybody, default none. `LARDER_STORES__NAME__CDN_URL`.
+    cdn_url: Option<String>,
     /// The bucket's region. `LARDER_STORES__NAME__REGION`, default what the profile or the environment says, else `us-east-1`.
     region: Option<String>,
     /// Whether the bucket stands in the path. `LARDER_STORES__NAME__PATH_STYLE`, default everywhere but on AWS.
@@ -296,6 +306,13 @@ struct BucketConfig {
     /// Days for which the trash keeps a file. `LARDER_BUCKETS__NAME__TRASH_DAYS`, default 30. Not carried out yet: what lies in
     /// the trash stays until it is purged.
     trash_days: Option<u32>,
+}
+
+/// Whether others can begin with it: scheme, host, and perhaps a path.
+fn is_base(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let is_good = |byte: u8| byte.is_ascii_graphic() && !b"?#@\\\"<>`{|}^".contains(&byte);
+    !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(is_good)
 }
 
 fn default_listen() -> String {
@@ -416,6 +433,10 @@ impl Config {
             );
             return Err(refuse(what, "make one: `openssl rand -hex 32`"));
         }
+        if let Some(url) = self.public_url.as_ref().filter(|url| !is_base(url)) {
+            let what = format!("`public_url` is `{url}`, which is no URL that others can begin with");
+            return Err(refuse(what, "it is such as `https://files.example.com`"));
+        }
         self.limits.check()?;
         if self.database.url.is_none() && self.database.schema.is_some() {
             return Err(refuse(
@@ -520,7 +541,12 @@ impl Limits {
                 return Err(refuse(what, format_args!("it is at least {least}")));
             }
         }
-        Ok(())
+        match self.signed_url_seconds {
+            Some(seconds) if !(60..=604_800).contains(&seconds) => {
+                Err(refuse(format_args!("`limits.signed_url_seconds` is {seconds}"), "it is 60 to 604800: a week"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// With the defaults of the server.
@@ -533,6 +559,7 @@ impl Limits {
             json_bytes_max: self.json_bytes_max.or(Some(default.json_bytes_max)),
             head_bytes_max: self.head_bytes_max.or(Some(default.head_bytes_max)),
             drain_seconds: self.drain_seconds.or(Some(default.drain.as_secs())),
+            signed_url_seconds: self.signed_url_seconds.or(Some(default.signed_url.as_secs())),
         }
     }
 }

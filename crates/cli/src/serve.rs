@@ -135,6 +135,7 @@ fn server_config(config: &Config, listener: &TcpListener, larder: &mut Larder) -
         json_bytes_max: set.json_bytes_max.unwrap_or(default.json_bytes_max),
         head_bytes_max: set.head_bytes_max.unwrap_or(default.head_bytes_max),
         drain: set.drain_seconds.map_or(default.drain, Duration::from_secs),
+        signed_url: set.signed_url_seconds.map_or(default.signed_url, Duration::from_secs),
         ..default
     };
     let metrics_token = config.metrics_token();
@@ -143,6 +144,7 @@ fn server_config(config: &Config, listener: &TcpListener, larder: &mut Larder) -
     Ok(ServerConfig {
         listen: listener.local_addr()?,
         workers: 0,
+        public_url: config.public_url.clone(),
         limits,
         proxies,
         metrics_token,

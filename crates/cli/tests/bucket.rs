@@ -447,3 +447,88 @@ fn a_look_finds_out_anew_what_the_server_can_do() {
     assert!(told["measured"].as_str().unwrap().contains("refuses what arrives damaged"), "{told}");
     assert!(fs::read_to_string(&kept).unwrap().contains("\"checks_payload\": true"), "and it is kept");
 }
+
+/// Sends a request as it was signed, with `content` as its body: its status.
+fn send(method: &str, url: &str, headers: &serde_json::Value, content: &[u8]) -> (u16, Vec<u8>) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, target) = rest.split_at(rest.find('/').unwrap());
+    let mut connection = std::net::TcpStream::connect(host).unwrap();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n").into_bytes();
+    for (name, value) in headers.as_object().unwrap() {
+        write!(head, "{name}: {}\r\n", value.as_str().unwrap()).unwrap();
+    }
+    write!(head, "Content-Length: {}\r\n\r\n", content.len()).unwrap();
+    connection.write_all(&head).unwrap();
+    connection.write_all(content).unwrap();
+    let mut answer = vec![];
+    connection.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, answer[end + 4..].to_vec())
+}
+
+#[test]
+fn content_goes_straight_to_the_bucket_and_back_and_is_a_file_only_when_it_was_looked_at() {
+    let bucket = Bucket::new();
+    let larder = bucket.larder_with("", "create_bucket = true\n");
+    larder.user("ada", true);
+    let server = larder.serve();
+    let ada = server.client("ada");
+    let post = |path: &str, body: serde_json::Value| {
+        let json = [("Content-Type", "application/json")];
+        ada.send("POST", &format!("/api/v1{path}"), &json, Some(body.to_string().as_bytes())).unwrap()
+    };
+    let complete = |upload: &serde_json::Value| post(&format!("/uploads/{}/complete", text(&upload["id"])), json!({}));
+
+    let upload = post("/buckets/documents/uploads", json!({"name": "a.png", "size": 5, "content_type": "image/png"}));
+    let upload = upload.json();
+    let url = text(&upload["url"]);
+    assert!(url.starts_with(&bucket.endpoint) && url.contains("X-Amz-Signature"), "past the server: {upload}");
+    assert_eq!(upload["headers"], json!({"content-type": "image/png"}));
+    assert_eq!(send("PUT", url, &json!({"content-type": "text/html"}), b"hello").0, 403, "another type");
+    assert_eq!(send("PUT", url, &upload["headers"], b"longer").0, 403, "another size");
+    assert_eq!(send("PUT", url, &upload["headers"], b"hello").0, 200);
+    let answer = complete(&upload);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let file = answer.json();
+    let content = format!("/api/v1/files/{}/content", text(&file["id"]));
+    assert_eq!(ada.get(&content).body, b"hello");
+    assert_eq!(send("PUT", url, &upload["headers"], b"other").0, 200, "the store knows nothing of uploads");
+    assert_eq!(
+        (complete(&upload).json()["id"].clone(), ada.get(&content).body),
+        (file["id"].clone(), b"hello".to_vec())
+    );
+
+    let signed = post(&format!("/files/{}/direct", text(&file["id"])), json!({})).json();
+    assert!(text(&signed["url"]).starts_with(&bucket.endpoint), "{signed}");
+    assert_eq!(send("GET", text(&signed["url"]), &signed["headers"], b""), (200, b"hello".to_vec()));
+
+    let large: Vec<u8> = (0..12_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let wanted = json!({"name": "large", "size": large.len(), "part_bytes": 5 << 20});
+    let upload = post("/buckets/documents/uploads", wanted).json();
+    let parts = upload["parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 3);
+    for part in parts.iter().rev() {
+        let number = |name: &str| usize::try_from(part[name].as_u64().unwrap()).unwrap();
+        let (from, size) = (number("offset"), number("size"));
+        assert_eq!(send("PUT", text(&part["url"]), &part["headers"], &large[from..from + size]).0, 200);
+    }
+    let file = complete(&upload).json();
+    assert!(ada.get(&format!("/api/v1/files/{}/content", text(&file["id"]))).body == large);
+
+    let lie = json!({"name": "lie", "size": 5, "sha256": "0".repeat(64)});
+    let lie = post("/buckets/documents/uploads", lie).json();
+    // The server of this bucket checks hashes itself where it is asked to.
+    assert_eq!(send("PUT", text(&lie["url"]), &lie["headers"], b"hello").0, 400);
+    assert_eq!(complete(&lie).status, 422);
+    let here = post("/buckets/documents/uploads", json!({"name": "here", "size": 5, "direct": false})).json();
+    assert!(text(&here["url"]).contains(&format!("//{}/direct/", server.address)), "{here}");
+    assert_eq!(send("PUT", text(&here["url"]), &here["headers"], b"hello").0, 200);
+    assert_eq!(complete(&here).status, 201);
+    assert!(server.stop().success());
+    larder.assert_clean();
+}
+
+fn text(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}

@@ -110,13 +110,17 @@ buckets.{name}.trash_days = 36500 # STORAGE_RETENTION_DAYS
     let of_all = |one: &dyn Fn(&str) -> String| ["audio", "documents", "images"].map(one).concat();
     assert_comes_to(
         "minio.env",
-        &format!("placement = [\"minio_documents\"] # STORAGE_PROVIDER\n{}{}", of_all(&store), of_all(&bucket)),
+        &format!(
+            "placement = [\"minio_documents\"] # STORAGE_PROVIDER\n\
+             limits.signed_url_seconds = 3600 # STORAGE_PRESIGNED_URL_EXPIRY\n{}{}",
+            of_all(&store),
+            of_all(&bucket)
+        ),
         &[
             "ENABLE_STORAGE_ENCRYPTION",
             "S3_BUCKET",
             "S3_REGION",
             "STORAGE_MAX_MULTIPART_SIZE",
-            "STORAGE_PRESIGNED_URL_EXPIRY",
             "STORAGE_RETENTION_DAYS",
         ],
     );

@@ -159,9 +159,18 @@ pub(crate) struct Reserved {
     pub(crate) key: Sha256,
     pub(crate) request: Sha256,
     /// Whether its hash says all that the request asks for: of a copy it does, whatever its source has become since.
-    says_all: bool,
+    pub(crate) says_all: bool,
     pub(crate) done: Option<(Sha256, u16, Made)>,
     held: Option<HeldKey>,
+}
+
+impl Reserved {
+    /// Gives the key up: nothing is done under it.
+    pub(crate) async fn give_up(mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_up().await;
+        }
+    }
 }
 
 /// Content that has arrived.
@@ -397,7 +406,7 @@ impl Files {
         }
     }
 
-    async fn receive_for(
+    pub(crate) async fn receive_for(
         &self,
         place: usize,
         bucket: Bucket,
@@ -459,7 +468,12 @@ impl Files {
     }
 
     /// The answer to a request that was answered before.
-    async fn repeat(&self, caller: &Caller, done: (Sha256, u16, Made), fingerprint: Sha256) -> Result<Created> {
+    pub(crate) async fn repeat(
+        &self,
+        caller: &Caller,
+        done: (Sha256, u16, Made),
+        fingerprint: Sha256,
+    ) -> Result<Created> {
         let (Made::File(id), status) = (done.2, done.1) else { return Err(Error::KeyReused) };
         if done.0 != fingerprint {
             return Err(Error::KeyReused);
@@ -507,7 +521,7 @@ impl Received {
 
 impl Node {
     /// Where new content of a bucket goes, if there are enough stores for it.
-    fn place_for(&self, bucket: &Bucket) -> Result<usize> {
+    pub(crate) fn place_for(&self, bucket: &Bucket) -> Result<usize> {
         let places = self.placement(&bucket.policy);
         let takes = |place: &&usize| self.places[**place].mode.creates();
         // One that is away may be back, and one that is full have room, if no other takes it.
@@ -524,7 +538,7 @@ impl Node {
     }
 
     /// Refuses content for a place that was away, unless it shows itself again: a bucket that was emptied, or exchanged, takes it too.
-    async fn check_is_there(&self, place: usize) -> Result<()> {
+    pub(crate) async fn check_is_there(&self, place: usize) -> Result<()> {
         if !self.state().away.contains(&place) {
             return Ok(());
         }
@@ -976,7 +990,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_user_part(new: &NewFile) -> Result<()> {
+pub(crate) fn check_user_part(new: &NewFile) -> Result<()> {
     check_tags(&new.tags)?;
     check_user_bytes(&new.name, &new.tags, &new.metadata)
 }

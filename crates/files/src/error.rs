@@ -89,6 +89,9 @@ pub enum Error {
     /// The content lies on stores of the mode `ar` alone.
     #[error("the content lies in an archive, the store `{0}`: its mode must be another one before it can be read")]
     Archived(crate::StoreName),
+    /// The caller has so many direct uploads already.
+    #[error("this user has {0} direct uploads that were neither completed nor ended")]
+    TooMany(usize),
     /// Another change of the file is under way, or must be settled first. Ask again.
     #[error("the file is busy")]
     Busy,

@@ -275,7 +275,8 @@ pub struct NewFile {
 
 /// What becomes of a new file whose name a live one of its owner in the bucket has already. In a bucket of unique names one of anybody
 /// is in the way, and only its owner's replaces it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// Both stay, where the bucket's names are free; else it is refused.
     #[default]

@@ -69,6 +69,11 @@ id!(
     SessionId
 );
 
+id!(
+    /// A direct upload: content on its way past this server.
+    DirectId
+);
+
 impl UserId {
     /// The built-in account `local`: whoever can read the data directory.
     pub const LOCAL: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));

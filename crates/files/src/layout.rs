@@ -1,6 +1,6 @@
 //! Where things lie on a store: the keys of bytes, and of what Larder keeps for itself below `.larder/`.
 
-use crate::{BucketId, BucketName, Environment, FileId, Timestamp, UserId, UserName};
+use crate::{BucketId, BucketName, DirectId, Environment, FileId, Timestamp, UserId, UserName};
 use larder_storage_core::{Key, Prefix};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
@@ -119,6 +119,27 @@ pub(crate) fn parse_overlay(key: &Key) -> Option<(FileId, u64, u64)> {
     let mut parts = rest.split('.');
     let found = (FileId::parse(parts.next()?)?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     parts.next().is_none().then_some(found)
+}
+
+/// Where content lies that was sent to a store and is no file's yet.
+pub(crate) fn incoming() -> Prefix {
+    Prefix::new(".larder/incoming").expect("a good prefix")
+}
+
+/// That of a direct upload.
+pub(crate) fn incoming_of(id: DirectId) -> Prefix {
+    Prefix::new(&format!(".larder/incoming/{id}")).expect("a good prefix")
+}
+
+/// A part of it.
+pub(crate) fn incoming_part(id: DirectId, number: u64) -> Key {
+    fixed(&format!(".larder/incoming/{id}/{number:05}"))
+}
+
+/// Reads the key of a part: whose it is.
+pub(crate) fn parse_incoming(key: &Key) -> Option<DirectId> {
+    let (id, _) = key.as_str().strip_prefix(incoming().as_str())?.split_once('/')?;
+    DirectId::parse(id)
 }
 
 /// Where tombstones lie.

@@ -1,20 +1,23 @@
 //! [`Ledger`]: what files needs to remember between requests, and nothing else. Every method is one transaction: all of it or
-//! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, sessions, the epoch and the mark are
+//! nothing, durable when it returns `Ok`. Rows are a cache of the stores; claims, reservations, sessions, direct uploads, the epoch and the mark are
 //! not, and a ledger that lost them must be rebuilt, never continued.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod direct;
 mod folders;
 mod memory;
 mod rows;
 mod session;
 
+pub use direct::{Announced, DirectUpload};
 pub use folders::FolderPage;
 pub use memory::{MemoryLedger, Snapshot, Steps};
 pub use session::{Refreshed, Session};
 
 use crate::{
-    Attributes, Bucket, BucketId, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Attributes, Bucket, BucketId, DirectId, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User,
+    UserId,
 };
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Key, NodeId};
@@ -699,6 +702,18 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// A session, which may have ended by its time.
     async fn session(&self, id: SessionId) -> Result<Option<Session>>;
+
+    /// Begins a direct upload. Those that have ended by `now` go.
+    ///
+    /// # Errors
+    /// `Busy` where its user has `most` of them.
+    async fn open_direct(&self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()>;
+
+    /// A direct upload, which may have ended by its time.
+    async fn direct(&self, id: DirectId) -> Result<Option<DirectUpload>>;
+
+    /// Ends a direct upload, if there is one.
+    async fn end_direct(&self, id: DirectId) -> Result<()>;
 
     /// A file.
     async fn file(&self, id: FileId) -> Result<Option<FileRow>>;

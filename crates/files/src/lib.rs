@@ -13,6 +13,7 @@ mod change;
 mod committer;
 mod content_type;
 mod create;
+mod direct;
 mod dump;
 mod environment;
 mod error;
@@ -52,13 +53,14 @@ mod write_copies;
 pub use attributes::{Attributes, CreatedByKey, InvalidAttributes, Rank, Sha256};
 pub use caller::{Caller, Role};
 pub use canonical::canonical;
+pub use direct::{Direct, NewDirect};
 pub use environment::{Clock, Entropy, Environment, Spawn};
 pub use error::{Error, Result};
 pub use files::{
     Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, OnConflict, Page, Parts,
     Patch, Receive, Received, Settings, StoreMode,
 };
-pub use ids::{BucketId, FileId, SessionId, StoreId, UserId};
+pub use ids::{BucketId, DirectId, FileId, SessionId, StoreId, UserId};
 pub use intents::Deadlines;
 pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};

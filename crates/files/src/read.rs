@@ -110,7 +110,7 @@ impl Files {
     }
 
     /// The revision of a file that was described: the newest then, or the one named.
-    async fn revision_of(&self, caller: &Caller, file: &File, number: Option<u64>) -> Result<RevisionRow> {
+    pub(crate) async fn revision_of(&self, caller: &Caller, file: &File, number: Option<u64>) -> Result<RevisionRow> {
         let attributes = &file.attributes;
         if !caller.sees(attributes.owner_id) {
             return Err(self.0.absent("file"));
@@ -316,7 +316,7 @@ impl Node {
     }
 
     /// Whether content may be read from a copy, as far as this node knows its store.
-    fn is_served(&self, copy: &CopyRow) -> bool {
+    pub(crate) fn is_served(&self, copy: &CopyRow) -> bool {
         copy.is_readable() && self.place(copy.store).is_none_or(|(_, at)| at.mode.serves_content())
     }
 

@@ -64,6 +64,7 @@ impl Files {
         if let Some(every) = files.0.settings.look_every.filter(|_| files.0.places.iter().any(|at| at.mode.creates())) {
             files.0.look_around(every);
             files.0.end_abandoned_uploads();
+            files.0.clear_parts_hourly();
             // Where a store was left out, what it has is not known: nothing may be changed that is from before.
             if files.0.settings.copies_at_once > 0 && files.0.places.len() > 1 && files.0.unread.is_empty() {
                 files.0.reconcile(every);

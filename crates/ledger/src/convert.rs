@@ -1,12 +1,12 @@
 //! Rows to words of `larder-files`, and back. What a row holds that no version of Larder wrote is an error, never a guess.
 
-use crate::entity::{claims, copies, files, intents, meta, missed, reservations, revisions, sessions, tags};
+use crate::entity::{claims, copies, directs, files, intents, meta, missed, reservations, revisions, sessions, tags};
 use larder_files::{
-    Attributes, BucketId, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, UserId,
-    canonical,
+    Attributes, BucketId, DirectId, FileId, Key, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
+    UserId, canonical,
     ledger::{
-        Claim, CopyRow, CopyState, Identity, Intent, IntentState, LedgerError, Made, Missed, Purpose, RecordId,
-        Reservation, Result, RevisionRow, Session, Upload, folded,
+        Claim, CopyRow, CopyState, DirectUpload, Identity, Intent, IntentState, LedgerError, Made, Missed, Purpose,
+        RecordId, Reservation, Result, RevisionRow, Session, Upload, folded,
     },
 };
 use sea_orm::DbErr;
@@ -276,6 +276,32 @@ pub(crate) fn intent(row: intents::Model) -> Result<Intent, DbErr> {
     let state = *state.ok_or_else(|| wrong("the state of an intent"))?;
     let (id, fence) = (row.id.cast_unsigned(), row.fence.cast_unsigned());
     Ok(Intent { id, fence, state, node: node(&row.node)?, upload })
+}
+
+pub(crate) fn direct_row(upload: &DirectUpload) -> directs::Model {
+    directs::Model {
+        id: upload.id.0,
+        user_id: upload.user.0,
+        store_id: upload.store.0,
+        size: int(upload.size),
+        part_bytes: int(upload.part_bytes),
+        expires_at: upload.expires_at.as_millis(),
+        ends_at: upload.ends_at.as_millis(),
+        file: serde_json::to_string(&upload.file).expect("texts and numbers always serialise"),
+    }
+}
+
+pub(crate) fn direct(row: &directs::Model) -> Result<DirectUpload, DbErr> {
+    Ok(DirectUpload {
+        id: DirectId(row.id),
+        user: UserId(row.user_id),
+        store: StoreId(row.store_id),
+        size: row.size.cast_unsigned(),
+        part_bytes: row.part_bytes.cast_unsigned(),
+        expires_at: Timestamp::from_millis(row.expires_at),
+        ends_at: Timestamp::from_millis(row.ends_at),
+        file: serde_json::from_str(&row.file).map_err(|_| wrong("what a direct upload is to be"))?,
+    })
 }
 
 pub(crate) fn session_row(session: &Session) -> sessions::Model {

@@ -294,6 +294,29 @@ pub(crate) mod missed {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Direct uploads. What a file is to be is JSON.
+pub(crate) mod directs {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "direct_uploads")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub user_id: Uuid,
+        pub store_id: Uuid,
+        pub size: i64,
+        pub part_bytes: i64,
+        pub expires_at: i64,
+        pub ends_at: i64,
+        pub file: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// Sessions.
 pub(crate) mod sessions {
     use sea_orm::entity::prelude::*;

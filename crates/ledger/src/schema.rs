@@ -28,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(ForgottenKeys),
             Box::new(MarksOfStores),
             Box::new(LettersOfNames),
+            Box::new(DirectUploads),
         ]
     }
 }
@@ -435,6 +436,27 @@ impl MigrationTrait for LettersOfNames {
     }
 }
 
+/// Direct uploads.
+struct DirectUploads;
+
+impl MigrationName for DirectUploads {
+    fn name(&self) -> &str {
+        "m0016_direct_uploads"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for DirectUploads {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(table(manager, "direct_uploads", &mut direct_uploads(), &["id"])).await?;
+        for columns in [&["user_id", "ends_at"][..], &["ends_at"]] {
+            manager.create_index(index("direct_uploads", columns)).await?;
+        }
+        Ok(())
+    }
+}
+
 /// A copy that is pending, lost, or present with a time of verification, as the numbers of its state say it. Of a copy that is right
 /// the index on them has no row, so that an upload to one store writes no page more.
 pub(crate) const COPY_IS_DUE: &str = "state IN (0, 4) OR (state = 1 AND verified_at IS NOT NULL)";
@@ -625,6 +647,19 @@ fn intents() -> [ColumnDef; 12] {
         big_integer_null("claim"),
         big("lease"),
         big("until"),
+    ]
+}
+
+fn direct_uploads() -> [ColumnDef; 8] {
+    [
+        uuid("id"),
+        uuid("user_id"),
+        uuid("store_id"),
+        big("size"),
+        big("part_bytes"),
+        big("expires_at"),
+        big("ends_at"),
+        text("file"),
     ]
 }
 

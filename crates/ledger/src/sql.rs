@@ -3,7 +3,7 @@
 use crate::{
     cache::RowCache,
     convert,
-    entity::{buckets, claims, intents, meta, missed, reservations, revisions, sessions, tombstones, users},
+    entity::{buckets, claims, directs, intents, meta, missed, reservations, revisions, sessions, tombstones, users},
     fault::ledger_error,
     home::Home,
     letters,
@@ -17,11 +17,12 @@ use crate::{
 };
 use async_trait::async_trait;
 use larder_files::{
-    Attributes, Bucket, BucketId, FileId, Ledger, NodeId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
-    User, UserId,
+    Attributes, Bucket, BucketId, DirectId, FileId, Ledger, NodeId, Page, Rank, SessionId, Sha256, StoreId, Timestamp,
+    Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed, PlacedQuery,
-        Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Sort, Upload,
+        Claim, CopyCount, DirectUpload, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, Missed, Placed,
+        PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Sort,
+        Upload,
     },
 };
 use sea_orm::{
@@ -386,6 +387,19 @@ impl Ledger for SqlLedger {
 
     async fn end_session(&self, id: SessionId) -> Result<()> {
         self.done(Call::EndSession(id)).await
+    }
+
+    async fn open_direct(&self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        self.done(Call::OpenDirect { upload: Box::new(upload.clone()), most, now }).await
+    }
+
+    async fn direct(&self, id: DirectId) -> Result<Option<DirectUpload>> {
+        let row = directs::Entity::find_by_id(id.0).one(&self.orm).await;
+        row.and_then(|row| row.as_ref().map(convert::direct).transpose()).map_err(ledger_error)
+    }
+
+    async fn end_direct(&self, id: DirectId) -> Result<()> {
+        self.done(Call::EndDirect(id)).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>> {

@@ -4,21 +4,21 @@
 use crate::{
     convert::{self, Last, Wide, int},
     entity::{
-        buckets, claims, copies, files, given, intents, meta, missed, reservations, revisions, sessions, tags,
+        buckets, claims, copies, directs, files, given, intents, meta, missed, reservations, revisions, sessions, tags,
         tombstones, users,
     },
 };
 use larder_files::{
-    Attributes, Bucket, BucketId, CreatedByKey, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone,
-    User, UserId,
+    Attributes, Bucket, BucketId, CreatedByKey, DirectId, FileId, NodeId, Rank, SessionId, Sha256, StoreId, Timestamp,
+    Tombstone, User, UserId,
     ledger::{
-        Claim, CopyRow, CopyState, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Missed, Purpose,
-        Record, RecordId, Recorded, Refreshed, Reservation, Result, Session, Upload,
+        Claim, CopyRow, CopyState, DirectUpload, Entry, Hold, Identity, Intent, IntentState, LedgerError, Made, Missed,
+        Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, Session, Upload,
     },
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, Iterable, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
+    IntoActiveModel, Iterable, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ pub(crate) enum Call {
     OpenSession { session: Session, of: Option<Rank>, most: usize, now: Timestamp },
     RefreshSession { id: SessionId, serial: u64, until: Timestamp, now: Timestamp },
     EndSession(SessionId),
+    OpenDirect { upload: Box<DirectUpload>, most: usize, now: Timestamp },
+    EndDirect(DirectId),
 }
 
 /// What a call answers, once its group is committed.
@@ -87,6 +89,7 @@ impl Call {
             }
             Self::RenewIntent { .. } | Self::FailIntent(_) | Self::CloseIntent(_) => Answer::Done(Err(error.echo())),
             Self::OpenSession { .. } | Self::EndSession(_) => Answer::Done(Err(error.echo())),
+            Self::OpenDirect { .. } | Self::EndDirect(_) => Answer::Done(Err(error.echo())),
         }
     }
 }
@@ -181,6 +184,9 @@ pub(crate) struct Work {
     users: Rows<UserId, User>,
     buckets: Rows<BucketId, Bucket>,
     sessions: Rows<SessionId, Session>,
+    directs: Rows<DirectId, DirectUpload>,
+    /// How many direct uploads go on of those who begin one.
+    directs_of: BTreeMap<UserId, usize>,
     /// Those of the files that some table had rows of.
     known_files: BTreeSet<FileId>,
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
@@ -217,6 +223,10 @@ pub(crate) struct Needs {
     sessions_of: BTreeSet<UserId>,
     /// Sessions that have ended by then.
     sessions_until: Option<Timestamp>,
+    directs: BTreeSet<DirectId>,
+    directs_of: BTreeSet<UserId>,
+    /// Direct uploads that have ended by then.
+    directs_until: Option<Timestamp>,
 }
 
 impl Needs {
@@ -241,6 +251,11 @@ impl Needs {
                 Call::UnreserveAll(node) => _ = needs.reserving.insert(node.clone()),
                 Call::OpenSession { session, now, .. } => needs.session(session.user, *now),
                 Call::RefreshSession { id, .. } | Call::EndSession(id) => _ = needs.sessions.insert(*id),
+                Call::OpenDirect { upload, now, .. } => {
+                    needs.directs_of.insert(upload.user);
+                    needs.directs_until = needs.directs_until.max(Some(*now));
+                }
+                Call::EndDirect(id) => _ = needs.directs.insert(*id),
             }
         }
         needs
@@ -321,6 +336,8 @@ impl Work {
             users: load_users(db, &needs).await?,
             buckets: load_buckets(db, &needs).await?,
             sessions: load_sessions(db, &needs).await?,
+            directs: load_directs(db, &needs).await?,
+            directs_of: count_directs(db, &needs).await?,
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
             unwanted_copies: BTreeMap::new(),
@@ -509,6 +526,30 @@ async fn load_sessions(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<S
     Ok(Rows::loaded(rows.iter().map(convert::session).map(|session| (session.id, session))))
 }
 
+/// Those that end now or have ended; those that go on are counted.
+async fn load_directs(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<DirectId, DirectUpload>, DbErr> {
+    let ids = keys(&needs.directs, |id| id.0.into());
+    let mut rows = load_by::<directs::Entity>(db, directs::Column::Id, ids, None).await?;
+    if let Some(now) = needs.directs_until {
+        let ended = directs::Entity::find().filter(directs::Column::EndsAt.lte(now.as_millis()));
+        rows.extend(ended.limit(ENDED_MAX).all(db).await?);
+    }
+    let uploads = rows.iter().map(|row| convert::direct(row).map(|upload| (upload.id, upload)));
+    Ok(Rows::loaded(uploads.collect::<Result<Vec<_>, _>>()?))
+}
+
+async fn count_directs(db: &DatabaseTransaction, needs: &Needs) -> Result<BTreeMap<UserId, usize>, DbErr> {
+    let mut counts = BTreeMap::new();
+    let Some(now) = needs.directs_until else { return Ok(counts) };
+    for user in &needs.directs_of {
+        let open = directs::Entity::find()
+            .filter(directs::Column::UserId.eq(user.0))
+            .filter(directs::Column::EndsAt.gt(now.as_millis()));
+        counts.insert(*user, usize::try_from(open.count(db).await?).unwrap_or(usize::MAX));
+    }
+    Ok(counts)
+}
+
 /// Deciding. Each call checks everything before it touches anything: one that fails leaves no trace.
 impl Work {
     /// Does one call for a node whose epoch is `own`, which is set where it is not known yet and where the call sets it.
@@ -546,6 +587,8 @@ impl Work {
             Call::RefreshSession { id, serial, until, now } => {
                 Answer::Refreshed(Ok(self.refresh_session(id, *serial, *until, *now)))
             }
+            Call::OpenDirect { upload, most, now } => Answer::Done(self.open_direct(upload, *most, *now)),
+            Call::EndDirect(id) => Answer::Done(self.end_direct(id)),
             Call::EndSession(id) => {
                 self.sessions.remove(id);
                 Answer::Done(Ok(()))
@@ -857,6 +900,26 @@ impl Work {
         Ok(())
     }
 
+    fn open_direct(&mut self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        Wide::check(&[upload.size, upload.part_bytes])?;
+        self.directs.remove_where(|_, other| !other.is_open(now));
+        let open = self.directs_of.entry(upload.user).or_default();
+        if *open >= most {
+            return Err(LedgerError::Busy);
+        }
+        *open += 1;
+        self.directs.set(upload.id, upload.clone());
+        Ok(())
+    }
+
+    fn end_direct(&mut self, id: &DirectId) -> Result<()> {
+        if let Some(open) = self.directs.get(id).and_then(|upload| self.directs_of.get_mut(&upload.user)) {
+            *open = open.saturating_sub(1);
+        }
+        self.directs.remove(id);
+        Ok(())
+    }
+
     fn refresh_session(&mut self, id: &SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Refreshed {
         let Some(session) = self.sessions.get(id).filter(|session| session.is_open(now)).cloned() else {
             return Refreshed::Absent;
@@ -989,6 +1052,8 @@ impl Work {
         writes.remove::<intents::Entity>(intents::Column::Id, intents).await?;
         let sessions = keys(self.sessions.removed(), |id| id.0.into());
         writes.remove::<sessions::Entity>(sessions::Column::Id, sessions).await?;
+        let directs = keys(self.directs.removed(), |id| id.0.into());
+        writes.remove::<directs::Entity>(directs::Column::Id, directs).await?;
         let reservations = keys(self.reservations.removed(), |key| key.0.to_vec().into());
         writes.remove::<reservations::Entity>(reservations::Column::Key, reservations).await
     }
@@ -1050,6 +1115,7 @@ impl Work {
         writes.put(self.reservations.written().map(|(key, of)| convert::reservation_row(*key, of)).collect()).await?;
         writes.put(users).await?;
         writes.put(self.sessions.written().map(|(_, session)| convert::session_row(session)).collect()).await?;
+        writes.put(self.directs.written().map(|(_, upload)| convert::direct_row(upload)).collect()).await?;
         writes.put(buckets).await
     }
 }

@@ -33,7 +33,7 @@ pub use error::{BoxError, Error, ErrorKind, Op, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use memory::{Clock, MemoryDisk, MemoryOptions, MemoryStore, Steps};
 pub use multipart::{Multipart, OpenUpload, PartNumber, UploadId, UploadedPart};
-pub use presign::{Presign, PresignMethod, SignedRequest};
+pub use presign::{Bound, Presign, PresignMethod, SentAs, SignedRequest};
 pub use range::{ByteRange, InvalidRange};
 pub use staging::{Leftover, NodeId, OpId, Pair, Part, Staged, Staging};
 pub use store::{

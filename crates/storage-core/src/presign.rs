@@ -8,12 +8,30 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresignMethod {
     /// Read the object.
-    Get,
-    /// Write it, of exactly this size in bytes where the store can bind it.
-    Put {
-        /// Size in bytes.
-        size: Option<u64>,
-    },
+    Get(SentAs),
+    /// Write it.
+    Put(Bound),
+}
+
+/// What the answer to a signed read says of the object; `None` leaves it to the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentAs {
+    /// Its `Content-Type`.
+    pub content_type: Option<String>,
+    /// Its `Content-Disposition` (RFC 6266).
+    pub disposition: Option<String>,
+}
+
+/// What a signed write is held to, as far as the store can: whoever was given it may still send something else to a store that can't, so
+/// what lies there afterwards is to be looked at. `None` binds nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// The `Content-Type` that must be sent with it.
+    pub content_type: Option<String>,
+    /// SHA-256 of the content.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A request to be sent as it stands.

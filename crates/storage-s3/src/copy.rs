@@ -21,8 +21,8 @@ use larder_storage_core::{Body, ETag, ErrorKind, Key, PartNumber, PutMode, Uploa
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 
-/// What `x-amz-copy-source` leaves as it is: RFC 3986's unreserved characters, and the slash.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// What stays as it is where names stand in URLs, as in `x-amz-copy-source`: RFC 3986's unreserved characters, and the slash.
+pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 impl Inner {
     pub(crate) async fn copy(self: &Arc<Self>, from: &Key, to: &Key, mode: &PutMode) -> Outcome<Written> {

@@ -17,7 +17,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use futures_util::future::{self, Either};
-use larder_storage_core::{Error, ErrorKind, Key, Op, Presign as _, PresignMethod};
+use larder_storage_core::{Bound, Error, ErrorKind, Key, Op, Presign as _, PresignMethod, SentAs};
 use std::{
     error::Error as _,
     fmt::Display,
@@ -410,7 +410,7 @@ impl Examiner<'_> {
         let endpoint = options.public_endpoint.as_ref().or(options.endpoint.as_ref());
         let place = endpoint.cloned().unwrap_or_else(|| "AWS".into());
         let key = if self.is_put { self.key.clone() } else { Key::new(".larder/instance.json").expect("it is a key") };
-        let signed = match self.store.presign(&key, PresignMethod::Get, LIFETIME).await {
+        let signed = match self.store.presign(&key, PresignMethod::Get(SentAs::default()), LIFETIME).await {
             Ok(signed) => signed,
             Err(error) => return bad(cause(&error), "signed URLs are made with keys, not without"),
         };
@@ -426,7 +426,7 @@ impl Examiner<'_> {
 
     /// Asks as a browser does before a page of another origin uploads.
     async fn cors(&self) -> Told {
-        let signed = match self.store.presign(&self.key, PresignMethod::Put { size: None }, LIFETIME).await {
+        let signed = match self.store.presign(&self.key, PresignMethod::Put(Bound::default()), LIFETIME).await {
             Ok(signed) => signed.url,
             Err(error) => return bad(cause(&error), "signed URLs are made with keys, not without"),
         };

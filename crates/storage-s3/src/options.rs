@@ -84,6 +84,9 @@ pub struct S3Options {
     pub endpoint: Option<String>,
     /// The server as clients of signed URLs reach it, where that is another name.
     pub public_endpoint: Option<String>,
+    /// Where a network of caches (a CDN) serves the bucket, such as `https://cdn.example.com/files`: a request for reading is the object's
+    /// name behind it then, unsigned, and for as long as the network serves it.
+    pub cdn_url: Option<String>,
     /// The region; what the credentials' profile says, else `us-east-1`.
     pub region: Option<String>,
     /// Whether the bucket stands in the path and not in the host's name; by default everywhere but on AWS.
@@ -141,6 +144,7 @@ impl S3Options {
             prefix: String::new(),
             endpoint: None,
             public_endpoint: None,
+            cdn_url: None,
             region: None,
             path_style: None,
             credentials,
@@ -178,6 +182,7 @@ impl fmt::Debug for S3Options {
             .field("prefix", &self.prefix)
             .field("endpoint", &self.endpoint)
             .field("public_endpoint", &self.public_endpoint)
+            .field("cdn_url", &self.cdn_url)
             .field("region", &self.region)
             .field("path_style", &self.path_style)
             .field("credentials", &self.credentials)

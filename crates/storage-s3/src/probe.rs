@@ -17,6 +17,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier, Tag, Tagging},
 };
+use data_encoding::BASE64;
 use larder_storage_core::{Digests, ErrorKind, Key};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ const OTHER: &[u8] = b"other bytes";
 const PART_BYTES_MIN: u64 = 5 << 20;
 
 impl Inner {
-    /// Tries everything. Some forty-five requests.
+    /// Tries everything. Some fifty requests.
     pub(crate) async fn probe(&self) -> Outcome<Profile> {
         let probe = Probe { inner: self, folder: format!("{FOLDER}{}", self.token()) };
         let mut profile = Profile::blank(self.endpoint(), self.options.bucket.clone());
@@ -68,11 +69,23 @@ fn was_refused<T>(answer: Outcome<T>) -> Outcome<bool> {
     }
 }
 
+/// Whether a payload was refused that was told to be another.
+fn was_found_out<T>(answer: Outcome<T>) -> Outcome<bool> {
+    match answer {
+        Ok(_) => Ok(false),
+        // Others than the lie are refused so too: then nothing is proven.
+        Err(fault) if matches!(fault.status, Some(403 | 408 | 429 | 503)) => Ok(false),
+        Err(fault) if fault.status.is_some() => Ok(true),
+        Err(fault) => Err(fault),
+    }
+}
+
 impl Probe<'_> {
     async fn all(&self, profile: &mut Profile) -> Outcome<()> {
         profile.put = self.of_put().await?;
         profile.encrypts = self.encrypts().await?;
         profile.checks_payload = self.checks_payload().await?;
+        profile.checks_sha256 = self.checks_sha256().await?;
         profile.complete = self.of_complete().await?;
         profile.copy = self.of_copy().await?;
         profile.part_bytes_min = self.part_bytes_min().await?;
@@ -156,18 +169,30 @@ impl Probe<'_> {
             let lie = SignedAs(Digests::of(OTHER).sha256_hex());
             let request = self.inner.client().put_object().bucket(self.inner.bucket()).key(&name);
             let request = request.body(ByteStream::from_static(FIRST)).customize().interceptor(lie);
-            match request.send().await.map_err(|error| self.inner.fault(error)) {
-                Ok(_) => return Ok(false),
-                // Others than the lie are refused so too: then nothing is proven.
-                Err(fault) if matches!(fault.status, Some(403 | 408 | 429 | 503)) => return Ok(false),
-                Err(fault) if fault.status.is_some() => {}
-                Err(fault) => return Err(fault),
+            if !was_found_out(request.send().await.map_err(|error| self.inner.fault(error)))? {
+                return Ok(false);
             }
         }
         // Then the same without the lie must be taken.
         let absent = self.inner.look_for(&self.key("lie")).await?.is_none();
         self.put("lie", FIRST, |request| request).await?;
         Ok(absent)
+    }
+
+    /// The same of a hash in the header that a signed URL can be bound by. That its sender is told is enough: what such a URL brought is
+    /// looked at before anything is made of it.
+    async fn checks_sha256(&self) -> Outcome<bool> {
+        let name = self.name("sum")?;
+        let sum = |bytes: &[u8]| BASE64.encode(&Digests::of(bytes).sha256);
+        for _ in 0..2 {
+            let request = self.inner.client().put_object().bucket(self.inner.bucket()).key(&name);
+            let request = request.checksum_sha256(sum(OTHER)).body(ByteStream::from_static(FIRST));
+            if !was_found_out(request.send().await.map_err(|error| self.inner.fault(error)))? {
+                return Ok(false);
+            }
+        }
+        let taken = took(self.put("sum", FIRST, |request| request.checksum_sha256(sum(FIRST))).await)?;
+        Ok(taken.is_some())
     }
 
     /// An upload of one part, not yet completed.
@@ -330,7 +355,7 @@ impl Probe<'_> {
 
     /// Takes away everything that was tried, whether or not it is there, with all of its versions.
     async fn sweep(&self, profile: &Profile) -> Outcome<()> {
-        let names = ["put", "new", "nowhere", "lie", "complete", "copy", "source", "copied", "parts"];
+        let names = ["put", "new", "nowhere", "lie", "sum", "complete", "copy", "source", "copied", "parts"];
         let keys: Vec<Key> = names.iter().map(|name| self.key(name)).collect();
         let gone = match profile.versioned {
             true => self.inner.delete_each(&keys, true).await,

@@ -45,6 +45,10 @@ pub struct Profile {
     pub copy: Conditions,
     /// A payload is refused that has another SHA-256 than it was signed under.
     pub checks_payload: bool,
+    /// An object is refused that has another SHA-256 than its header `x-amz-checksum-sha256` says. `false` of profiles that were kept
+    /// before this was tried.
+    #[serde(default)]
+    pub checks_sha256: bool,
     /// `DeleteObjects` works.
     pub batch_delete: bool,
     /// `ListMultipartUploads` works: what was abandoned can be found.
@@ -75,6 +79,7 @@ impl Profile {
             complete: Conditions::default(),
             copy: Conditions::default(),
             checks_payload: false,
+            checks_sha256: false,
             batch_delete: false,
             lists_uploads: false,
             part_bytes_min: 0,
@@ -88,7 +93,7 @@ impl Profile {
 }
 
 impl S3Store {
-    /// What the server was seen to do: read from the store, or found out now, which takes some forty-five requests.
+    /// What the server was seen to do: read from the store, or found out now, which takes some fifty requests.
     ///
     /// # Errors
     /// Those of the requests; `Unsupported` where the server does not encrypt as it is told to.

@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
-    Body, ByteRange, GetOptions, Key, ListOptions, Presign, PresignMethod, PutMode, PutOptions, Store, StoreExt,
+    Body, ByteRange, GetOptions, Key, ListOptions, Presign, PresignMethod, PutMode, PutOptions, SentAs, Store, StoreExt,
 };
 use std::time::Duration;
 use support::{Place, bucket::Quirks};
@@ -83,7 +83,9 @@ async fn the_rest_costs_what_it_says() {
     store.delete(&key("a/new")).await.unwrap();
     assert_eq!(place.front.requests(), ["DELETE object"]);
     store.sync().await.unwrap();
-    Presign::presign(store, &key("a/old"), PresignMethod::Get, Duration::from_secs(60)).await.unwrap();
+    Presign::presign(store, &key("a/old"), PresignMethod::Get(SentAs::default()), Duration::from_secs(60))
+        .await
+        .unwrap();
     assert!(place.front.requests().is_empty());
 }
 

@@ -9,8 +9,8 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use larder_storage_core::{
-    Body, ErrorKind, GetOptions, Key, Multipart, Presign, PresignMethod, PutMode, PutOptions, SignedRequest, Store,
-    StoreExt,
+    Body, Bound, Digests, ErrorKind, GetOptions, Key, Multipart, Presign, PresignMethod, PutMode, PutOptions, SentAs,
+    SignedRequest, Store, StoreExt,
 };
 use larder_storage_s3::{Conditions, Credentials, Encryption, Misconfigured, S3Options, S3Store};
 use std::{error::Error as _, time::Duration};
@@ -345,11 +345,13 @@ async fn send(request: &SignedRequest, body: &'static str) -> (u16, Bytes) {
 async fn a_signed_request_works_by_itself_and_for_nothing_else() {
     let place = Place::with(Quirks::default(), |options| options.prefix = "folder".into()).await;
     let minute = Duration::from_secs(60);
-    let put = Presign::presign(&place.store, &key("a b"), PresignMethod::Put { size: Some(5) }, minute).await.unwrap();
+    let bound = Bound { size: Some(5), ..Bound::default() };
+    let put = Presign::presign(&place.store, &key("a b"), PresignMethod::Put(bound), minute).await.unwrap();
     assert_eq!(send(&put, "seven77").await.0, 403, "another size was taken");
     assert_eq!(send(&put, "hello").await.0, 200);
     assert_eq!(place.bucket.names(), ["folder/a b"]);
-    let get = Presign::presign(&place.store, &key("a b"), PresignMethod::Get, minute).await.unwrap();
+    let get = PresignMethod::Get(SentAs::default());
+    let get = Presign::presign(&place.store, &key("a b"), get, minute).await.unwrap();
     assert!(get.headers.is_empty(), "its holder has to know {:?}", get.headers);
     assert_eq!(send(&get, "").await, (200, "hello".into()));
     let elsewhere = SignedRequest { url: get.url.replace("a%20b", "a%20c"), ..get.clone() };
@@ -358,12 +360,68 @@ async fn a_signed_request_works_by_itself_and_for_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_signed_put_is_bound_to_the_type_and_where_the_server_checks_it_to_the_hash() {
+    let place = Place::with(Quirks::default(), |_| {}).await;
+    let minute = Duration::from_secs(60);
+    let bound = || Bound {
+        content_type: Some("image/png".into()),
+        sha256: Some(Digests::of(b"hello").sha256),
+        ..Bound::default()
+    };
+    let signed =
+        async |bound| Presign::presign(&place.store, &key("a"), PresignMethod::Put(bound), minute).await.unwrap();
+    let sent = |request: &SignedRequest, name: &str| {
+        request.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone())
+    };
+    let unknown = signed(bound()).await;
+    assert_eq!(sent(&unknown, "content-type").as_deref(), Some("image/png"));
+    assert_eq!(sent(&unknown, "x-amz-checksum-sha256"), None, "nobody has seen that the server checks it");
+    let plain = SignedRequest { headers: vec![("content-type".into(), "text/html".into())], ..unknown };
+    assert_eq!(send(&plain, "hello").await.0, 403, "another type was taken");
+
+    assert!(place.store.profile().await.unwrap().checks_sha256);
+    let known = signed(bound()).await;
+    assert!(sent(&known, "x-amz-checksum-sha256").is_some(), "{:?}", known.headers);
+    assert_ne!(send(&known, "hullo").await.0, 200, "other content was taken");
+    assert_eq!(send(&known, "hello").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_signed_get_says_what_it_was_told_to() {
+    let place = Place::with(Quirks::default(), |_| {}).await;
+    let sent_as =
+        SentAs { content_type: Some("text/plain".into()), disposition: Some("attachment; filename=\"ä b\"".into()) };
+    let minute = Duration::from_secs(60);
+    let get = Presign::presign(&place.store, &key("a"), PresignMethod::Get(sent_as), minute).await.unwrap();
+    assert!(get.url.contains("response-content-type=text%2Fplain"), "{}", get.url);
+    assert!(get.url.contains("response-content-disposition=attachment%3B%20filename%3D"), "{}", get.url);
+    assert!(get.headers.is_empty(), "its holder has to know {:?}", get.headers);
+}
+
+#[tokio::test]
+async fn what_a_cdn_serves_is_read_there_and_sent_to_the_bucket() {
+    let place = Place::with(Quirks::default(), |options| {
+        options.prefix = "folder".into();
+        options.cdn_url = Some("https://cdn.example.org/files/".into());
+    })
+    .await;
+    let minute = Duration::from_secs(60);
+    let get = PresignMethod::Get(SentAs::default());
+    let get = Presign::presign(&place.store, &key("a b/\u{fc}+?.txt"), get, minute).await.unwrap();
+    assert_eq!(get.url, "https://cdn.example.org/files/folder/a%20b/%C3%BC%2B%3F.txt");
+    let put = PresignMethod::Put(Bound::default());
+    let put = Presign::presign(&place.store, &key("a"), put, minute).await.unwrap();
+    assert!(put.url.contains("X-Amz-Signature") && !put.url.contains("cdn."), "{}", put.url);
+}
+
+#[tokio::test]
 async fn signed_urls_are_for_the_endpoint_that_clients_reach() {
     let place = Place::with(Quirks::default(), |options| {
         options.public_endpoint = Some("https://files.example.org".into());
     })
     .await;
-    let get = Presign::presign(&place.store, &key("a"), PresignMethod::Get, Duration::from_secs(60)).await.unwrap();
+    let get = PresignMethod::Get(SentAs::default());
+    let get = Presign::presign(&place.store, &key("a"), get, Duration::from_secs(60)).await.unwrap();
     assert!(get.url.starts_with(&format!("https://files.example.org/{BUCKET}/a?")), "{get:?}");
     assert!(place.front.requests().is_empty());
 }

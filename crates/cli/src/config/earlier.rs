@@ -73,14 +73,15 @@ pub(super) const VARIABLES: &[&str] = &[
 
 /// Those whose feature is to come.
 const NOT_YET: &[(&str, &str)] = &[
-    ("STORAGE_BASE_URL", "no URLs are made that would begin with it"),
-    ("STORAGE_PRESIGNED_URL_EXPIRY", "no URLs are signed"),
     ("STORAGE_RETENTION_DAYS", "it is `trash_days`, and nothing ends by itself"),
     ("IMAGE_THUMBNAIL_SIZE", "no thumbnails are made"),
 ];
 
 /// Those that have nothing to say.
-const NEVER: &[(&str, &str)] = &[("STORAGE_MAX_MULTIPART_SIZE", "parts are as large as what is uploaded asks for")];
+const NEVER: &[(&str, &str)] = &[
+    ("STORAGE_BASE_URL", "links to this server begin with `public_url`, and it answers at addresses of its own"),
+    ("STORAGE_MAX_MULTIPART_SIZE", "parts are as large as what is uploaded asks for"),
+];
 
 /// The buckets that earlier systems kept apart; the ready-made ones.
 const BUCKETS: [&str; 3] = ["documents", "audio", "images"];
@@ -214,6 +215,7 @@ impl Earlier {
             Kind::S3Compatible => reading.s3_compatible()?,
         }
         reading.policies()?;
+        reading.signed_urls()?;
         Ok(reading.end())
     }
 }
@@ -514,6 +516,15 @@ impl Reading {
             // What nothing carries out is told as well.
             self.left.insert(given.variable.into(), given.value);
         }
+        Ok(())
+    }
+
+    /// How long signed URLs work.
+    fn signed_urls(&mut self) -> Result<()> {
+        let Some(given) = self.take("STORAGE_PRESIGNED_URL_EXPIRY") else { return Ok(()) };
+        let seconds = given.value.parse().ok().filter(|seconds| (60..=604_800).contains(seconds));
+        let seconds: u64 = seconds.ok_or_else(|| wrong(&given, "a number of seconds, 60 to 604800"))?;
+        self.tell("limits.signed_url_seconds", seconds, given.variable);
         Ok(())
     }
 
@@ -1000,6 +1011,7 @@ mod tests {
             ("STORAGE_TYPE=local MAX_UPLOAD_SIZE=0".into(), &["`MAX_UPLOAD_SIZE` is `0`"]),
             ("STORAGE_TYPE=local MAX_IMAGE_SIZE_MB=big".into(), &["`MAX_IMAGE_SIZE_MB` is `big`"]),
             ("STORAGE_TYPE=local STORAGE_RETENTION_DAYS=-1".into(), &["`STORAGE_RETENTION_DAYS` is `-1`"]),
+            ("STORAGE_TYPE=local STORAGE_PRESIGNED_URL_EXPIRY=1h".into(), &["`STORAGE_PRESIGNED_URL_EXPIRY` is `1h`"]),
         ] {
             let error = read(&variables).err().unwrap_or_else(|| panic!("{variables}")).to_string();
             assert!(words.iter().all(|word| error.contains(word)), "{variables}: {error}");

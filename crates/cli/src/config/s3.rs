@@ -1,6 +1,6 @@
 //! The keys of a store of the kind `s3`, and what they come to.
 
-use super::{StoreConfig, StoreKind};
+use super::{StoreConfig, StoreKind, is_base};
 use crate::output::refuse;
 use anyhow::Result;
 use larder_files::StoreName;
@@ -63,6 +63,8 @@ impl StoreConfig {
             .any(|at| at.as_ref().is_some_and(|at| at.contains('@')))
         {
             ("its endpoint names a user", "keys are `access_key_id` and `secret_access_key`; take them out of the URL")
+        } else if self.cdn_url.as_ref().is_some_and(|url| !is_base(url)) {
+            ("its `cdn_url` is no URL that others can begin with", "it is such as `https://cdn.example.com/files`")
         } else if self.kms_key_id.is_some() && !matches!(self.encryption, Some(EncryptionConfig::Kms)) {
             ("it has a `kms_key_id`, and is not encrypted by it", "add `encryption = \"aws:kms\"`, or take it out")
         } else {
@@ -78,6 +80,7 @@ impl StoreConfig {
             ("prefix", self.prefix.is_some()),
             ("endpoint", self.endpoint.is_some()),
             ("public_endpoint", self.public_endpoint.is_some()),
+            ("cdn_url", self.cdn_url.is_some()),
             ("region", self.region.is_some()),
             ("path_style", self.path_style.is_some()),
             ("access_key_id", self.access_key_id.is_some()),
@@ -148,6 +151,7 @@ impl StoreConfig {
             prefix: self.prefix.clone().unwrap_or_default(),
             endpoint: self.endpoint.clone(),
             public_endpoint: self.public_endpoint.clone(),
+            cdn_url: self.cdn_url.clone(),
             region: self.region.clone(),
             path_style: self.path_style,
             encryption,

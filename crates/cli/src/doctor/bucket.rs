@@ -95,6 +95,7 @@ fn abilities(profile: &Profile) -> Said {
         ("conditional create", profile.put.create),
         ("conditional replace", profile.put.replace),
         ("checks what it is sent", profile.checks_payload),
+        ("checks what comes by a signed URL", profile.checks_sha256),
         ("batch delete", profile.batch_delete),
         ("lists open uploads", profile.lists_uploads),
         ("signed URLs", profile.presign),

@@ -40,6 +40,7 @@ fn shown(profile: &larder_storage_s3::Profile) -> Profile {
         conditional_create: profile.put.create,
         conditional_replace: profile.put.replace,
         checks_payload: profile.checks_payload,
+        checks_sha256: profile.checks_sha256,
         batch_delete: profile.batch_delete,
         lists_uploads: profile.lists_uploads,
         part_bytes_min: profile.part_bytes_min,

@@ -45,6 +45,7 @@ struct State {
     users: BTreeMap<UserId, User>,
     buckets: BTreeMap<BucketId, Bucket>,
     sessions: BTreeMap<SessionId, Session>,
+    directs: BTreeMap<DirectId, DirectUpload>,
     missed: BTreeMap<(StoreId, RecordId), (u64, u64)>,
 }
 
@@ -311,6 +312,22 @@ impl Ledger for MemoryLedger {
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>> {
         self.read(steps!("session"), |state| state.sessions.get(&id).cloned()).await
+    }
+
+    async fn open_direct(&self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        self.change(steps!("open_direct"), |state| state.open_direct(upload, most, now)).await
+    }
+
+    async fn direct(&self, id: DirectId) -> Result<Option<DirectUpload>> {
+        self.read(steps!("direct"), |state| state.directs.get(&id).cloned()).await
+    }
+
+    async fn end_direct(&self, id: DirectId) -> Result<()> {
+        self.change(steps!("end_direct"), |state| {
+            state.directs.remove(&id);
+            Ok(())
+        })
+        .await
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
@@ -657,6 +674,15 @@ impl State {
         let next = session.refreshed(until);
         self.sessions.insert(id, next.clone());
         Refreshed::Next(next)
+    }
+
+    fn open_direct(&mut self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        self.directs.retain(|_, other| other.is_open(now));
+        if self.directs.values().filter(|other| other.user == upload.user).count() >= most {
+            return Err(LedgerError::Busy);
+        }
+        self.directs.insert(upload.id, upload.clone());
+        Ok(())
     }
 
     fn seen(&mut self, file: FileId, version: u64, revision: u64) {

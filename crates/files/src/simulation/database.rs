@@ -2,10 +2,11 @@
 
 use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
-    Bucket, FileId, Ledger, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Bucket, DirectId, FileId, Ledger, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger, Missed, Placed,
-        PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session, Upload,
+        Claim, CopyCount, DirectUpload, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger,
+        Missed, Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow,
+        Session, Upload,
     },
     name_claim,
     sealed::Sealed,
@@ -267,6 +268,18 @@ impl Ledger for Watched {
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>> {
         self.call("session", self.inner.session(id)).await
+    }
+
+    async fn open_direct(&self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        self.call("open_direct", self.inner.open_direct(upload, most, now)).await
+    }
+
+    async fn direct(&self, id: DirectId) -> Result<Option<DirectUpload>> {
+        self.call("direct", self.inner.direct(id)).await
+    }
+
+    async fn end_direct(&self, id: DirectId) -> Result<()> {
+        self.call("end_direct", self.inner.end_direct(id)).await
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {

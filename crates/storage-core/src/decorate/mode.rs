@@ -214,9 +214,9 @@ impl Multipart for InMode {
 impl Presign for InMode {
     async fn presign(&self, key: &Key, method: PresignMethod, lifetime: Duration) -> Result<SignedRequest> {
         match method {
-            PresignMethod::Get => self.serve(Op::Presign, key)?,
+            PresignMethod::Get(_) => self.serve(Op::Presign, key)?,
             // A signed PUT can't be held to creating, so it counts as an edit.
-            PresignMethod::Put { .. } => self.allow(self.mode.edits(), Op::Presign, key)?,
+            PresignMethod::Put(_) => self.allow(self.mode.edits(), Op::Presign, key)?,
         }
         presign_of(&*self.inner).presign(key, method, lifetime).await
     }

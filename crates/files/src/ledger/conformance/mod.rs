@@ -18,6 +18,7 @@
 mod ensure;
 
 mod claims;
+mod direct;
 mod harness;
 mod installation;
 mod intents;
@@ -166,6 +167,11 @@ macro_rules! __with_ledger_laws {
                 a_change_of_a_user_ends_their_sessions
                 a_fenced_handle_opens_and_refreshes_nothing
                 of_16_who_refresh_at_once_exactly_one_goes_on
+            }
+            direct {
+                a_direct_upload_is_found_whole_until_it_is_ended
+                a_user_has_no_more_direct_uploads_than_are_allowed
+                a_fenced_handle_begins_and_ends_no_direct_upload
             }
             queries {
                 files_come_by_id

@@ -2,11 +2,11 @@
 
 use super::{Harness, LAWS};
 use crate::{
-    Bucket, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
+    Bucket, DirectId, FileId, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError, MemoryLedger, Missed,
-        Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow, Session,
-        Upload,
+        Claim, CopyCount, DirectUpload, Entry, FileQuery, FileRow, Hold, Identity, Intent, Ledger, LedgerError,
+        MemoryLedger, Missed, Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result,
+        RevisionRow, Session, Upload,
     },
 };
 use async_trait::async_trait;
@@ -53,6 +53,8 @@ enum Flaw {
     OpensForAnybody,
     CountsNoSessions,
     KeepsSessionsOpen,
+    CountsNoUploads,
+    KeepsUploadsOpen,
     ForgetsWhatIsDue,
     ForgetsWhatIsMissed,
     CutsTextsAtNul,
@@ -92,6 +94,8 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::OpensForAnybody, "a_session_is_opened_of_a_user_as_they_are"),
     (Flaw::CountsNoSessions, "a_user_has_no_more_sessions_than_are_allowed"),
     (Flaw::KeepsSessionsOpen, "a_session_is_found_until_it_is_ended"),
+    (Flaw::CountsNoUploads, "a_user_has_no_more_direct_uploads_than_are_allowed"),
+    (Flaw::KeepsUploadsOpen, "a_direct_upload_is_found_whole_until_it_is_ended"),
     (Flaw::CutsTextsAtNul, "a_text_with_nul_finds_nothing"),
     (Flaw::TellsAFolderAgain, "folders_come_once_each_with_each_filter_and_both_ways"),
     (Flaw::ForgetsWhatIsDue, "a_copy_that_is_due_is_told_until_it_is_right"),
@@ -286,6 +290,19 @@ impl Ledger for Wrong {
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>> {
         self.right.session(id).await
+    }
+
+    async fn open_direct(&self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
+        let most = if self.is(Flaw::CountsNoUploads) { usize::MAX } else { most };
+        self.right().open_direct(upload, most, now).await
+    }
+
+    async fn direct(&self, id: DirectId) -> Result<Option<DirectUpload>> {
+        self.right.direct(id).await
+    }
+
+    async fn end_direct(&self, id: DirectId) -> Result<()> {
+        if self.is(Flaw::KeepsUploadsOpen) { Ok(()) } else { self.right().end_direct(id).await }
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>> {
