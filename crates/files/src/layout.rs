@@ -128,7 +128,7 @@ pub(crate) fn incoming() -> Prefix {
 
 /// That of a direct upload.
 pub(crate) fn incoming_of(id: DirectId) -> Prefix {
-    Prefix::new(&format!(".larder/incoming/{id}")).expect("a good prefix")
+    Prefix::new(format!(".larder/incoming/{id}")).expect("a good prefix")
 }
 
 /// A part of it.

@@ -29,6 +29,9 @@ const HISTORIES_REPLICATED: u64 = 1_000;
 /// Of clients that meet over names.
 const HISTORIES_OF_NAMES: u64 = 900;
 
+/// Of clients that begin direct uploads.
+const HISTORIES_OF_DIRECT: u64 = 600;
+
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
 const UNSTAGED: [Profile; 3] = [Profile::CLOUD, Profile::MIXED, Profile::FLEET];
@@ -113,8 +116,8 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 /// Lives through `histories` spread over `profiles`, or what the environment asks for.
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
-    let mut all =
-        Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED).chain(Profile::CONDITIONLESS).chain(UNSTAGED);
+    let all = Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED).chain(Profile::CONDITIONLESS);
+    let mut all = all.chain(UNSTAGED).chain(Profile::DIRECT);
     let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
@@ -141,6 +144,11 @@ fn whatever_befalls_stores_that_do_not_stage_the_promises_hold() {
 #[test]
 fn whatever_befalls_stores_that_keep_no_conditions_the_promises_hold() {
     hold(&Profile::CONDITIONLESS, HISTORIES_CONDITIONLESS);
+}
+
+#[test]
+fn whatever_befalls_direct_uploads_the_promises_hold() {
+    hold(&Profile::DIRECT, HISTORIES_OF_DIRECT);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::{
     world::World,
 };
 use crate::{
-    Caller, Content, Created, Error, File, FileId, Files, IdempotencyKey, ListFiles, NewFile, OnConflict, Patch,
-    Receive, Result, Sha256,
+    Caller, Content, Created, DirectId, Error, File, FileId, Files, IdempotencyKey, ListFiles, NewDirect, NewFile,
+    OnConflict, Patch, Receive, Result, Sha256, ledger::Announced,
 };
 use futures_util::{
     FutureExt, StreamExt, TryStreamExt,
@@ -192,6 +192,9 @@ impl Client {
     }
 
     async fn create(&mut self, number: usize) -> Verdict {
+        if self.world.profile.direct && self.random.chance(600) {
+            return self.create_of_parts(number).await;
+        }
         let (body, sha256) = self.body(number);
         let name = format!("c{}-{number}.txt", self.number);
         let creation = lock(&self.oracle).creates(&name, sha256);
@@ -202,6 +205,40 @@ impl Client {
             oracle.created(creation, &created.file, created.repeated.is_some())
         };
         self.make(creation, what, key, ask, told).await
+    }
+
+    /// Begins a direct upload, and has it completed as often as it takes, by whichever node is up.
+    async fn create_of_parts(&mut self, number: usize) -> Verdict {
+        let (body, sha256) = self.body(number);
+        let name = format!("c{}-{number}.txt", self.number);
+        let file = Announced { bucket: "documents".into(), name: name.clone(), ..Announced::default() };
+        let sha = self.random.chance(500).then_some(sha256);
+        let size = body.len() as u64;
+        let new = NewDirect {
+            file: Announced { sha256: sha, ..file },
+            size,
+            part_bytes: None,
+            lifetime: Duration::from_secs(12 * 3600),
+            past_server: false,
+        };
+        let begun = self
+            .call(format!("begin {name}"), move |files| {
+                async move { files.open_direct(&Caller::local(), new).await }.boxed()
+            })
+            .await;
+        let id = match begun {
+            Some(Ok(direct)) => direct.upload.id,
+            Some(Err(error)) => return self.permitted(&error, false),
+            None => return Ok(()),
+        };
+        let creation = lock(&self.oracle).creates(&name, sha256);
+        // Only that there is one counts: the upload has its own.
+        let key = Some(IdempotencyKey { key: name.clone(), request: Sha256::of(b"") });
+        let ask = |files, _, as_stream| send_and_complete(files, id, body.clone(), as_stream).boxed();
+        let told = |oracle: &mut Oracle, created: &Created| {
+            oracle.created(creation, &created.file, created.repeated.is_some())
+        };
+        self.make(creation, format!("send {name}"), key, ask, told).await
     }
 
     /// Puts content under a name that others want too.
@@ -492,6 +529,15 @@ async fn put(
     let body = if as_stream { in_blocks(body) } else { body.into() };
     let received = files.receive(&caller, receive, body).await?;
     files.create(&caller, received, new).await
+}
+
+/// Sends the one part, which an upload that is over takes no more, and has the upload completed.
+async fn send_and_complete(files: Files, id: DirectId, body: Vec<u8>, as_stream: bool) -> Result<Created> {
+    let body = if as_stream { in_blocks(body) } else { body.into() };
+    match files.put_part(id, 1, body).await {
+        Ok(()) | Err(Error::NotFound(_)) => files.complete_direct(&Caller::local(), id, None).await,
+        Err(error) => Err(error),
+    }
 }
 
 fn in_blocks(body: Vec<u8>) -> Body {

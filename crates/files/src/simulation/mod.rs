@@ -78,6 +78,8 @@ pub struct Profile {
     pub faults: &'static [Fault],
     /// Whether clients meet over names: few of them, in a bucket of unique names and in one of free ones.
     pub names: bool,
+    /// Whether clients send content in direct uploads too.
+    pub direct: bool,
     /// What is wrong on purpose.
     pub bug: Option<Bug>,
 }
@@ -135,6 +137,7 @@ impl Profile {
         write_copies: 1,
         faults: &[],
         names: false,
+        direct: false,
         bug: None,
     };
     /// One node over one disk: the embedded default.
@@ -161,6 +164,14 @@ impl Profile {
     pub const NAMES_MIXED: Self = Self { name: "names-mixed", names: true, wishes: 10, ..Self::MIXED };
     /// The same over two disks.
     pub const NAMES_MIRROR: Self = Self { name: "names-mirror", stores: Self::MIRROR.stores, ..Self::NAMES };
+    /// Two nodes over one disk, whose clients begin direct uploads.
+    pub const SENT: Self = Self { name: "sent", direct: true, ..Self::PAIR };
+    /// The same over a store that doesn't stage.
+    pub const SENT_FLEET: Self = Self { name: "sent-fleet", direct: true, ..Self::FLEET };
+    /// The same over a disk and a store that doesn't stage, both of which hold every file.
+    pub const SENT_HYBRID: Self = Self { name: "sent-hybrid", direct: true, ..Self::HYBRID };
+    /// The profiles of direct uploads.
+    pub const DIRECT: [Self; 3] = [Self::SENT, Self::SENT_FLEET, Self::SENT_HYBRID];
     /// The profiles of names.
     pub const NAMED: [Self; 3] = [Self::NAMES, Self::NAMES_MIXED, Self::NAMES_MIRROR];
     /// The profiles that seeds are spread over.
