@@ -925,7 +925,7 @@ mod tests {
             "listen = \"[::1]:1\"\n\n[stores.disk]\npath = \"x\"\n[buckets.tapes]\n# 1 MiB\nmax_bytes = \"1MiB\"\n";
         let settings = load(toml).unwrap().in_effect();
         let unset: Vec<_> = settings.iter().filter(|one| one.value.is_null()).map(|one| &*one.key).collect();
-        assert_eq!(unset, ["metrics_listen", "metrics_token", "database.url", "database.schema"]);
+        assert_eq!(unset, ["public_url", "metrics_listen", "metrics_token", "database.url", "database.schema"]);
         let origin = |key: &str| {
             let setting = settings.iter().find(|setting| setting.key == key).expect(key);
             (setting.value.clone(), setting.origin.clone())
@@ -1034,6 +1034,16 @@ mod tests {
             ("limits.uploads_per_user = 0", "at least 1"),
             ("[buckets.images]\ntypes = \"image\"", "such as `image/png`"),
             ("[buckets.images]\ntypes = \"image/\"", "such as `image/png`"),
+            ("limits.signed_url_seconds = 59", "60 to 604800"),
+            ("limits.signed_url_seconds = 604801", "60 to 604800"),
+            ("public_url = \"files.example.com\"", "such as `https://files.example.com`"),
+            ("public_url = \"https://\"", "such as `https://files.example.com`"),
+            ("public_url = \"https://me@files.example.com\"", "such as `https://files.example.com`"),
+            ("public_url = \"https://files.example.com/?a\"", "such as `https://files.example.com`"),
+            (
+                "[stores.far]\nkind = \"s3\"\nbucket = \"b\"\ncdn_url = \"cdn\"",
+                "such as `https://cdn.example.com/files`",
+            ),
             ("limits.body_idle_seconds = 0", "at least 1"),
             ("limits.body_rate_min = 0", "at least 1"),
             ("trusted_proxies = \"proxy\"", "`proxy` is no network"),

@@ -54,6 +54,9 @@ fn assert_logs_kept(larder: &Larder) {
     for name in ["session.json", "guide/session.json", "guide/next.json"] {
         secrets::keep_tokens(&read(name));
     }
+    for name in ["guide/upload.json", "guide/signed.json"] {
+        secrets::keep_signed(&read(name));
+    }
     for name in ["server.log", "again.log", "guide/server.log"] {
         secrets::assert_kept(&String::from_utf8_lossy(&read(name)), name);
     }

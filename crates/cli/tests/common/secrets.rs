@@ -28,6 +28,12 @@ pub(crate) fn keep_tokens(answer: &[u8]) {
     }
 }
 
+/// What stands in the URL of an answer, where that leads to the server.
+pub(crate) fn keep_signed(answer: &[u8]) {
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
+    keep(answer["url"].as_str().and_then(|url| url.split_once("/direct/")).unwrap_or_default().1);
+}
+
 /// What a command is configured with, and what lies in its data directory.
 pub(crate) fn keep_of(command: &Command) {
     for (name, value) in command.get_envs() {
