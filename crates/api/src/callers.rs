@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 /// Users of sessions as they were at most [`Callers::FRESH`] ago: whatever ends a session takes effect within that time.
 #[derive(Default)]
@@ -46,20 +47,20 @@ impl Callers {
     }
 }
 
-/// Uploads under way, by user.
+/// Uploads under way, by the id of a user, or of whatever else they are counted by.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashMap<UserId, usize>>>);
+pub(crate) struct InFlight(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 impl InFlight {
-    /// One more of `user`'s, unless `max` are under way already.
-    pub(crate) fn begin(&self, user: UserId, max: usize) -> Option<Upload> {
+    /// One more `of` these, unless `max` are under way already.
+    pub(crate) fn begin(&self, of: Uuid, max: usize) -> Option<Upload> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(user).or_default();
+        let count = counts.entry(of).or_default();
         if *count >= max {
             return None;
         }
         *count += 1;
-        Some(Upload { counts: self.clone(), user })
+        Some(Upload { counts: self.clone(), of })
     }
 }
 
@@ -107,16 +108,16 @@ impl Room {
 /// An upload under way; it ends when this is dropped.
 pub(crate) struct Upload {
     counts: InFlight,
-    user: UserId,
+    of: Uuid,
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         let mut counts = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.user) {
+        if let Some(count) = counts.get_mut(&self.of) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.user);
+                counts.remove(&self.of);
             }
         }
     }
@@ -125,15 +126,14 @@ impl Drop for Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn an_upload_that_ends_makes_room_for_the_next() {
-        let (in_flight, user) = (InFlight::default(), UserId(Uuid::from_u128(7)));
+        let (in_flight, user) = (InFlight::default(), Uuid::from_u128(7));
         let first = in_flight.begin(user, 2);
         let second = in_flight.begin(user, 2);
         assert!(first.is_some() && second.is_some() && in_flight.begin(user, 2).is_none());
-        assert!(in_flight.begin(UserId(Uuid::from_u128(8)), 2).is_some(), "another's are counted apart");
+        assert!(in_flight.begin(Uuid::from_u128(8), 2).is_some(), "another's are counted apart");
         drop(first);
         assert!(in_flight.begin(user, 2).is_some());
         drop(second);

@@ -257,9 +257,13 @@ pub(crate) async fn room(api: &Api, bytes: usize) -> Result<OwnedSemaphorePermit
 }
 
 /// An answer of JSON that may be large, in the room that was taken for it: a reader who is too slow loses the connection.
-pub(crate) fn send_json(ask: &Ask, value: &impl Serialize, room: OwnedSemaphorePermit) -> HttpResponse {
+pub(crate) fn send_json(
+    ask: &Ask,
+    mut head: HttpResponseBuilder,
+    value: &impl Serialize,
+    room: OwnedSemaphorePermit,
+) -> HttpResponse {
     let bytes = Bytes::from(serde_json::to_vec(value).expect("texts and numbers always serialise"));
-    let mut head = HttpResponse::Ok();
     head.content_type("application/json");
     match bytes.len() as u64 {
         ..HELD_BYTES_MIN => head.body(bytes),

@@ -23,6 +23,8 @@ use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use utoipa::ToSchema;
 
+/// Bytes of an answer that has as many parts as there may be, each with a URL of 2 KiB.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long a URL for reading works at most: S3's limit.
 const READS_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -58,7 +60,7 @@ pub(crate) struct Opened {
     /// Where each part is sent, in any order, several at a time; absent where there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Part>,
-    /// When its URLs end. It can be completed for 12 hours more.
+    /// When its URLs end. It can be completed for 11 hours more.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -103,9 +105,15 @@ pub(crate) async fn open(ask: Ask) -> Answer {
         past_server: taken(&mut fields, "direct", "`true` or `false` is expected")?.unwrap_or(true),
     };
     fields.finish()?;
+    let base = base(&ask.api, ask.header(header::HOST)?)?;
+    let _slot = upload::begin(&ask, &caller)?;
+    let room = content::room(&ask.api, ANSWER_BYTES_MAX).await?;
     let (api, by) = (ask.api.clone(), caller.clone());
     let direct = ask.api.run(async move { Ok(api.files.open_direct(&by, new).await?) }).await?;
-    Ok(HttpResponse::Created().json(opened(&ask, &caller, direct)?))
+    let opened = opened(&ask, &caller, &base, direct)?;
+    let mut head = HttpResponse::Created();
+    head.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(content::send_json(&ask, head, &opened, room))
 }
 
 const NEW: &[&str] = &[
@@ -181,14 +189,18 @@ pub(crate) async fn sign(ask: Ask) -> Answer {
     let signed = ask.api.run(async move {
         let file = api.files.live(&by, id).await?;
         let disposition = content::disposed(&api, &by, &file, revision, attachment).await?;
-        Ok(api.files.sign_content(&by, &file, revision, disposition, lasts).await?)
+        let signed = api.files.sign_content(&by, &file, revision, disposition, lasts).await?;
+        Ok((signed, revision.unwrap_or(file.attributes.revision)))
     });
-    let request = match signed.await? {
+    let (signed, revision) = signed.await?;
+    let request = match signed {
         Some(signed) => {
             SignedRequest { method: signed.method, url: signed.url, headers: headers(signed.headers), expires_at }
         }
         None => {
-            let url = link(&ask, &caller, LinkTo::Content { file: id, revision, attachment }, expires_at)?;
+            // As a store's own URL does, it leads to the content that was there then, whatever comes later.
+            let to = LinkTo::Content { file: id, revision, attachment };
+            let url = link(&ask, &caller, &base(&ask.api, ask.header(header::HOST)?)?, to, expires_at)?;
             SignedRequest { method: "GET", url, headers: BTreeMap::new(), expires_at }
         }
     };
@@ -202,7 +214,7 @@ pub(crate) async fn get(ask: Ask) -> Answer {
     ask.query(&[])?;
     let (caller, to) = holder(&ask).await?;
     let LinkTo::Content { file, revision, attachment } = to else { return Err(Problem::not_found("link")) };
-    content::serve_to(&ask, caller, file, revision, attachment).await
+    content::serve_to(&ask, caller, file, Some(revision), attachment).await
 }
 
 /// `PUT /direct/{token}`: a part of a direct upload, from whoever holds the URL.
@@ -213,8 +225,12 @@ pub(crate) async fn get(ask: Ask) -> Answer {
 pub(crate) async fn put(ask: Ask) -> Answer {
     ask.query(&[])?;
     let (caller, to) = holder(&ask).await?;
-    let LinkTo::Part { upload: id, number, size } = to else { return Err(Problem::not_found("link")) };
-    let slot = upload::begin(&ask, &caller)?;
+    let LinkTo::Part { upload: id, number } = to else { return Err(Problem::not_found("link")) };
+    let api = ask.api.clone();
+    let size = ask.api.run(async move { Ok(api.files.part_size(id, number).await?) }).await?;
+    // Whoever has the URL of one upload takes no place from the others of its maker.
+    let slot = upload::begin_of(&ask, &ask.api.sending, id.0)?;
+    drop(caller);
     let api = ask.api.clone();
     upload::transfer(&ask, size, slot, move |body| async move { Ok(api.files.put_part(id, number, body).await?) })
         .await?;
@@ -241,16 +257,16 @@ async fn holder(ask: &Ask) -> Result<(Caller, LinkTo), Problem> {
     }
 }
 
-fn opened(ask: &Ask, caller: &Caller, Direct { upload, requests }: Direct) -> Result<Opened, Problem> {
+fn opened(ask: &Ask, caller: &Caller, base: &str, direct: Direct) -> Result<Opened, Problem> {
+    let Direct { upload, requests } = direct;
     let mut signed = requests.into_iter();
     let mut parts = vec![];
     for number in 1..=upload.parts() {
         parts.push(match signed.next() {
             Some(request) => part(&upload, number, request.url, headers(request.headers)),
             None => {
-                let size = upload.part_size(number).unwrap_or_default();
-                let to = LinkTo::Part { upload: upload.id, number, size };
-                part(&upload, number, link(ask, caller, to, upload.expires_at)?, BTreeMap::new())
+                let to = LinkTo::Part { upload: upload.id, number };
+                part(&upload, number, link(ask, caller, base, to, upload.expires_at)?, BTreeMap::new())
             }
         });
     }
@@ -272,10 +288,10 @@ fn headers(signed: Vec<(String, String)>) -> BTreeMap<String, String> {
 }
 
 /// A URL of this server.
-fn link(ask: &Ask, caller: &Caller, to: LinkTo, ends: Timestamp) -> Result<String, Problem> {
+fn link(ask: &Ask, caller: &Caller, base: &str, to: LinkTo, ends: Timestamp) -> Result<String, Problem> {
     let now = ask.api.files.environment().clock.now();
     let token = ask.api.tokens.link(caller.id, to, now, ends)?;
-    Ok(format!("{}/direct/{token}", base(&ask.api, ask.header(header::HOST)?)?))
+    Ok(format!("{base}/direct/{token}"))
 }
 
 /// Where clients reach this server: as it was configured, or else as this one does.
@@ -289,9 +305,12 @@ fn base(api: &Api, host: Option<&str>) -> Result<String, Problem> {
 
 /// The fields of a JSON body, where there is one.
 async fn sent(ask: &Ask, known: &[&'static str]) -> Result<Option<Fields>, Problem> {
-    match ask.header(header::CONTENT_TYPE)? {
-        None => Ok(None),
-        Some(_) => ask.fields(known).await.map(Some),
+    let headers = ask.request.headers();
+    let is_empty = ask.header(header::CONTENT_LENGTH)?.is_none_or(|length| length == "0");
+    match is_empty && !headers.contains_key(header::CONTENT_TYPE) && !headers.contains_key(header::TRANSFER_ENCODING) {
+        true => Ok(None),
+        // What does not say that it is JSON is refused, not left aside.
+        false => ask.fields(known).await.map(Some),
     }
 }
 

@@ -64,7 +64,8 @@ pub(crate) async fn envelope(
 /// would cost more than the download, so what only reads is told to `LARDER_LOG=larder_api=debug`.
 fn tell(api: &Api, response: &ServiceResponse<BoxBody>, method: &Method, path: &str, took: Duration, id: &str) {
     let (status, took_ms) = (response.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    let (request_id, path) = (id, shown(path));
+    let is_link = response.request().match_pattern().is_some_and(|route| route.starts_with("/direct/"));
+    let (request_id, path) = (id, if is_link { "/direct/…" } else { truncated(path) });
     let from = api.proxies.client(response.request()).to_string();
     let user = response.request().extensions().get::<Asker>().map(|asker| asker.0.to_string());
     if method.is_safe() {
@@ -74,11 +75,8 @@ fn tell(api: &Api, response: &ServiceResponse<BoxBody>, method: &Method, path: &
     }
 }
 
-/// What of a path is written into the log: a client may send kilobytes, and whoever knows a link may use it.
-fn shown(path: &str) -> &str {
-    if path.starts_with("/direct/") {
-        return "/direct/…";
-    }
+/// What of a path is written into the log: a client may send kilobytes. (Of a link nothing: whoever knows one may use it.)
+fn truncated(path: &str) -> &str {
     const SHOWN_MAX: usize = 256;
     // A target is plain ASCII.
     path.get(..SHOWN_MAX).unwrap_or(path)

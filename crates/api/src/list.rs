@@ -85,14 +85,14 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     let items = page.items.iter().map(|file| Record::new(file, &ask.api.files, caller.role)).collect();
     let prefixes = folders.then_some(page.folders);
     let page = Items { items, prefixes, next_cursor: page.next.as_ref().map(cursor::text) };
-    Ok(content::send_json(&ask, &page, room))
+    Ok(content::send_json(&ask, HttpResponse::Ok(), &page, room))
 }
 
 /// One more list of the caller's, until what this answers is dropped.
 fn turn(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
     let max = ask.api.limits.lists_per_user;
     let many = || Problem::new(Code::TooManyRequests, format!("{max} lists of yours are under way")).retry_after(1);
-    ask.api.listing.begin(caller.id, max).ok_or_else(many)
+    ask.api.listing.begin(caller.id.0, max).ok_or_else(many)
 }
 
 /// Has a list made, and has it stopped where the client goes away before: unlike a change, nobody is owed its end.
@@ -193,7 +193,7 @@ pub(crate) async fn revisions(ask: Ask) -> Answer {
     let next_cursor =
         rows.last().filter(|_| more).map(|row| data_encoding::BASE64URL_NOPAD.encode(&row.revision.to_be_bytes()));
     let items = rows.into_iter().map(|row| Revision::new(row, &ask.api.files, caller.role)).collect();
-    Ok(content::send_json(&ask, &Items { items, prefixes: None, next_cursor }, room))
+    Ok(content::send_json(&ask, HttpResponse::Ok(), &Items { items, prefixes: None, next_cursor }, room))
 }
 
 fn revision_at(cursor: &str) -> Result<u64, Problem> {

@@ -87,6 +87,8 @@ pub(crate) struct Api {
     pub(crate) callers: Callers,
     pub(crate) in_flight: InFlight,
     pub(crate) listing: InFlight,
+    /// Parts of direct uploads, by upload.
+    pub(crate) sending: InFlight,
     pub(crate) incoming: Bodies,
     pub(crate) outgoing: Bodies,
     pub(crate) room: Room,
@@ -114,6 +116,7 @@ impl Api {
             callers: Callers::default(),
             in_flight: InFlight::default(),
             listing: InFlight::default(),
+            sending: InFlight::default(),
             incoming: Bodies::default(),
             outgoing: Bodies::default(),
             room: Room::new(limits.held_bytes_max),

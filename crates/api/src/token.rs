@@ -66,13 +66,12 @@ pub(crate) enum LinkTo {
     /// Content of a file, to be read.
     Content {
         file: FileId,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        revision: Option<u64>,
+        revision: u64,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         attachment: bool,
     },
-    /// A part of a direct upload, of so many bytes, to be sent.
-    Part { upload: DirectId, number: u64, size: u64 },
+    /// A part of a direct upload, to be sent.
+    Part { upload: DirectId, number: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -339,9 +338,9 @@ mod tests {
         let tokens = tokens();
         let (user, file) = (session().user, FileId(Uuid::from_u128(9)));
         for to in [
-            LinkTo::Content { file, revision: None, attachment: false },
-            LinkTo::Content { file, revision: Some(3), attachment: true },
-            LinkTo::Part { upload: DirectId(Uuid::from_u128(4)), number: 2, size: 5 },
+            LinkTo::Content { file, revision: 1, attachment: false },
+            LinkTo::Content { file, revision: 3, attachment: true },
+            LinkTo::Part { upload: DirectId(Uuid::from_u128(4)), number: 2 },
         ] {
             let link = tokens.link(user, to.clone(), at(1000), at(1500)).unwrap();
             assert_eq!(tokens.read_link(&link, at(1499)), Some((user, to, at(1500))));

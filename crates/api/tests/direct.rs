@@ -128,6 +128,8 @@ fn content_is_read_by_a_url_until_it_ends_or_its_file_or_its_maker_is_gone() {
     assert_eq!((ended.status, &ended.json()["code"]), (410, &json!("gone")));
     let link = path(&sign(json!({}))["url"]);
     assert_eq!(get(&link).status, 200);
+    assert_eq!(larder.ada(&format!("PUT /api/v1/files/{id}/content")).body("newer").send().status, 200);
+    assert_eq!(get(&link).text(), "content", "it is the one that was signed");
     assert_eq!(larder.ada(&format!("DELETE /api/v1/files/{id}")).send().status, 204);
     assert_eq!(get(&link).status, 404, "it lies in the trash");
     let of_other = post(&larder, &format!("/files/{}/direct", other["id"].as_str().unwrap()), &json!({})).send();
@@ -167,6 +169,8 @@ fn what_is_asked_wrongly_is_refused_by_its_name() {
     assert_eq!(post(&larder, uploads, &json!({"name": "a", "size": 1_u64 << 60})).send().status, 413);
     assert_eq!(post(&larder, &sign, &json!({"revision": 2})).send().status, 404);
     assert_eq!(complete(&larder, &json!({"id": "no-id"})).status, 404);
+    let untold = larder.ada(&format!("POST /api/v1{sign}")).body("{\"expires_in\": 60}").send();
+    assert_eq!(untold.status, 415, "what does not say that it is JSON is not left aside");
 }
 
 #[test]
@@ -187,6 +191,6 @@ fn an_upload_outlives_its_urls_for_a_while() {
     assert_eq!(put(&larder, &link, b"hello").status, 200);
     larder.clock.advance(Duration::from_secs(60));
     assert_eq!(put(&larder, &link, b"hello").status, 410);
-    larder.clock.advance(11 * HOUR);
+    larder.clock.advance(10 * HOUR);
     assert_eq!(complete(&larder, &upload).status, 201);
 }

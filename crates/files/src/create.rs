@@ -857,7 +857,7 @@ impl Node {
         }
     }
 
-    async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
+    pub(crate) async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
         if key.key.is_empty() || key.key.chars().count() > 128 {
             return Err(Error::invalid("Idempotency-Key", "an idempotency key has 1 to 128 characters"));
         }

@@ -502,17 +502,25 @@ impl Check<'_> {
         Ok(tombstone_trouble((place, key.clone()), (id, revision), found, known))
     }
 
-    /// A purge that the ledger has: its tombstone lies on a store.
+    /// A purge that the ledger has: its tombstone lies on a store, and on each that takes it.
     async fn purge(&self, id: FileId, revision: Option<u64>) -> Result<Option<Trouble>> {
         let Some(tombstone) = self.node.ledger.tombstone(id, revision).await? else { return Ok(None) };
-        let key = tombstone.key();
+        let (key, mut lies_anywhere, mut lacks_it) = (tombstone.key(), false, None);
         for place in &self.node.places {
-            if place.size_of(&key).await?.is_some() {
-                return Ok(None);
+            match place.size_of(&key).await? {
+                Some(_) => lies_anywhere = true,
+                None if place.mode.creates() => lacks_it = Some(&place.name),
+                None => {}
             }
         }
-        let (detail, mend) = ("a purge whose tombstone is on no store", Mend::Bury(Box::new(tombstone)));
-        Ok(Some(Trouble::new(FindingKind::AttributesMissing, Some(&key), Some(id), detail, mend)))
+        let (kind, detail) = match lacks_it {
+            _ if !lies_anywhere => {
+                (FindingKind::AttributesMissing, "a purge whose tombstone is on no store".to_owned())
+            }
+            Some(store) => (FindingKind::CopyWanted, format!("the tombstone of a purge is yet to come to `{store}`")),
+            None => return Ok(None),
+        };
+        Ok(Some(Trouble::new(kind, Some(&key), Some(id), detail, Mend::Bury(Box::new(tombstone)))))
     }
 
     async fn sealed(&self, place: usize, key: &Key) -> Result<Option<Trouble>> {

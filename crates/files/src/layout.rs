@@ -126,19 +126,14 @@ pub(crate) fn incoming() -> Prefix {
     Prefix::new(".larder/incoming").expect("a good prefix")
 }
 
-/// That of a direct upload.
-pub(crate) fn incoming_of(id: DirectId) -> Prefix {
-    Prefix::new(format!(".larder/incoming/{id}")).expect("a good prefix")
-}
-
-/// A part of it.
+/// A part of a direct upload. All lie in one folder: one for each upload would stay when it is empty.
 pub(crate) fn incoming_part(id: DirectId, number: u64) -> Key {
-    fixed(&format!(".larder/incoming/{id}/{number:05}"))
+    fixed(&format!(".larder/incoming/{id}.{number:05}"))
 }
 
 /// Reads the key of a part: whose it is.
 pub(crate) fn parse_incoming(key: &Key) -> Option<DirectId> {
-    let (id, _) = key.as_str().strip_prefix(incoming().as_str())?.split_once('/')?;
+    let (id, _) = key.as_str().strip_prefix(incoming().as_str())?.split_once('.')?;
     DirectId::parse(id)
 }
 

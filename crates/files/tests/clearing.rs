@@ -234,3 +234,67 @@ async fn what_lies_in_the_place_of_a_store_is_not_answered_for_it() {
         assert!(has_tombstone(&larder, 0, file.id));
     }
 }
+
+#[tokio::test]
+async fn a_store_that_joins_is_given_what_was_purged_before() {
+    let stages = MemoryOptions::with_staging;
+    let mut larder = Larder::over_all([("a", stages()), ("b", stages())]);
+    let files = start(&larder).await;
+    let (gone, of_revision) = (put(&files, "gone").await.attributes, put(&files, "kept").await.attributes);
+    replace(&files, of_revision.id, "newer").await;
+    until("all is copied", async || keys_on(&larder, 1).len() == 6).await;
+    until("nothing is under way", async || larder.ledger.nodes().await.unwrap().is_empty()).await;
+    drop(files);
+    larder.stores[0].2 = StoreMode::Ro;
+    let files = start(&larder).await;
+    files.purge(&local(), gone.id, None).await.unwrap();
+    files.purge_revision(&local(), of_revision.id, 1, None).await.unwrap();
+    assert!(has_tombstone(&larder, 1, gone.id) && !has_tombstone(&larder, 0, gone.id));
+    drop(files);
+
+    larder.add_disk("c", stages());
+    // A command starts and copies nothing: then `fsck` tells.
+    let placement = vec![StoreName::new("b").unwrap(), StoreName::new("c").unwrap()];
+    let settings = Settings { placement, ..Settings::default() };
+    let command = Files::start(larder.parts(larder.ledger.another()), settings.clone()).await.unwrap().0;
+    let told = |findings: &[larder_files::Finding]| {
+        findings.iter().filter(|finding| finding.detail == "the tombstone of a purge is yet to come to `c`").count()
+    };
+    assert_eq!(told(&fsck(&command, FsckOptions::default()).await.1), 2);
+    drop(command);
+    let settings = Settings { look_every: Some(Duration::from_secs(30)), ..settings };
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    until("it was given them", async || {
+        let keys = larder.stores[2].1.objects().into_iter().map(|(key, _)| key.to_string());
+        keys.filter(|key| key.starts_with(".larder/tombstones/")).count() == 2
+    })
+    .await;
+    until("all is copied", async || keys_on(&larder, 2).len() == 2).await;
+    assert_eq!(told(&fsck(&files, FsckOptions::default()).await.1), 0);
+    drop(files);
+
+    // The older store that knew of it is lost, with the database: the one that may delete nothing still has the bytes.
+    larder.stores.remove(1);
+    larder.ledger = larder_files::ledger::MemoryLedger::new();
+    let forget = RebuildOptions { forget: vec![StoreName::new("b").unwrap()], ..RebuildOptions::default() };
+    larder.rebuild_with(forget).await.unwrap();
+    let files = start(&larder).await;
+    let answer = files.describe(&local(), gone.id).await;
+    assert!(matches!(answer, Err(Error::NotFound(_) | Error::Gone)), "what was purged came back: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
+    let stages = MemoryOptions::with_staging;
+    let mut larder = Larder::over_all([("a", stages())]);
+    let files = start(&larder).await;
+    let gone = put(&files, "gone").await.attributes;
+    files.purge(&local(), gone.id, None).await.unwrap();
+    drop(files);
+    larder.add_disk("b", stages());
+    let files = larder.start().await.0;
+    assert!(!has_tombstone(&larder, 1, gone.id));
+    fsck(&files, FsckOptions { repair: true, ..FsckOptions::default() }).await;
+    assert!(has_tombstone(&larder, 1, gone.id));
+    assert_eq!(fsck(&files, FsckOptions::default()).await.0.findings, 0);
+}

@@ -31,7 +31,7 @@ async fn open(files: &Files, new: NewDirect) -> Direct {
 }
 
 fn part(id: DirectId, number: u64) -> Key {
-    key(&format!("{INCOMING}{id}/{number:05}"))
+    key(&format!("{INCOMING}{id}.{number:05}"))
 }
 
 /// What the holder of a URL does.
@@ -135,8 +135,10 @@ async fn what_is_not_as_it_was_announced_is_discarded_and_what_is_missing_is_wai
 
         let short = open(&files, new("a", 5)).await.upload.id;
         send(&larder, short, 1, b"four").await;
-        assert!(matches!(complete(&files, short).await, Err(Error::Invalid { field: "size", .. })));
-        nothing_is_left(&larder, "a lie about the size went").await;
+        let words = complete(&files, short).await.unwrap_err().to_string();
+        assert_eq!(words, "part 1 of 1 has 4 bytes, not 5: send it again");
+        files.end_direct(&local(), short).await.unwrap();
+        nothing_is_left(&larder, "an upload that was ended").await;
 
         let mut images = new("a.png", 5);
         images.file.bucket = "images".into();
@@ -178,6 +180,64 @@ async fn a_hash_that_is_told_late_is_compared_too_and_with_the_one_before() {
     send(&larder, id, 1, b"hello").await;
     let other = files.complete_direct(&local(), id, Some(Sha256::of(b"other"))).await;
     assert!(matches!(other, Err(Error::DigestMismatch { .. })), "{other:?}");
+    assert!(
+        files.complete_direct(&local(), id, Some(Sha256::of(b"hello"))).await.is_ok(),
+        "it is not sent again for that"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_is_being_completed_is_not_ended_and_one_that_was_ended_is_not_completed() {
+    let gate = Gate::at("record");
+    let larder = Larder::new();
+    let files = larder.start_with(gate.clone()).await;
+    let id = open(&files, new("a", 5)).await.upload.id;
+    send(&larder, id, 1, b"hello").await;
+    gate.close();
+    let (first, ended) = futures_util::join!(complete(&files, id), async {
+        gate.reached().await;
+        let ended = files.end_direct(&local(), id).await;
+        gate.open();
+        ended
+    });
+    assert!(matches!(ended, Err(Error::Running)), "{ended:?}");
+    assert!(first.is_ok());
+    nothing_is_left(&larder, "the parts went").await;
+    assert_eq!(complete(&files, id).await.unwrap().repeated, Some(201));
+}
+
+#[tokio::test]
+async fn a_user_who_was_deleted_while_an_upload_was_completed_gets_no_file() {
+    let gate = Arc::new(Faults::default());
+    let larder = Larder::over(MemoryOptions { steps: Some(gate), ..MemoryOptions::with_staging() });
+    let files = larder.start().await.0;
+    let anna = user(&files, "anna").await;
+    let id = files.open_direct(&anna, new("a", 5)).await.unwrap().upload.id;
+    send(&larder, id, 1, b"hello").await;
+    files.delete_user(anna.id, larder_files::FilesOf::Purge).await.unwrap();
+    let refused = files.complete_direct(&anna, id, None).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+    assert_eq!(count(&files).await, 0);
+}
+
+#[tokio::test]
+async fn a_part_that_is_sent_again_while_it_is_read_makes_no_mixture() {
+    let gate = Gate::at("get");
+    let larder = Larder::over(MemoryOptions { steps: Some(gate.clone()), ..MemoryOptions::with_staging() });
+    let files = larder.start().await.0;
+    let bytes = content();
+    let id = open(&files, new("a", bytes.len() as u64)).await.upload.id;
+    send_all(&larder, id, &bytes).await;
+    gate.close();
+    let (mixed, ()) = futures_util::join!(complete(&files, id), async {
+        gate.reached().await;
+        send(&larder, id, 2, &vec![7; MIB as usize]).await;
+        gate.open();
+    });
+    assert!(matches!(mixed, Err(Error::StoreUnavailable(_))), "{mixed:?}");
+    let made = complete(&files, id).await.unwrap().file.attributes.id;
+    let made = support::content(&files, made).await.unwrap();
+    assert_eq!(made[MIB as usize..2 * MIB as usize], vec![7; MIB as usize]);
 }
 
 #[tokio::test]
@@ -209,7 +269,7 @@ async fn an_upload_ends_by_its_time_and_what_was_sent_goes() {
     let upload = open(&files, new("a", 5)).await.upload;
     send(&larder, upload.id, 1, b"hello").await;
     assert_eq!(upload.expires_at.since(larder.environment().clock.now()), HOUR);
-    larder.world.pass(12 * HOUR);
+    larder.world.pass(11 * HOUR);
     let late = open(&files, new("b", 5)).await.upload.id;
     larder.world.pass(HOUR);
     assert!(matches!(complete(&files, upload.id).await, Err(Error::NotFound("upload"))));
@@ -324,7 +384,7 @@ async fn an_outage_keeps_what_was_sent() {
         let bytes = content();
         let id = open(&files, new("a", bytes.len() as u64)).await.upload.id;
         send_all(&larder, id, &bytes).await;
-        for (step, on) in [("list.item", INCOMING), ("get", "00001"), ("get", "00003")] {
+        for (step, on) in [("head", "00002"), ("get", "00001"), ("get", "00003")] {
             faults.plan(step, on, ErrorKind::Unavailable);
             let away = complete(&files, id).await;
             assert!(matches!(away, Err(Error::StoreUnavailable(_))), "{step} {on}: {away:?}");

@@ -14,7 +14,7 @@ use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use data_encoding::BASE64;
 use larder_storage_core::{Bound, ErrorKind, Key, Op, Presign, PresignMethod, Result, SentAs, SignedRequest};
 use percent_encoding::utf8_percent_encode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Signatures live no longer, by the standard.
 const LIFETIME_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -35,7 +35,8 @@ impl Inner {
         if lifetime > LIFETIME_MAX || lifetime < Duration::from_secs(1) {
             return Err(Fault::says(ErrorKind::Unsupported, "a signed URL works for 1 second to 7 days"));
         }
-        let begins = SystemTime::now();
+        // As the server tells the time: by another one it takes no signature.
+        let begins = self.clients.clock.now();
         let config = PresigningConfig::builder().start_time(begins).expires_in(lifetime).build();
         let config = config.map_err(|error| Fault::says(ErrorKind::Unsupported, error))?;
         let (name, client) = (self.name(key)?, &self.clients.signing);
