@@ -7,7 +7,7 @@ use crate::{
     request::{Answer, Ask, Fields},
     server::Api,
     throttle::{Attempt, Throttle},
-    token::{Pair, Subject},
+    token::{INVALID, Pair, Subject},
 };
 use actix_web::{
     HttpResponse,
@@ -194,7 +194,7 @@ pub(crate) async fn identify(
     };
     match user.filter(|user| user.id == id) {
         Some(user) => Ok((Caller { id, name: user.name, role: user.role }, session)),
-        None => Err(Problem::unauthenticated("the access token is not valid")),
+        None => Err(Problem::unauthenticated(INVALID)),
     }
 }
 

@@ -23,8 +23,10 @@ use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use utoipa::ToSchema;
 
-/// Bytes of an answer that has as many parts as there may be, each with a URL of 2 KiB.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Bytes that a part takes in an answer.
+const URL_BYTES: usize = 2 << 10;
+/// So many times as many parts are sent at once of all uploads of a user as of one.
+const UPLOADS_AT_ONCE: usize = 4;
 /// How long a URL for reading works at most: S3's limit.
 const READS_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -107,9 +109,10 @@ pub(crate) async fn open(ask: Ask) -> Answer {
     fields.finish()?;
     let base = base(&ask.api, ask.header(header::HOST)?)?;
     let _slot = upload::begin(&ask, &caller)?;
-    let room = content::room(&ask.api, ANSWER_BYTES_MAX).await?;
     let (api, by) = (ask.api.clone(), caller.clone());
     let direct = ask.api.run(async move { Ok(api.files.open_direct(&by, new).await?) }).await?;
+    let parts = usize::try_from(direct.upload.parts()).unwrap_or(usize::MAX);
+    let room = content::room(&ask.api, parts.saturating_mul(URL_BYTES)).await?;
     let opened = opened(&ask, &caller, &base, direct)?;
     let mut head = HttpResponse::Created();
     head.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -229,8 +232,14 @@ pub(crate) async fn put(ask: Ask) -> Answer {
     let api = ask.api.clone();
     let size = ask.api.run(async move { Ok(api.files.part_size(id, number).await?) }).await?;
     // Whoever has the URL of one upload takes no place from the others of its maker.
-    let slot = upload::begin_of(&ask, &ask.api.sending, id.0)?;
-    drop(caller);
+    ask.refuse_coding()?;
+    let most = ask.api.limits.uploads_per_user;
+    let begin = |of, most| {
+        let many = || Problem::new(Code::TooManyRequests, format!("{most} parts are being sent")).retry_after(1);
+        ask.api.sending.begin(of, most).ok_or_else(many)
+    };
+    let slot = begin(id.0, most)?;
+    let _of_all = begin(caller.id.0, most.saturating_mul(UPLOADS_AT_ONCE))?;
     let api = ask.api.clone();
     upload::transfer(&ask, size, slot, move |body| async move { Ok(api.files.put_part(id, number, body).await?) })
         .await?;

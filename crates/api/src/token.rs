@@ -84,6 +84,8 @@ struct LinkClaims {
     to: LinkTo,
 }
 
+/// What is said of a token that counts no more, or never did.
+pub(crate) const INVALID: &str = "the access token is not valid, or not any more: log in again";
 const ISSUER: &str = "larder";
 /// Links last no longer.
 const LINK_MAX: Duration = Duration::from_secs(7 * DAY);
@@ -155,7 +157,7 @@ impl Tokens {
 
     /// Reads an access token; one answer for whatever is wrong with it, but for its age.
     pub(crate) fn read(&self, token: &str, now: Timestamp) -> Result<Subject, Problem> {
-        let refused = || Problem::unauthenticated("the access token is not valid");
+        let refused = || Problem::unauthenticated(INVALID);
         let (hash, seconds) = (Sha256::digest(token).into(), seconds(now));
         let claims = match self.verified.get(&hash) {
             Some(claims) => claims,
@@ -169,7 +171,7 @@ impl Tokens {
             return Err(refused());
         }
         if claims.exp <= seconds {
-            return Err(Problem::unauthenticated("the access token has expired"));
+            return Err(Problem::unauthenticated("the access token has expired: refresh it, or log in again"));
         }
         let subject = UserId::parse(&claims.sub).zip(SessionId::parse(&claims.sid));
         subject.map(|(user, session)| Subject { user, session }).ok_or_else(refused)

@@ -2,7 +2,7 @@
 //! comes behind the file is waited for while the content lies durable but is no file's yet.
 
 use crate::{
-    callers::{InFlight, Upload},
+    callers::Upload,
     conditions::{self, Validators, Wants},
     deadline::Incoming,
     digest,
@@ -31,7 +31,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use uuid::Uuid;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -211,16 +210,11 @@ fn refuse_form(content_type: Option<&str>) -> Result<(), Problem> {
 
 /// Takes one of the caller's places for uploads, and refuses codings that would be stored as they are.
 pub(crate) fn begin(ask: &Ask, caller: &Caller) -> Result<Upload, Problem> {
-    begin_of(ask, &ask.api.in_flight, caller.id.0)
-}
-
-/// The same of whoever else they are counted by.
-pub(crate) fn begin_of(ask: &Ask, counted: &InFlight, of: Uuid) -> Result<Upload, Problem> {
     ask.refuse_coding()?;
     let max = ask.api.limits.uploads_per_user;
     let many =
         || Problem::new(Code::TooManyRequests, format!("{max} uploads of this user are under way")).retry_after(1);
-    counted.begin(of, max).ok_or_else(many)
+    ask.api.in_flight.begin(caller.id.0, max).ok_or_else(many)
 }
 
 /// What the request says about the content before it comes.

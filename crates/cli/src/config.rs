@@ -460,7 +460,11 @@ impl Config {
                     let from = figment.find_metadata(&key).map(|from| source(from, &key)).unwrap_or_default();
                     let configured = list(self.stores.keys().map(StoreName::as_str));
                     let what = format!("unknown store `{store}` in `{key}`{from}");
-                    return Err(refuse(what, format_args!("configured stores are {configured}")));
+                    let default = match store.as_str() {
+                        "local" => "; where one is configured, `local` must be too: add [stores.local]",
+                        _ => "",
+                    };
+                    return Err(refuse(what, format_args!("configured stores are {configured}{default}")));
                 }
             }
         }
@@ -755,7 +759,9 @@ fn unknown_key(figment: &Figment, path: &[String], value: &Value, mut siblings: 
         Some(_) => format!("known here are {}", list(siblings)),
         None => format!("`{}` is a value, not a table", above.trim_end_matches('.')),
     };
-    refuse(format_args!("unknown configuration key `{key}`{from}"), mend)
+    let is_variable = origin.is_some_and(|origin| matches!(origin.source, Some(Source::Custom(_))));
+    let other = if is_variable { "; unset a variable of your own: those that begin with LARDER_ are keys" } else { "" };
+    refuse(format_args!("unknown configuration key `{key}`{from}"), format_args!("{mend}{other}"))
 }
 
 fn first_leaf(value: &Value) -> &Value {
@@ -1011,6 +1017,7 @@ mod tests {
     fn what_leads_nowhere_is_refused() {
         for (toml, words) in [
             ("placement = [\"archve\"]", "unknown store `archve`"),
+            ("placement = [\"local\"]\n[stores.disk]\npath = \"x\"", "add [stores.local]"),
             ("[buckets.documents]\nplacement = [\"x\"]", "buckets.documents.placement"),
             ("[stores.disk]\nmode = \"edit\"", "has no directory"),
             ("[stores.disk]\nkind = \"ftp\"", "stores.disk.kind"),

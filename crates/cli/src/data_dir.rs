@@ -142,12 +142,16 @@ impl DataDir {
     /// Refuses a directory that this user may not look into: what is in it would be taken for absent.
     ///
     /// # Errors
-    /// It is another user's.
+    /// It is another user's, or no directory.
     pub(crate) fn check_readable(&self) -> Result<()> {
         match fs::read_dir(&self.path) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 let what = format!("cannot look into {}: {error}", self.path.display());
                 Err(refuse(what, theirs(&self.path)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                let what = format!("{} is no directory", self.path.display());
+                Err(refuse(what, "give one: `--data DIR` (or LARDER_DATA)"))
             }
             _ => Ok(()),
         }

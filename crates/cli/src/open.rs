@@ -27,7 +27,7 @@ use larder_files::{
 };
 
 use larder_ledger::SqlLedger;
-use larder_storage_core::Store;
+use larder_storage_core::{ErrorKind as StoreErrorKind, Store};
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use larder_storage_s3::S3Store;
 use prometheus_client::registry::Registry;
@@ -369,8 +369,11 @@ fn mount_local(
     made: &mut Made,
     mounted: &mut Mounted,
 ) -> Result<()> {
-    let unfit = |error| {
-        let mend = format!("mend that directory, or change [stores.{name}] path");
+    let unfit = |error: larder_storage_core::Error| {
+        let mend = match error.kind() {
+            StoreErrorKind::Full => "make room on that disk: nothing on it is changed until then".to_owned(),
+            _ => format!("mend that directory, or change [stores.{name}] path"),
+        };
         refuse(crate::output::chain(&error), mend)
     };
     let options = LocalOptions { node: Some(node.clone()), ..LocalOptions::new(root) };

@@ -153,6 +153,15 @@ impl Drop for HeldKey {
     }
 }
 
+/// Since when an idempotency key may have been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Also before a store was left out of the index, which may know of it.
+    Anytime,
+    /// Since the ledger has been there.
+    TheLedger,
+}
+
 /// An idempotency key as it was found when its request came.
 #[derive(Debug)]
 pub(crate) struct Reserved {
@@ -858,6 +867,16 @@ impl Node {
     }
 
     pub(crate) async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
+        self.reserve_of(caller, key, Since::Anytime).await
+    }
+
+    /// The same of a key that may have been used since then.
+    pub(crate) async fn reserve_of(
+        self: &Arc<Self>,
+        caller: UserId,
+        key: &IdempotencyKey,
+        since: Since,
+    ) -> Result<Reserved> {
         if key.key.is_empty() || key.key.chars().count() > 128 {
             return Err(Error::invalid("Idempotency-Key", "an idempotency key has 1 to 128 characters"));
         }
@@ -872,7 +891,8 @@ impl Node {
             match self.ledger.reserve(key, &self.node, self.remembered_since()).await? {
                 Reservation::Made => {
                     // What was made under it may lie on a store that was not read.
-                    if self.unread_since.is_some_and(|since| since > self.remembered_since()) {
+                    let is_unread = self.unread_since.is_some_and(|since| since > self.remembered_since());
+                    if is_unread && since == Since::Anytime {
                         return Err(self.provisional());
                     }
                     return Ok(Reserved { key, request, says_all: false, done: None, held: Some(held) });

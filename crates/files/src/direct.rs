@@ -17,7 +17,7 @@
 
 use crate::{
     Caller, Created, DirectId, Error, Files, IdempotencyKey, NewFile, Receive, Result, Role, Sha256, UserId,
-    create::{Reserved, check_name, check_user_part},
+    create::{Reserved, Since, check_name, check_user_part},
     files::{File, Node, Place},
     layout,
     ledger::{Announced, DirectUpload, LedgerError},
@@ -175,7 +175,11 @@ impl Files {
             }
             return self.repeat(caller, done, reserved.request).await;
         }
-        let (upload, parts) = match node.arrived(caller, id).await {
+        let found = match node.arrived(caller, id).await {
+            Ok((upload, parts)) => node.go_on(upload).await.map(|upload| (upload, parts)),
+            Err(error) => Err(error),
+        };
+        let (upload, parts) = match found {
             Ok(found) => found,
             Err(error) => {
                 reserved.give_up().await;
@@ -218,7 +222,9 @@ impl Files {
     async fn reserve_for(&self, user: UserId, id: DirectId) -> Result<Reserved> {
         let key = IdempotencyKey { key: format!("\0direct {id}"), request: Sha256::of(id.0.as_bytes()) };
         let node = self.0.clone();
-        let mut reserved = self.complete(async move { node.reserve(user, &key).await }).await?;
+        // No rebuild knows an upload from before.
+        let since = if node.open_upload(id).await.is_ok() { Since::TheLedger } else { Since::Anytime };
+        let mut reserved = self.complete(async move { node.reserve_of(user, &key, since).await }).await?;
         reserved.says_all = true;
         Ok(reserved)
     }
@@ -374,6 +380,14 @@ impl Node {
         }
         drop(looks);
         Ok((upload, parts))
+    }
+
+    /// Puts the end of an upload off that is being completed: its parts are read until then.
+    async fn go_on(&self, upload: DirectUpload) -> Result<DirectUpload> {
+        let now = self.environment.clock.now();
+        let longer = DirectUpload { ends_at: upload.ends_at.max(now.plus(GRACE)), ..upload };
+        self.ledger.open_direct(&longer, usize::MAX, now).await?;
+        Ok(longer)
     }
 
     /// Steps 4 and 5, beside everything else.

@@ -703,7 +703,7 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// A session, which may have ended by its time.
     async fn session(&self, id: SessionId) -> Result<Option<Session>>;
 
-    /// Begins a direct upload. Those that have ended by `now` go.
+    /// Begins a direct upload, or has one of the same id go on as this one. Those that have ended by `now` go.
     ///
     /// # Errors
     /// `Busy` where its user has `most` of them.

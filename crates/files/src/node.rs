@@ -374,10 +374,8 @@ impl Node {
         })?;
         tell_of_all(place, marker, &identity, &self.secrets).await.map_err(away)?;
         self.index_sealed_on(&[index]).await?;
-        if place.mode.creates() && self.places.len() > 1 {
-            self.note_tombstones_lacking(place).await?;
-        }
         self.state().unproven.remove(&index);
+        self.note_tombstones_soon(vec![index]);
         tracing::info!(store = %place.name, "a store that was away at the start is taken in");
         Ok(())
     }

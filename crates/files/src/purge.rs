@@ -336,7 +336,9 @@ impl Node {
             }
             missed.push(tombstone.not_cleared_on(place.id).into());
         }
-        let others = self.not_here(&tombstone.stores).into_iter();
+        // As they are known by now: one that joined since is in no list from before, and has looked for tombstones before this was recorded.
+        let known = self.known_stores().await.unwrap_or_else(|_| tombstone.stores.clone());
+        let others = self.not_here(&known).into_iter();
         missed.extend(others.map(|store| tombstone.not_cleared_on(store).into()));
         missed
     }

@@ -68,7 +68,7 @@ impl Files {
             // Where a store was left out, what it has is not known: nothing may be changed that is from before.
             if files.0.settings.copies_at_once > 0 && files.0.places.len() > 1 && files.0.unread.is_empty() {
                 files.0.reconcile(every);
-                files.0.note_tombstones_soon();
+                files.0.note_tombstones_soon(here);
             }
         }
         Ok((files, recovered))

@@ -207,6 +207,27 @@ async fn an_upload_that_is_being_completed_is_not_ended_and_one_that_was_ended_i
 }
 
 #[tokio::test]
+async fn an_upload_that_is_completed_at_its_end_keeps_its_parts_until_it_is_a_file() {
+    let gate = Gate::at("get");
+    let larder = Larder::over(MemoryOptions { steps: Some(gate.clone()), ..MemoryOptions::with_staging() });
+    let files = larder.start().await.0;
+    let bytes = content();
+    let upload = open(&files, new("a", bytes.len() as u64)).await.upload;
+    send_all(&larder, upload.id, &bytes).await;
+    larder.world.pass(12 * HOUR - Duration::from_secs(60));
+    gate.close();
+    let (made, ()) = futures_util::join!(complete(&files, upload.id), async {
+        gate.reached().await;
+        larder.world.pass(HOUR);
+        assert!(larder.ledger.direct(upload.id).await.unwrap().unwrap().is_open(larder.environment().clock.now()));
+        open(&files, new("b", 5)).await;
+        assert!(larder.ledger.direct(upload.id).await.unwrap().is_some(), "another that begins ends it not");
+        gate.open();
+    });
+    assert_eq!(made.unwrap().file.attributes.size, bytes.len() as u64);
+}
+
+#[tokio::test]
 async fn a_user_who_was_deleted_while_an_upload_was_completed_gets_no_file() {
     let gate = Arc::new(Faults::default());
     let larder = Larder::over(MemoryOptions { steps: Some(gate), ..MemoryOptions::with_staging() });

@@ -22,6 +22,10 @@ impl Check<'_> {
             Mend::Attributes { place, attributes } => self.write_attributes(place, *attributes).await,
             Mend::Copy { place, revision } => self.renew_copy(place, &revision).await,
             Mend::Bury(tombstone) => self.bury(&tombstone).await,
+            Mend::Give { place, tombstone } => {
+                self.node.places[place].put_tombstone(&tombstone).await?;
+                Ok("put there".into())
+            }
             Mend::Settle(claim) => self.node.settle_claim(&claim).await.map(|()| "settled".into()),
             Mend::TakeUp(intent) => Ok(match self.node.take_up(&intent).await {
                 true => "taken up: it is settled once nothing of it can turn up any more".into(),

@@ -20,7 +20,11 @@ use larder_storage_core::{self as core, ErrorKind, Key, PutOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
+
+/// When it is looked again for what could not be found out.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Records a tombstone, a user or a bucket that is durable on a store, and in the same transaction the stores that have missed it.
@@ -63,16 +67,30 @@ impl Node {
         Ok(())
     }
 
-    /// The same of every place that was there when the node started, beside everything else.
-    pub(crate) fn note_tombstones_soon(self: &Arc<Self>) {
-        let node = self.clone();
-        let here = (0..node.places.len()).filter(|place| node.places[*place].mode.creates() && node.is_proven(*place));
-        for place in here.collect::<Vec<_>>() {
-            let node = self.clone();
-            self.environment.spawn.spawn(Box::pin(async move {
-                node.until_done(|| node.note_tombstones_lacking(&node.places[place])).await;
-            }));
-        }
+    /// The same of some places that take them, one after the other, beside everything else, until it is done.
+    pub(crate) fn note_tombstones_soon(self: &Arc<Self>, mut places: Vec<usize>) {
+        places.retain(|place| self.places[*place].mode.creates());
+        let (weak, clock) = (Arc::downgrade(self), self.environment.clock.clone());
+        self.environment.spawn.spawn(Box::pin(async move {
+            while !places.is_empty() {
+                let Some(node) = weak.upgrade().filter(|node| !node.is_ending()) else { return };
+                for place in std::mem::take(&mut places) {
+                    let at = &node.places[place];
+                    match node.note_tombstones_lacking(at).await {
+                        Ok(()) => {}
+                        Err(Error::Fenced(_)) => return,
+                        Err(error) => {
+                            tracing::warn!(store = %at.name, %error, "which tombstones a store lacks is found out later");
+                            places.push(place);
+                        }
+                    }
+                }
+                drop(node);
+                if !places.is_empty() {
+                    clock.sleep(TRIED_AGAIN).await;
+                }
+            }
+        }));
     }
 
     /// Steps 2 and 3 of a page. Those that fail stay noted; the first failure is answered, which is the last if the store is away.

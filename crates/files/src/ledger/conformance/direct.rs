@@ -56,6 +56,9 @@ pub(super) async fn a_direct_upload_is_found_whole_until_it_is_ended(harness: Ha
     harness.ledger.open_direct(&upload(1, 1, 50), MOST, at(0)).await?;
     harness.ledger.open_direct(&plain, MOST, at(0)).await?;
     ensure_eq!(harness.ledger.direct(id(1)).await?, Some(upload(1, 1, 50)), "an upload");
+    let longer = DirectUpload { ends_at: at(70), ..upload(1, 1, 50) };
+    harness.ledger.open_direct(&longer, MOST, at(0)).await?;
+    ensure_eq!(harness.ledger.direct(id(1)).await?, Some(longer), "one that goes on for longer");
     harness.ledger.end_direct(id(1)).await?;
     harness.ledger.end_direct(id(9)).await?;
     ensure_eq!(harness.direct_ones().await?, [2], "those that were not ended");
