@@ -131,7 +131,7 @@ async fn made_by_the_first_version(path: &Path) {
     raw(path, "ALTER TABLE reservations DROP COLUMN user_id").await;
     raw(path, "DROP INDEX copies_due; DROP INDEX reservations_at").await;
     raw(path, "DROP TABLE missed").await;
-    raw(path, "DROP TABLE sessions").await;
+    raw(path, "DROP TABLE sessions; DROP TABLE direct_uploads").await;
     raw(path, "DROP TABLE intents").await;
     raw(path, "ALTER TABLE meta DROP COLUMN intents; ALTER TABLE meta DROP COLUMN marks").await;
     raw(path, "ALTER TABLE claims DROP COLUMN purge_revision").await;
