@@ -379,7 +379,8 @@ async fn a_signed_put_is_bound_to_the_type_and_where_the_server_checks_it_to_the
     let plain = SignedRequest { headers: vec![("content-type".into(), "text/html".into())], ..unknown };
     assert_eq!(send(&plain, "hello").await.0, 403, "another type was taken");
 
-    assert!(place.store.profile().await.unwrap().checks_sha256);
+    let profile = place.store.profile().await.unwrap();
+    assert!(profile.checks_sha256, "{profile:?}");
     let known = signed(bound()).await;
     assert!(sent(&known, "x-amz-checksum-sha256").is_some(), "{:?}", known.headers);
     assert_ne!(send(&known, "hullo").await.0, 200, "other content was taken");

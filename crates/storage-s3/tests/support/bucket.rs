@@ -1,7 +1,9 @@
 //! [`Bucket`]: a bucket in memory, over the protocol of `s3s`, with what vendors do otherwise as switches.
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use futures_util::{TryStreamExt, stream};
+use larder_storage_core::Digests;
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use std::{
     collections::BTreeMap,
@@ -187,6 +189,10 @@ impl S3 for Bucket {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
         let bytes = collected(input.body).await?;
+        let sha256 = BASE64.encode(&Digests::of(&bytes).sha256);
+        if input.checksum_sha256.is_some_and(|told| told != sha256) {
+            return Err(s3_error!(BadDigest));
+        }
         let mut state = self.there()?;
         if !self.quirks.ignores_conditions {
             state.check(&input.key, input.if_none_match.as_ref(), input.if_match.as_ref())?;
