@@ -7,7 +7,7 @@ use crate::{
     record::Record,
     request::{Answer, Ask, Fields},
     server::Api,
-    token::LinkTo,
+    token::{LINK_MAX, LinkTo},
     upload,
 };
 use actix_web::{
@@ -27,8 +27,6 @@ use utoipa::ToSchema;
 const URL_BYTES: usize = 2 << 10;
 /// So many times as many parts are sent at once of all uploads of a user as of one.
 const UPLOADS_AT_ONCE: usize = 4;
-/// How long a URL for reading works at most: S3's limit.
-const READS_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A request that whoever holds it may send as it stands.
 #[derive(Serialize, ToSchema)]
@@ -184,7 +182,7 @@ pub(crate) async fn sign(ask: Ask) -> Answer {
         lasts = lifetime(&mut fields)?.unwrap_or(lasts);
         fields.finish()?;
     }
-    if !(Duration::from_secs(1)..=READS_MAX).contains(&lasts) {
+    if !(Duration::from_secs(1)..=LINK_MAX).contains(&lasts) {
         return Err(Problem::invalid("expires_in", "1 to 604,800 seconds are expected"));
     }
     let (api, by, now) = (ask.api.clone(), caller.clone(), ask.api.files.environment().clock.now());

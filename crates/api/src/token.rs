@@ -87,8 +87,8 @@ struct LinkClaims {
 /// What is said of a token that counts no more, or never did.
 pub(crate) const INVALID: &str = "the access token is not valid, or not any more: log in again";
 const ISSUER: &str = "larder";
-/// Links last no longer.
-const LINK_MAX: Duration = Duration::from_secs(7 * DAY);
+/// Links last no longer, nor what a store signs for reading: S3's limit.
+pub(crate) const LINK_MAX: Duration = Duration::from_secs(7 * DAY);
 /// For so many seconds tokens are signed with one key.
 const DAY: u64 = 24 * 60 * 60;
 

@@ -25,6 +25,7 @@ use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 use toml::de::{DeTable, DeValue};
@@ -308,6 +309,9 @@ struct BucketConfig {
     trash_days: Option<u32>,
 }
 
+/// How long signed URLs may work: up to a week.
+const SIGNED_URL_SECONDS: RangeInclusive<u64> = 60..=604_800;
+
 /// Whether others can begin with it: scheme, host, and perhaps a path.
 fn is_base(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
@@ -546,7 +550,7 @@ impl Limits {
             }
         }
         match self.signed_url_seconds {
-            Some(seconds) if !(60..=604_800).contains(&seconds) => {
+            Some(seconds) if !SIGNED_URL_SECONDS.contains(&seconds) => {
                 Err(refuse(format_args!("`limits.signed_url_seconds` is {seconds}"), "it is 60 to 604800: a week"))
             }
             _ => Ok(()),

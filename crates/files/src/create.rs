@@ -866,7 +866,7 @@ impl Node {
         }
     }
 
-    pub(crate) async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
+    async fn reserve(self: &Arc<Self>, caller: UserId, key: &IdempotencyKey) -> Result<Reserved> {
         self.reserve_of(caller, key, Since::Anytime).await
     }
 
@@ -1010,7 +1010,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn check_user_part(new: &NewFile) -> Result<()> {
+fn check_user_part(new: &NewFile) -> Result<()> {
     check_tags(&new.tags)?;
     check_user_bytes(&new.name, &new.tags, &new.metadata)
 }

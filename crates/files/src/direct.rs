@@ -17,7 +17,7 @@
 
 use crate::{
     Caller, Created, DirectId, Error, Files, IdempotencyKey, NewFile, Receive, Result, Role, Sha256, UserId,
-    create::{Reserved, Since, check_name, check_user_part},
+    create::{Reserved, Since, check_name, check_tags, check_user_bytes},
     files::{File, Node, Place},
     layout,
     ledger::{Announced, DirectUpload, LedgerError},
@@ -90,9 +90,9 @@ impl Files {
         let node = &self.0;
         node.begin_change().await?;
         let NewDirect { file, size, part_bytes, lifetime, past_server } = new;
-        let wanted = new_file(&file, None);
-        check_name(&wanted.name)?;
-        check_user_part(&wanted)?;
+        check_name(&file.name)?;
+        check_tags(&file.tags)?;
+        check_user_bytes(&file.name, &file.tags, &file.metadata)?;
         let bucket = self.bucket(&file.bucket)?;
         if !(NewDirect::LIFETIME_MIN..=NewDirect::LIFETIME_MAX).contains(&lifetime) {
             return Err(Error::invalid("expires_in", "60 to 43,200 seconds are expected"));
@@ -210,7 +210,7 @@ impl Files {
         let reserved = self.reserve_for(upload.user, id).await?;
         let ended = self.complete(async move {
             node.ledger.end_direct(id).await?;
-            node.forget_soon(upload);
+            node.clear_soon(upload);
             Ok(())
         });
         let ended = ended.await;

@@ -229,8 +229,7 @@ async fn an_upload_that_is_completed_at_its_end_keeps_its_parts_until_it_is_a_fi
 
 #[tokio::test]
 async fn a_user_who_was_deleted_while_an_upload_was_completed_gets_no_file() {
-    let gate = Arc::new(Faults::default());
-    let larder = Larder::over(MemoryOptions { steps: Some(gate), ..MemoryOptions::with_staging() });
+    let larder = Larder::new();
     let files = larder.start().await.0;
     let anna = user(&files, "anna").await;
     let id = files.open_direct(&anna, new("a", 5)).await.unwrap().upload.id;

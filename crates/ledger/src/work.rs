@@ -588,7 +588,10 @@ impl Work {
                 Answer::Refreshed(Ok(self.refresh_session(id, *serial, *until, *now)))
             }
             Call::OpenDirect { upload, most, now } => Answer::Done(self.open_direct(upload, *most, *now)),
-            Call::EndDirect(id) => Answer::Done(self.end_direct(id)),
+            Call::EndDirect(id) => {
+                self.end_direct(id);
+                Answer::Done(Ok(()))
+            }
             Call::EndSession(id) => {
                 self.sessions.remove(id);
                 Answer::Done(Ok(()))
@@ -912,12 +915,11 @@ impl Work {
         Ok(())
     }
 
-    fn end_direct(&mut self, id: &DirectId) -> Result<()> {
+    fn end_direct(&mut self, id: &DirectId) {
         if let Some(open) = self.directs.get(id).and_then(|upload| self.directs_of.get_mut(&upload.user)) {
             *open = open.saturating_sub(1);
         }
         self.directs.remove(id);
-        Ok(())
     }
 
     fn refresh_session(&mut self, id: &SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Refreshed {

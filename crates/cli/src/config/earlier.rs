@@ -2,7 +2,7 @@
 //! `.env` files start Larder unchanged. `STORAGE_TYPE` or `STORAGE_PROVIDER` says which of them count; without either, none does. None is
 //! passed over in silence: what nothing goes by is told. docs/configuration.md has the table of what each comes to.
 
-use super::parse_size;
+use super::{SIGNED_URL_SECONDS, parse_size};
 use crate::output::refuse;
 use anyhow::Result;
 use figment::{
@@ -522,7 +522,7 @@ impl Reading {
     /// How long signed URLs work.
     fn signed_urls(&mut self) -> Result<()> {
         let Some(given) = self.take("STORAGE_PRESIGNED_URL_EXPIRY") else { return Ok(()) };
-        let seconds = given.value.parse().ok().filter(|seconds| (60..=604_800).contains(seconds));
+        let seconds = given.value.parse().ok().filter(|seconds| SIGNED_URL_SECONDS.contains(seconds));
         let seconds: u64 = seconds.ok_or_else(|| wrong(&given, "a number of seconds, 60 to 604800"))?;
         self.tell("limits.signed_url_seconds", seconds, given.variable);
         Ok(())
