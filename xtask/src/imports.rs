@@ -32,7 +32,8 @@ const TABLE: &[Row] = &[
     Row {
         package: "larder-storage-s3",
         ours: &["larder-storage-core"],
-        tests: &[],
+        // What becomes of files where a server misbehaves is seen over the driver, whose tests have such a server.
+        tests: &["larder-files"],
         never: &[&["actix-*", "axum"], SQL],
     },
     Row { package: "larder-files", ours: &["larder-storage-core"], tests: &[], never: &[HTTP, SQL] },

@@ -7,7 +7,7 @@ use crate::{
     output::{chain, refuse},
 };
 use anyhow::{Context as _, Result};
-use larder_ledger::{Open, OpenError, Server, SqlLedger};
+use larder_ledger::{Open, OpenError, Rebuilding, Server, SqlLedger};
 use std::{fmt, path::PathBuf};
 
 /// Where the rows lie.
@@ -87,6 +87,18 @@ impl Database {
         };
         new.prepare(made)?;
         Ok(new)
+    }
+
+    /// Keeps others away while a new one is made to take this one's place, where no lock of a directory does.
+    ///
+    /// # Errors
+    /// Another rebuild at work; a server that can't be reached.
+    pub(crate) async fn rebuild_alone(&self) -> Result<Option<Rebuilding>> {
+        let Self::Server(server) = self else { return Ok(None) };
+        match server.rebuild_alone().await? {
+            Some(alone) => Ok(Some(alone)),
+            None => Err(refuse(format_args!("another rebuild works on {self}"), "try again when it is done")),
+        }
     }
 
     /// Takes away a new one that will not be used. (A file goes by [`Made`].)

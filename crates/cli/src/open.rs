@@ -4,7 +4,7 @@
 pub(crate) mod bucket;
 mod inspect;
 mod late;
-mod roll;
+pub(crate) mod roll;
 
 use crate::{
     Context,
@@ -18,15 +18,15 @@ use crate::{
 use anyhow::{Context as _, Result};
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, join_all},
+    future::{self, BoxFuture, join_all},
 };
 use larder_api::{Inspectors, record::Record};
 use larder_files::{
     File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName,
-    ledger::Identity,
+    ledger::{Identity, LedgerError},
 };
 
-use larder_ledger::SqlLedger;
+use larder_ledger::{LedgerRoll, SqlLedger};
 use larder_storage_core::{ErrorKind as StoreErrorKind, Store};
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use larder_storage_s3::S3Store;
@@ -39,6 +39,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// How often a server settles what commands that were killed left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -70,10 +71,43 @@ pub(crate) struct Larder {
     /// What tells more of its stores than the contract does.
     pub(crate) inspectors: Inspectors,
     ledger: SqlLedger,
+    signed: Option<Signed>,
     _lock: Lock,
     _stores: Vec<Arc<StoreLock>>,
     ended: Vec<BoxFuture<'static, ()>>,
     serve: Option<Lock>,
+}
+
+/// This process on the roll that the database keeps.
+struct Signed {
+    roll: Arc<LedgerRoll>,
+    /// Tells once others have taken this process for dead.
+    buried: oneshot::Receiver<String>,
+}
+
+impl Signed {
+    /// Signs where nothing else would tell others that this process lives.
+    async fn sign(config: &Config, ledger: &SqlLedger) -> Result<Option<Self>> {
+        if !roll::is_in_database(config) {
+            return Ok(None);
+        }
+        let environment = environment::real();
+        let node = NodeId::from_random(environment.random());
+        let roll = match LedgerRoll::sign(ledger, node, environment.clock.clone()).await {
+            Err(LedgerError::Busy) => {
+                return Err(refuse("a rebuild replaces the database", "try again when it is done"));
+            }
+            signed => signed.context("cannot tell the other processes by the database that this one lives")?,
+        };
+        let buried = roll.keep(&*environment.spawn);
+        Ok(Some(Self { roll, buried }))
+    }
+
+    async fn leave(self) {
+        if let Err(error) = self.roll.leave().await {
+            tracing::warn!(%error, "others take this process for living a while longer");
+        }
+    }
 }
 
 /// Opens a larder, has `work` done, and ends the node.
@@ -129,6 +163,13 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         database.prepare(made)?;
     }
     let ledger = database.open(fresh).await?;
+    let signed = match Signed::sign(config, &ledger).await {
+        Ok(signed) => signed,
+        Err(error) => {
+            close(ledger).await;
+            return Err(error);
+        }
+    };
     let mounted = match Known::by(&ledger, &secrets).await {
         Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await,
         Err(error) => Err(error),
@@ -136,10 +177,11 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let Mounted { mut stores, new, locks, ended, roll, inspectors } = match mounted {
         Ok(mounted) => mounted,
         Err(error) => {
-            close(ledger).await;
+            end(signed, ledger).await;
             return Err(error);
         }
     };
+    let roll = signed.as_ref().map(|signed| signed.roll.clone() as Arc<dyn Roll>).or(roll);
     let registry = if access == Access::Serve { meter::metered(&mut stores) } else { Registry::default() };
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
     let settings = Settings { look_every, ..config.settings() };
@@ -153,14 +195,26 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let (files, recovered) = match started {
         Ok(started) => started,
         Err(error) => {
-            close(ledger).await;
+            end(signed, ledger).await;
             return Err(explain(error, dir, config));
         }
     };
     if hold == Hold::Alone {
         lock.share()?;
     }
-    Ok(Larder { files, recovered, fresh, registry, inspectors, ledger, _lock: lock, _stores: locks, ended, serve })
+    Ok(Larder {
+        files,
+        recovered,
+        fresh,
+        registry,
+        inspectors,
+        ledger,
+        signed,
+        _lock: lock,
+        _stores: locks,
+        ended,
+        serve,
+    })
 }
 
 /// The names of stores that the database was made without.
@@ -255,6 +309,18 @@ impl Larder {
         self.serve.is_some()
     }
 
+    /// Answers once others have taken this process for dead, which must end then: why.
+    pub(crate) async fn buried(&mut self) -> String {
+        let told = match &mut self.signed {
+            Some(signed) => (&mut signed.buried).await.ok(),
+            None => None,
+        };
+        match told {
+            Some(why) => why,
+            None => future::pending().await,
+        }
+    }
+
     /// Ends the node.
     pub(crate) async fn close(self) {
         self.files.stop().await;
@@ -263,8 +329,16 @@ impl Larder {
         if tokio::time::timeout(DEADLINE, join_all(self.ended)).await.is_err() {
             tracing::debug!("the stores had not ended after {DEADLINE:?}");
         }
-        close(self.ledger).await;
+        end(self.signed, self.ledger).await;
     }
+}
+
+/// Leaves the roll, where this process is on it, and closes the database.
+async fn end(signed: Option<Signed>, ledger: SqlLedger) {
+    if let Some(signed) = signed {
+        signed.leave().await;
+    }
+    close(ledger).await;
 }
 
 /// Closes a database. Somebody who still holds it is not waited for: what was answered is durable without this.
@@ -305,9 +379,6 @@ pub(crate) async fn mount(
     check_places(dir, config)?;
     let has_buckets = config.stores.values().any(|store| store.s3_options().is_some());
     let is_shared = config.server().is_some();
-    if is_shared {
-        bucket::check_beside_a_directory(config)?;
-    }
     let mut mounted = Mounted::default();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
     // The same on each, so that every store that is there tells that it lives.

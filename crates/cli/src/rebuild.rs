@@ -2,19 +2,20 @@
 
 use crate::{
     Context,
-    data_dir::{DataDir, Hold, Made},
+    data_dir::{Hold, Made},
     database::{self, Database},
+    environment,
     fsck::Report,
-    open::{self, Mounted},
+    open::{self, Mounted, roll},
     output::{Exit, refuse},
     secrets,
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use larder_files::{Ledger, RebuildOptions, Rebuilt, StoreName};
 use larder_ledger::SqlLedger;
 use larder_storage_core::crash_point;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Make the database anew from what lies on the stores.
 #[derive(Args)]
@@ -57,7 +58,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     dir.check_readable()?;
     let database = Database::configured(dir, config)?;
     let mut made = Made::default();
-    let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(dir))?;
+    let _alone = dir.lock(Hold::Alone, &mut made)?.ok_or_else(|| busy(format_args!("in {}", dir.path().display())))?;
     dir.settle()?;
     let mut made_secrets = Made::default();
     let secrets = match secrets::load(dir)? {
@@ -66,18 +67,24 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         None => return Err(open::no_secrets(dir)),
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
-    let Mounted { stores, locks: _alone_on_stores, roll, .. } =
+    let mut alone_on_database = database.rebuild_alone().await?;
+    let Mounted { stores, locks: _alone_on_stores, roll: on_roll, .. } =
         open::mount(dir, config, Hold::Alone, &mut made, &left_out, None).await?;
     if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
         let wait = indicatif::HumanDuration(config.settings().deadlines.whole);
         output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
     }
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
+    if let Some(older) = older.as_ref().filter(|_| roll::is_in_database(config))
+        && !larder_ledger::is_deserted(older, &*environment::real().clock).await?
+    {
+        return Err(busy(format_args!("over {database}")));
+    }
     let new = database.new_one(&mut made).await?;
     let ledger = new.open(true).await?;
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
-    let parts = open::parts(stores, &ledger, secrets, roll);
+    let parts = open::parts(stores, &ledger, secrets, on_roll);
     let replaced = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
     if options.without_secrets {
         // They stay whatever becomes of it: records may be sealed by them.
@@ -97,6 +104,9 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
     if !dry_run {
         crash_point!("rebuild.written");
+        if let Some(alone) = &mut alone_on_database {
+            alone.check().await.context("the rebuild was not alone to its end: run it again")?;
+        }
         // It is whole: where it can't be put in place, the next start does that.
         made.keep();
         database.replace_by(&new).await?;
@@ -131,8 +141,8 @@ async fn older(context: &Context, database: &Database) -> Result<Option<SqlLedge
     }
 }
 
-fn busy(dir: &DataDir) -> anyhow::Error {
-    let what = format!("another larder works in {}; a rebuild wants to be alone", dir.path().display());
+fn busy(place: impl fmt::Display) -> anyhow::Error {
+    let what = format!("another larder works {place}; a rebuild wants to be alone");
     refuse(what, "end it (is a server running?), then try again")
 }
 

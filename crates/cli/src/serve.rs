@@ -5,7 +5,7 @@ use crate::{
     config::{self, Config},
     data_dir::DataDir,
     open::{self, Access, Larder},
-    output::{self, Exit, Output},
+    output::{self, Exit, Output, refuse},
     rebuild, setup_link,
     space::Space,
 };
@@ -81,15 +81,16 @@ impl Serve {
         }
         greet(&larder, &context, server.addr());
         setup_link::offer(&larder.files, &context.dir, server.addr(), output).await;
-        let ended = until_stopped(server, output).await;
+        let ended = until_stopped(server, larder.buried(), output).await;
         setup_link::forget(&context.dir);
         larder.close().await;
         ended.map(|()| Exit::Done)
     }
 }
 
-/// Serves until a signal asks for an end; then what is under way may finish, unless a second signal comes.
-async fn until_stopped(server: Server, output: &Output) -> Result<()> {
+/// Serves until a signal asks for an end; then what is under way may finish, unless a second signal comes. A process that others have taken
+/// for dead ends as well: started again, it takes part again.
+async fn until_stopped(server: Server, buried: impl Future<Output = String>, output: &Output) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (address, handle) = (server.addr(), server.handle());
     let mut serving = tokio::spawn(server.run());
@@ -98,6 +99,10 @@ async fn until_stopped(server: Server, output: &Output) -> Result<()> {
         biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        why = buried => {
+            handle.drain().await;
+            return Err(refuse(format_args!("this server must end: {why}"), "start it again: it takes part again then"));
+        }
         ended = &mut serving => return Ok(ended??),
     }
     output.message("stopping: what is under way may end; a second signal breaks it off");

@@ -185,7 +185,7 @@ pub enum Health {
     Ready,
     /// It reads, but something must heal first; says what.
     Degraded(String),
-    /// It must stop: its database is no longer the current one.
+    /// It must stop: its database is no longer the current one, or others have taken it for dead.
     Fenced(String),
 }
 

@@ -62,14 +62,14 @@ pub use files::{
 };
 pub use ids::{BucketId, DirectId, FileId, SessionId, StoreId, UserId};
 pub use intents::Deadlines;
-pub use larder_storage_core::{Body, BodyError, ByteRange, ByteStream, Key, NodeId};
+pub use larder_storage_core::{Body, BodyError, BoxError, ByteRange, ByteStream, Key, NodeId};
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
-pub use roll::Roll;
+pub use roll::{Roll, Standing};
 pub use secrets::Secrets;
 pub use start::{check_possible, is_marked, prove, rehearse_start};
 pub use stores::{StoreCheck, StoreReport};

@@ -8,6 +8,7 @@ use crate::{
     marker::{self, Mark, Marker},
     name_claim,
     recovery::InHand,
+    roll::Standing,
     start::{prove_one, tell_of_all},
     truth::chain,
 };
@@ -72,7 +73,7 @@ impl State {
 
     /// The node must stop.
     pub(crate) fn fence(&mut self, why: String) {
-        tracing::error!(%why, "this node's database is no longer the current one: it takes no more changes");
+        tracing::error!(%why, "this node takes no more changes: its database is no longer the current one, or others took it for dead");
         self.fenced = Some(why);
     }
 }
@@ -85,9 +86,16 @@ impl Files {
         if let Some(why) = &state.fenced {
             return Health::Fenced(why.clone());
         }
+        let standing = self.0.roll.as_ref().map(|roll| roll.standing());
+        let unheard = match standing {
+            Some(Standing::Buried(why)) => return Health::Fenced(why),
+            Some(Standing::Unheard(why)) => Some(why),
+            Some(Standing::Alive) | None => None,
+        };
         let names: Vec<_> = state.away.iter().map(|place| format!("`{}`", self.0.places[*place].name)).collect();
         let broken = state.leftovers.iter().filter(|leftover| leftover.is_broken).count();
         let why = [
+            unheard,
             (!names.is_empty()).then(|| format!("away: the store {}", names.join(", "))),
             (state.unsettled > 0).then(|| format!("{} operations must be settled first", state.unsettled)),
             (!self.0.unread.is_empty()).then(|| self.0.provisional().to_string()),
@@ -223,7 +231,17 @@ impl Node {
                 return Err(Error::ReadOnly("the server is stopping".into()));
             }
         }
+        self.check_standing()?;
         self.marked.get_or_try_init(|| self.write_mark()).await.map(drop)
+    }
+
+    /// Refuses what a process must not do that others take for dead, or may come to.
+    fn check_standing(&self) -> Result<()> {
+        match self.roll.as_ref().map(|roll| roll.standing()) {
+            Some(Standing::Buried(why)) => Err(Error::Fenced(why)),
+            Some(Standing::Unheard(why)) => Err(Error::StoreUnavailable(Some(why.into()))),
+            Some(Standing::Alive) | None => Ok(()),
+        }
     }
 
     /// Raises the mark in the ledger, then on each store that takes it and is there. The ledger notes which ones those are: what a store
@@ -335,6 +353,7 @@ impl Node {
     }
 
     async fn look_once(self: &Arc<Self>) -> Result<Recovered> {
+        self.check_standing()?;
         for (index, place) in self.places.iter().enumerate() {
             let checked = match self.check_mark_on(place, 0).await {
                 Ok(_) => self.take_in(index).await,
@@ -499,17 +518,17 @@ impl Node {
             match roll.is_alive(node).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(error) => unknown = Some(error),
+                Err(error) => unknown = Some(Error::StoreUnavailable(Some(error))),
             }
         }
         for staging in self.places.iter().filter_map(|place| place.store.staging()) {
             match staging.is_alive(node).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(error) => unknown = Some(error),
+                Err(error) => unknown = Some(error.into()),
             }
         }
-        unknown.map_or(Ok(false), |error| Err(error.into()))
+        unknown.map_or(Ok(false), Err)
     }
 
     /// Publishes and records, and remembers that the mark must follow.

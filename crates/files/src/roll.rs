@@ -1,19 +1,58 @@
 //! [`Roll`]: which processes of an installation live, where its stores may not tell.
 
 use async_trait::async_trait;
-use larder_storage_core::{NodeId, Result};
-use std::fmt;
+use larder_storage_core::{BoxError, Gate, InMode, Mode, NodeId, Store};
+use std::{fmt, sync::Arc};
 
 /// The processes of an installation that live. A store that stages tells by itself who holds a lock there; a bucket can't, and where
-/// there are only buckets something else that all processes share must: a directory of locks, say.
+/// there are only buckets something else that all processes share must: a directory of locks, or the database.
 #[async_trait]
 pub trait Roll: fmt::Debug + Send + Sync + 'static {
     /// This process, which is on the roll for as long as it lives.
     fn node(&self) -> NodeId;
 
-    /// Whether `node` lives. One that was never on the roll does not.
+    /// Whether `node` lives. One that was never on the roll does not. Once this says that one does not, nothing that it begins from
+    /// then on takes effect: the roll's keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more).
     ///
     /// # Errors
-    /// `Unavailable` where it can't be told; never guessed.
-    async fn is_alive(&self, node: &NodeId) -> Result<bool>;
+    /// Why it can't be told now; never guessed.
+    async fn is_alive(&self, node: &NodeId) -> Result<bool, BoxError>;
+
+    /// How this process stands with the others, as far as it knows: told without a look. Nothing is sent to a store that does not stage
+    /// unless it is [`Standing::Alive`]. One that is on the roll by a lock always is.
+    fn standing(&self) -> Standing {
+        Standing::Alive
+    }
+}
+
+/// How a process stands with the others of its installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts as living.
+    Alive,
+    /// Others may come to take it for dead, as it could not tell them for too long that it lives; says why. That may pass.
+    Unheard(String),
+    /// Others have taken it for dead, and may have settled what it had begun: it must end. Says why.
+    Buried(String),
+}
+
+/// Shut unless the process counts as living.
+#[derive(Debug)]
+struct WhileAlive(Arc<dyn Roll>);
+
+impl Gate for WhileAlive {
+    fn check(&self) -> Result<(), BoxError> {
+        match self.0.standing() {
+            Standing::Alive => Ok(()),
+            Standing::Unheard(why) | Standing::Buried(why) => Err(why.into()),
+        }
+    }
+}
+
+/// `store`, which takes changes only while this process counts as living. On one that stages, its lock says so.
+pub(crate) fn while_alive(store: Arc<dyn Store>, roll: &Arc<dyn Roll>) -> Arc<dyn Store> {
+    match store.staging() {
+        Some(_) => store,
+        None => Arc::new(InMode::new(store, Mode::Edit).gated(Arc::new(WhileAlive(roll.clone())))),
+    }
 }

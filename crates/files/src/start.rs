@@ -16,6 +16,7 @@ use crate::{
     ledger::{Identity, KnownStore, LedgerError},
     marker::{FORMAT, Marker, read_mark},
     node::State,
+    roll::while_alive,
     truth::chain,
 };
 use larder_storage_core::{self as core, ErrorKind, NodeId, Store};
@@ -44,7 +45,10 @@ impl Files {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong and what mends it. Nothing was changed then, unless [`is_marked`] says so of a new store.
-    pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
+    pub async fn start(mut parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
+        if let Some(roll) = &parts.roll {
+            parts.stores.iter_mut().for_each(|mount| mount.store = while_alive(mount.store.clone(), roll));
+        }
         let identity = parts.ledger.identity().await.map_err(failed)?;
         check_settings(&parts, &settings, identity.as_ref())?;
         let look = look(&parts.stores, identity.as_ref()).await?;

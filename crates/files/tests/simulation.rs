@@ -29,6 +29,9 @@ const HISTORIES_REPLICATED: u64 = 1_000;
 /// Of clients that meet over names.
 const HISTORIES_OF_NAMES: u64 = 900;
 
+/// Of nodes that may take each other for dead.
+const HISTORIES_OF_BURIED: u64 = 600;
+
 /// Of clients that begin direct uploads.
 const HISTORIES_OF_DIRECT: u64 = 600;
 
@@ -117,7 +120,7 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
     let all = Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED).chain(Profile::CONDITIONLESS);
-    let mut all = all.chain(UNSTAGED).chain(Profile::DIRECT);
+    let mut all = all.chain(UNSTAGED).chain(Profile::DIRECT).chain(Profile::UNHEARD);
     let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
@@ -144,6 +147,11 @@ fn whatever_befalls_stores_that_do_not_stage_the_promises_hold() {
 #[test]
 fn whatever_befalls_stores_that_keep_no_conditions_the_promises_hold() {
     hold(&Profile::CONDITIONLESS, HISTORIES_CONDITIONLESS);
+}
+
+#[test]
+fn whoever_is_taken_for_dead_the_promises_hold() {
+    hold(&Profile::UNHEARD, HISTORIES_OF_BURIED);
 }
 
 #[test]
@@ -226,5 +234,7 @@ bugs! {
     a_copy_without_attributes_is_seen: CopyWithoutAttributes, REPLICAS, 100;
     a_copy_that_a_change_left_behind_is_seen: CopyLeftBehind, REPLICAS, 100;
     a_note_of_a_copy_that_is_forgotten_is_seen: NoteForgotten, REPLICAS, 100;
+    one_who_was_taken_for_dead_and_goes_on_is_seen: BuriedGoesOn, BURIED, 4_000;
+    twin_who_was_taken_for_dead_and_goes_on_is_seen: BuriedGoesOn, BURIED_TWINS, 2_000;
     a_note_of_what_a_store_missed_that_is_forgotten_is_seen: MissedForgotten, REPLICAS, 300;
 }

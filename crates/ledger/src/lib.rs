@@ -13,6 +13,7 @@ mod home;
 mod letters;
 mod lists;
 mod open;
+mod roll;
 mod scans;
 mod schema;
 mod server;
@@ -22,5 +23,6 @@ mod writer;
 
 pub use examine::Examined;
 pub use open::{Durability, Open, OpenError};
-pub use server::{ExaminedServer, Server};
+pub use roll::{LedgerRoll, is_deserted, nodes_on_roll};
+pub use server::{ExaminedServer, Rebuilding, Server};
 pub use sql::SqlLedger;

@@ -29,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(MarksOfStores),
             Box::new(LettersOfNames),
             Box::new(DirectUploads),
+            Box::new(RollOfNodes),
         ]
     }
 }
@@ -454,6 +455,27 @@ impl MigrationTrait for DirectUploads {
             manager.create_index(index("direct_uploads", columns)).await?;
         }
         Ok(())
+    }
+}
+
+/// The nodes that live, where only the database tells.
+struct RollOfNodes;
+
+impl MigrationName for RollOfNodes {
+    fn name(&self) -> &str {
+        "m0017_roll_of_nodes"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for RollOfNodes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // Processes that share a file of SQLite hold locks beside it.
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            return Ok(());
+        }
+        manager.create_table(table(manager, "roll", &mut [string("node"), big("raised")], &["node"])).await
     }
 }
 

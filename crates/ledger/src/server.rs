@@ -144,6 +144,31 @@ impl Server {
         transaction.commit().await
     }
 
+    /// Keeps other rebuilds of this schema, and nodes that would sign on its roll, away for as long as what is answered is held. `None`
+    /// where another rebuild is at work.
+    ///
+    /// # Errors
+    /// `BadServer`, `NoServer`.
+    pub async fn rebuild_alone(&self) -> Result<Option<Rebuilding>, OpenError> {
+        let mut connection = self.look().await?;
+        let lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+        let locked = sqlx::query_scalar(lock).bind(self.rebuild_lock()).fetch_one(&mut connection).await;
+        let locked: bool = locked.map_err(|error| self.refused_by(error))?;
+        Ok(locked.then(|| Rebuilding { connection, server: self.clone() }))
+    }
+
+    /// Whether no rebuild is at work, nor begins before this transaction ends.
+    pub(crate) async fn is_left_alone(&self, transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+        let lock = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended($1, 0))";
+        let asked = Statement::from_sql_and_values(DbBackend::Postgres, lock, [self.rebuild_lock().into()]);
+        let row = transaction.query_one_raw(asked).await?;
+        row.map_or(Ok(false), |row| row.try_get_by_index(0))
+    }
+
+    fn rebuild_lock(&self) -> String {
+        format!("larder rebuild: {}", self.schema)
+    }
+
     /// The schema's name.
     #[must_use]
     pub fn schema(&self) -> &str {
@@ -249,6 +274,23 @@ impl Server {
 
     pub(crate) fn refused_by(&self, error: sqlx::Error) -> OpenError {
         self.refused(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
+    }
+}
+
+/// A rebuild that is alone on its schema: a session of the server holds a lock as long as this is held.
+#[derive(Debug)]
+pub struct Rebuilding {
+    connection: PgConnection,
+    server: Server,
+}
+
+impl Rebuilding {
+    /// Whether it has been alone all the while.
+    ///
+    /// # Errors
+    /// `NoServer` where the session has ended: others may have begun to work since.
+    pub async fn check(&mut self) -> Result<(), OpenError> {
+        self.connection.ping().await.map_err(|error| self.server.refused_by(error))
     }
 }
 

@@ -8,11 +8,12 @@
 use crate::{
     fault::Fault,
     home::Home,
+    roll,
     work::{Answer, Call, Needs, Work},
 };
-use larder_files::ledger::LedgerError;
+use larder_files::{NodeId, ledger::LedgerError};
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// How many members share one transaction, so that nobody waits long for it.
@@ -32,10 +33,14 @@ struct Job {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     epoch: Epoch,
+    signed: Signed,
     closing: Arc<Notify>,
     /// Closes when the writer has ended.
     ended: watch::Receiver<()>,
 }
+
+/// The node whose row on the roll every transaction must find; unset where no roll is kept.
+type Signed = Arc<OnceLock<String>>;
 
 /// The epoch of this handle: the first that it saw, or the one that it set.
 #[derive(Clone, Debug)]
@@ -66,14 +71,21 @@ impl Writer {
         let epoch = Epoch(Arc::new(Mutex::new(epoch)));
         let (end, ended) = watch::channel(());
         let closing = Arc::new(Notify::new());
-        let task = Task { home, db: Some(db), epoch: epoch.clone(), waiting, closing: closing.clone(), _end: end };
+        let signed = Signed::default();
+        let (of, known) = (epoch.clone(), signed.clone());
+        let task = Task { home, db: Some(db), epoch: of, signed: known, waiting, closing: closing.clone(), _end: end };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("larder-ledger".into()).spawn(move || runtime.block_on(task.run()))?;
-        Ok(Self { jobs, epoch, closing, ended })
+        Ok(Self { jobs, epoch, signed, closing, ended })
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
         &self.epoch
+    }
+
+    /// From now on each transaction looks for this node on the roll first. The first one that is named counts.
+    pub(crate) fn signed_as(&self, node: &NodeId) {
+        self.signed.get_or_init(|| node.as_str().to_owned());
     }
 
     /// Does a call. It is done even if the caller goes away while it waits.
@@ -99,6 +111,7 @@ struct Task {
     home: Home,
     db: Option<DatabaseConnection>,
     epoch: Epoch,
+    signed: Signed,
     waiting: mpsc::Receiver<Job>,
     closing: Arc<Notify>,
     _end: watch::Sender<()>,
@@ -159,7 +172,7 @@ impl Task {
             return Err(Failed::of_all(LedgerError::Fenced("its file was replaced".into())));
         }
         let db = self.connected().await?;
-        let result = commit(&self.home, &db, group, self.epoch.own()).await;
+        let result = commit(&self.home, &db, group, self.epoch.own(), self.signed.get()).await;
         match result {
             Ok((answers, own)) => {
                 self.epoch.set(own);
@@ -226,10 +239,11 @@ async fn commit(
     db: &DatabaseConnection,
     group: &[Job],
     own: Option<u64>,
+    signed: Option<&String>,
 ) -> Result<(Vec<Answer>, Option<u64>), Failed> {
     let transaction = home.begin(db).await.map_err(Failed::before_commit)?;
     let mut own = own;
-    match decide(&transaction, group, &mut own).await {
+    match decide(&transaction, group, &mut own, signed).await {
         Ok((answers, true)) => {
             let indeterminate = |error: DbErr| Failed {
                 error: LedgerError::Indeterminate(error.into()),
@@ -256,7 +270,14 @@ async fn decide(
     transaction: &DatabaseTransaction,
     group: &[Job],
     own: &mut Option<u64>,
+    signed: Option<&String>,
 ) -> Result<(Vec<Answer>, bool), DbErr> {
+    if let Some(node) = signed
+        && !roll::is_on(transaction, node).await?
+    {
+        let buried = LedgerError::Fenced("others have taken this node for dead: restart it".into());
+        return Ok((group.iter().map(|job| job.call.failed(&buried)).collect(), false));
+    }
     let needs = Needs::of(group.iter().map(|job| &job.call));
     let mut work = Work::load(transaction, needs).await?;
     let answers = group.iter().map(|job| work.apply(&job.call, own)).collect();

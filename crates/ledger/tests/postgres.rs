@@ -2,17 +2,23 @@
 //! which schemas may be made; `cargo xtask postgres COMMAND` runs a command beside one.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may unwrap, and says what it skips")]
 
+use futures_util::future::BoxFuture;
 use larder_files::{
-    Attributes, FileId, Ledger, StoreId, UserId,
+    Attributes, Clock, FileId, Ledger, NodeId, Roll, Standing, StoreId, Timestamp, UserId,
     ledger::{
         Entry, FileQuery, Identity, LedgerError, Record,
         conformance::{Harness, LAWS, prove},
     },
     simulation::{Database, Fault, Profile, simulate_on},
 };
-use larder_ledger::{Open, OpenError, Server, SqlLedger};
+use larder_ledger::{LedgerRoll, Open, OpenError, Server, SqlLedger, is_deserted};
 use sqlx::{Connection, PgConnection};
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -162,7 +168,7 @@ async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
     // As the eighth migration left it.
     let schema = server.schema();
     raw(format!(
-        "SET search_path = {schema}; ALTER TABLE tags DROP COLUMN owner_id; DROP TABLE missed, direct_uploads; DROP INDEX reservations_at; \
+        "SET search_path = {schema}; ALTER TABLE tags DROP COLUMN owner_id; DROP TABLE missed, direct_uploads, roll; DROP INDEX reservations_at; \
          DROP INDEX files_letters; DROP FUNCTION letters_of; \
          ALTER TABLE meta DROP COLUMN marks; \
          DELETE FROM seaql_migrations WHERE version > 'm0008_due_copies'"
@@ -185,6 +191,192 @@ async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
     assert_eq!(ledger.file(FileId(Uuid::from_u128(3))).await.unwrap().unwrap().attributes, attributes(3, 1));
     assert_eq!(ledger.missed(StoreId(Uuid::nil()), None, 9).await.unwrap(), vec![]);
     assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
+}
+
+/// Time that passes when a test says so.
+#[derive(Default)]
+struct Manual(Mutex<Duration>);
+
+impl Manual {
+    fn pass(&self, seconds: u64) {
+        *self.0.lock().unwrap() += Duration::from_secs(seconds);
+    }
+}
+
+impl Clock for Manual {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A node with a handle of its own on a schema, a place on its roll, and a clock of its own.
+struct Node {
+    ledger: SqlLedger,
+    roll: Arc<LedgerRoll>,
+    clock: Arc<Manual>,
+}
+
+async fn sign(server: &Server, number: u8) -> Node {
+    let (ledger, clock) = (SqlLedger::connect(server, CREATE).await.unwrap(), Arc::new(Manual::default()));
+    let roll = LedgerRoll::sign(&ledger, NodeId::from_random([number; 16]), clock.clone()).await.unwrap();
+    Node { ledger, roll, clock }
+}
+
+impl Node {
+    /// Lives for so many seconds, and tells of it every five.
+    async fn live(&self, seconds: u64) {
+        for _ in 0..seconds / 5 {
+            self.clock.pass(5);
+            self.roll.raise().await.unwrap();
+        }
+    }
+
+    async fn sees(&self, other: &Self) -> bool {
+        self.roll.is_alive(&other.roll.node()).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_falls_silent_is_buried_and_nothing_that_it_records_counts() {
+    let Some(server) = schema() else { return };
+    let (here, silent) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.ledger.initialise(&identity()).await.unwrap();
+    assert!(here.sees(&silent).await && silent.sees(&here).await);
+    assert!(!here.roll.is_alive(&NodeId::from_random([3; 16])).await.unwrap(), "it was never on the roll");
+    assert_eq!(silent.ledger.raise_mark(&[]).await.unwrap(), 1);
+    // Seen for the first time 5 s from now: then 45 s must pass.
+    here.live(45).await;
+    assert!(here.sees(&silent).await);
+    assert_eq!(silent.ledger.raise_mark(&[]).await.unwrap(), 2);
+    // By its own clock it knows before the others do.
+    silent.clock.pass(29);
+    assert_eq!(silent.roll.standing(), Standing::Alive);
+    silent.clock.pass(1);
+    assert!(matches!(silent.roll.standing(), Standing::Unheard(_)));
+    here.live(5).await;
+    assert!(!here.sees(&silent).await && silent.sees(&here).await);
+    assert!(matches!(silent.ledger.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
+    let entry = Some(Entry::Attributes { attributes: Box::new(attributes(1, 1)), copies: vec![] });
+    let recorded = silent.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    assert!(matches!(recorded[..], [Err(LedgerError::Fenced(_))]), "{recorded:?}");
+    assert!(matches!(silent.roll.raise().await, Err(LedgerError::Fenced(_))));
+    assert!(matches!(silent.roll.standing(), Standing::Buried(_)));
+    assert_eq!(here.ledger.raise_mark(&[]).await.unwrap(), 3, "nothing of the silent one came to be");
+    assert_eq!(here.ledger.file(FileId(Uuid::from_u128(1))).await.unwrap(), None);
+    assert_eq!(here.roll.standing(), Standing::Alive);
+}
+
+#[tokio::test]
+async fn one_who_is_late_but_raises_its_number_lives_on() {
+    let Some(server) = schema() else { return };
+    let (here, late) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.live(45).await;
+    late.clock.pass(44);
+    assert!(matches!(late.roll.standing(), Standing::Unheard(_)));
+    late.roll.raise().await.unwrap();
+    assert_eq!(late.roll.standing(), Standing::Alive);
+    here.live(45).await;
+    assert!(here.sees(&late).await, "it was raised once more, and is watched anew from there");
+    here.live(5).await;
+    assert!(!here.sees(&late).await);
+}
+
+#[tokio::test]
+async fn who_could_not_look_buries_nobody_for_what_it_did_not_see() {
+    let Some(server) = schema() else { return };
+    let (here, other) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.live(10).await;
+    // Its machine slept, or the database was away: for all it knows the other one had no way to tell either.
+    here.clock.pass(600);
+    assert!(matches!(here.roll.standing(), Standing::Unheard(_)));
+    here.roll.raise().await.unwrap();
+    assert_eq!(here.roll.standing(), Standing::Alive);
+    here.live(40).await;
+    assert!(here.sees(&other).await);
+    here.live(5).await;
+    assert!(!here.sees(&other).await);
+    // One that is buried itself buries nobody, however long it has seen nothing of the others.
+    assert!(matches!(other.roll.raise().await, Err(LedgerError::Fenced(_))));
+    assert!(here.sees(&here).await);
+}
+
+#[tokio::test]
+async fn one_who_leaves_is_dead_at_once_and_so_is_everybody_after_a_rebuild() {
+    let Some(server) = schema() else { return };
+    let (here, gone) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.ledger.initialise(&identity()).await.unwrap();
+    gone.roll.leave().await.unwrap();
+    assert!(!here.sees(&gone).await);
+    assert!(matches!(gone.ledger.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
+    let new = server.beside("new");
+    let newer = SqlLedger::connect(&new, CREATE).await.unwrap();
+    newer.initialise(&identity()).await.unwrap();
+    newer.close().await;
+    server.replace_by(&new).await.unwrap();
+    assert!(matches!(here.ledger.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
+    assert!(matches!(here.roll.raise().await, Err(LedgerError::Fenced(_))));
+}
+
+#[tokio::test]
+async fn a_rebuild_keeps_others_away_and_nobody_signs_meanwhile() {
+    let Some(server) = schema() else { return };
+    let here = sign(&server, 1).await;
+    let mut alone = server.rebuild_alone().await.unwrap().unwrap();
+    assert!(server.rebuild_alone().await.unwrap().is_none(), "there is one");
+    let clock: Arc<Manual> = Arc::default();
+    let refused = LedgerRoll::sign(&here.ledger, NodeId::from_random([2; 16]), clock).await;
+    assert!(matches!(refused, Err(LedgerError::Busy)), "{refused:?}");
+    alone.check().await.unwrap();
+    let name = format!("larder {}", server.schema());
+    let locked = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid IN \
+                  (SELECT pid FROM pg_stat_activity WHERE application_name = ";
+    raw(format!("{locked}'{name}')")).await;
+    assert!(alone.check().await.is_err(), "its session has ended, and with it the lock");
+    drop(server.rebuild_alone().await.unwrap().unwrap());
+}
+
+/// Time that passes by itself for who waits, while a node tells that it lives, if there is one.
+struct Passing(Manual, Option<Arc<LedgerRoll>>);
+
+impl Clock for Passing {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.0.pass(span.as_secs());
+        let lives = self.1.clone();
+        Box::pin(async move {
+            if let Some(roll) = lives {
+                roll.raise().await.unwrap();
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_schema_is_deserted_where_nobody_raises_a_number() {
+    let Some(server) = schema() else { return };
+    let node = sign(&server, 1).await;
+    let silent = Passing(Manual::default(), None);
+    assert!(is_deserted(&node.ledger, &silent).await.unwrap());
+    assert_eq!(silent.elapsed(), Duration::from_secs(45));
+    let lives = Passing(Manual::default(), Some(node.roll.clone()));
+    assert!(!is_deserted(&node.ledger, &lives).await.unwrap());
+    node.roll.leave().await.unwrap();
+    assert!(is_deserted(&node.ledger, &Manual::default()).await.unwrap(), "without waiting for anything");
 }
 
 /// A schema of its own; its calls run on a runtime of real time, one at a time.

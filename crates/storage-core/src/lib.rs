@@ -25,7 +25,7 @@ mod store;
 
 pub use body::{Body, BodyError, ByteStream, Reopen};
 pub use decorate::{
-    Backoff, Deadlines, Direction, Expected, InMode, Late, Meter, Metered, Mode, Opener, Outcome, Random, Retry,
+    Backoff, Deadlines, Direction, Expected, Gate, InMode, Late, Meter, Metered, Mode, Opener, Outcome, Random, Retry,
     Timeout, Timer, TokioTimer, UnknownMode,
 };
 pub use digest::{Digests, Hasher};

@@ -104,20 +104,3 @@ pub(super) fn check_apart(config: &Config) -> Result<()> {
     }
     Ok(())
 }
-
-/// Over a database that servers share, refuses buckets without a directory beside them: by its locks processes know which of them live.
-pub(super) fn check_beside_a_directory(config: &Config) -> Result<()> {
-    let lends =
-        |store: &StoreConfig| store.s3_options().is_none() && matches!(store.mode, StoreMode::Edit | StoreMode::Rw);
-    let bucket = config.stores.iter().find(|(_, store)| store.s3_options().is_some());
-    match bucket.filter(|_| !config.stores.values().any(lends)) {
-        Some((name, _)) => Err(refuse(
-            format_args!(
-                "the store `{name}` is a bucket, the database is a server's, and no store of the kind `local` takes new files beside it"
-            ),
-            "add one that all servers share, and that need not be in any placement: `[stores.local]`; by its locks they know which of \
-             them live",
-        )),
-        None => Ok(()),
-    }
-}

@@ -28,7 +28,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Larder {
     temporary: TempDir,
     /// Where its rows lie, if not in a file.
-    schema: Option<larder_ledger::Server>,
+    pub(crate) schema: Option<larder_ledger::Server>,
 }
 
 /// What a command said and how it ended.

@@ -69,11 +69,13 @@ pub enum Bug {
     NoteForgotten,
     /// The ledger forgets what stores have missed.
     MissedForgotten,
+    /// A node that others took for dead goes on to change stores and the ledger.
+    BuriedGoesOn,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -99,6 +101,7 @@ impl Bug {
         Self::CopyLeftBehind,
         Self::NoteForgotten,
         Self::MissedForgotten,
+        Self::BuriedGoesOn,
     ];
 
     /// How many times in 1,000 it bites where it can.

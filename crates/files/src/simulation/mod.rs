@@ -118,6 +118,21 @@ const FAULTS_OF_REQUESTS: &[Fault] = match FAULTS_OF_COPIES_SENT {
     _ => panic!("the fault of copies alone comes first"),
 };
 
+/// The same, and nodes that others take for dead.
+const FAULTS_OF_BURIED: &[Fault] = &[
+    Fault::Buried,
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Outage,
+    Fault::Partition,
+    Fault::Error,
+    Fault::Stall,
+    Fault::HangUp,
+    Fault::DatabaseLost,
+    Fault::DatabaseOlder,
+    Fault::Late,
+];
+
 /// Of stores that stage.
 const EVERY_FAULT: &[Fault] = match FAULTS_OF_COPIES {
     [Fault::Rot, others @ ..] => others,
@@ -154,6 +169,13 @@ impl Profile {
     pub const CARELESS: Self = Self { name: "careless", stores: &[CARELESS], ..Self::CLOUD };
     /// Two nodes over a store that doesn't stage.
     pub const FLEET: Self = Self { name: "fleet", nodes: 2, ..Self::CLOUD };
+    /// The same, which may take each other for dead.
+    pub const BURIED: Self = Self { name: "buried", faults: FAULTS_OF_BURIED, ..Self::FLEET };
+    /// The same over two stores that both hold every file, one of which keeps no conditions.
+    pub const BURIED_TWINS: Self =
+        Self { name: "buried-twins", stores: &[CLOUD, CARELESS], replicas: true, ..Self::BURIED };
+    /// The profiles of nodes that may take each other for dead.
+    pub const UNHEARD: [Self; 2] = [Self::BURIED, Self::BURIED_TWINS];
     /// Two nodes over a store that doesn't stage and keeps no conditions.
     pub const CARELESS_FLEET: Self = Self { name: "careless-fleet", nodes: 2, ..Self::CARELESS };
     /// Two nodes over a disk and a store that doesn't stage and keeps no conditions.

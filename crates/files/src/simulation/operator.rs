@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Health, Mount, Names,
-    Parts, RebuildOptions, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName, UserName,
+    Parts, RebuildOptions, Recovered, Role, Roll, Secrets, Settings, Standing, StartError, StoreName, UserName,
     ledger::RevisionRow,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use larder_storage_core::{MemoryDisk, MemoryStore, NodeId, Store};
+use larder_storage_core::{BoxError, MemoryDisk, MemoryStore, NodeId, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -119,7 +119,8 @@ impl Operator {
         let ledger = Arc::new(Watched::open(database.clone(), world.clone(), process));
         let environment = world.environment(process);
         let stages = world.profile.stores.iter().any(|shelf| shelf.staging);
-        let roll: Option<Arc<dyn Roll>> = (!stages).then(|| Arc::new(Living { world: world.clone(), node }) as _);
+        let roll: Option<Arc<dyn Roll>> =
+            (!stages).then(|| Arc::new(Living { world: world.clone(), node, process }) as _);
         (process, Parts { stores, ledger, environment, secrets: Secrets::new([7; 32]), roll })
     }
 
@@ -157,8 +158,9 @@ impl Operator {
             }
             Some(Err(error)) => {
                 self.world.note(format_args!("p{} does not start: {error:?}", process.0));
+                let buried = self.world.is_buried(process);
                 self.world.kill(process);
-                Err(error)
+                if buried { Ok(None) } else { Err(error) }
             }
             None => {
                 self.world.kill(process);
@@ -563,6 +565,7 @@ impl Operator {
 struct Living {
     world: Arc<World>,
     node: NodeId,
+    process: Process,
 }
 
 impl fmt::Debug for Living {
@@ -577,8 +580,15 @@ impl Roll for Living {
         self.node.clone()
     }
 
-    async fn is_alive(&self, node: &NodeId) -> larder_storage_core::Result<bool> {
+    async fn is_alive(&self, node: &NodeId) -> Result<bool, BoxError> {
         Ok(self.world.is_up(node))
+    }
+
+    fn standing(&self) -> Standing {
+        if self.world.is_buried(self.process) && !self.world.bites(Bug::BuriedGoesOn) {
+            return Standing::Buried("others took it for dead".into());
+        }
+        Standing::Alive
     }
 }
 

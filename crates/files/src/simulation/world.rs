@@ -52,10 +52,12 @@ pub enum Fault {
     DatabaseOlder,
     /// Bytes of one copy turn into others, where the file has sound ones elsewhere: no disk fails where its twin has.
     Rot,
+    /// Others take the node that takes a step for dead, and it lives on: what it begins from then on reaches neither ledger nor stores.
+    Buried,
 }
 
 /// How often a history draws each fault that its profile allows, against the others.
-const WEIGHTS: [(Fault, u64); 11] = [
+const WEIGHTS: [(Fault, u64); 12] = [
     (Fault::Crash, 12),
     (Fault::PowerCut, 8),
     (Fault::Outage, 4),
@@ -67,6 +69,7 @@ const WEIGHTS: [(Fault, u64); 11] = [
     (Fault::DatabaseLost, 2),
     (Fault::DatabaseOlder, 2),
     (Fault::Rot, 8),
+    (Fault::Buried, 16),
 ];
 
 /// A store, or the ledger.
@@ -127,6 +130,8 @@ pub(super) struct State {
     weather: Vec<Weather>,
     wall_offset_ms: i64,
     nodes: BTreeMap<NodeId, Process>,
+    /// Those that others have taken for dead.
+    buried: BTreeSet<Process>,
     processes: u64,
     trace: VecDeque<String>,
     trace_hash: u64,
@@ -293,6 +298,16 @@ impl World {
         drop(gone);
     }
 
+    /// Has the others take a process for dead. Its clients go to another one; what they have asked of it goes on.
+    fn bury(&self, process: Process) {
+        let mut state = self.state();
+        state.buried.insert(process);
+        let gone: Vec<_> =
+            state.slots.iter_mut().filter(|slot| slot.process == process).map(|slot| slot.files.take()).collect();
+        drop(state);
+        drop(gone);
+    }
+
     pub(super) fn kill_all(&self) {
         let all: Vec<_> = self.state().nodes.values().copied().collect();
         all.into_iter().for_each(|process| self.kill(process));
@@ -306,9 +321,14 @@ impl World {
         }
     }
 
-    /// Whether a node lives.
+    /// Whether a node lives, as the others see it.
     pub(super) fn is_up(&self, node: &NodeId) -> bool {
-        self.process_of(node).is_some()
+        self.process_of(node).is_some_and(|process| !self.is_buried(process))
+    }
+
+    /// Whether others have taken a process for dead that lives.
+    pub(super) fn is_buried(&self, process: Process) -> bool {
+        self.state().buried.contains(&process)
     }
 
     /// Whether `node` still lives.
@@ -356,6 +376,9 @@ impl World {
                 | "close_intent"
         );
         let failed = self.befall(process, Site::Ledger, changes && !after).await;
+        if changes && !after && self.is_buried(process) && !self.bites(Bug::BuriedGoesOn) {
+            return Err(LedgerError::Fenced("others took it for dead".into()));
+        }
         failed.map_err(|full| match full {
             true => LedgerError::Full("simulated".into()),
             false if after && changes => LedgerError::Indeterminate("simulated".into()),
@@ -429,6 +452,10 @@ impl World {
             Fault::Outage => state.weather.push(Weather { site, process: None, full: false, until }),
             Fault::Partition => state.weather.push(Weather { site, process: Some(process), full: false, until }),
             Fault::Full => state.weather.push(Weather { site, process: None, full: true, until }),
+            Fault::Buried => {
+                drop(state);
+                self.bury(process);
+            }
             Fault::HangUp | Fault::Late => {}
         }
         None
@@ -557,6 +584,7 @@ impl State {
             weather: vec![],
             wall_offset_ms: 0,
             nodes: BTreeMap::new(),
+            buried: BTreeSet::new(),
             processes: 0,
             trace: VecDeque::new(),
             trace_hash: 0xcbf2_9ce4_8422_2325,
@@ -594,9 +622,9 @@ impl State {
         here.find(|weather| !weather.full || may_be_full).map(|weather| weather.full)
     }
 
-    /// Whether a process lives that has opened the stores.
+    /// Whether a process lives that has opened the stores, as others see it.
     pub(super) fn lives(&self, process: Process) -> bool {
-        self.nodes.values().any(|of| *of == process)
+        self.nodes.values().any(|of| *of == process) && !self.buried.contains(&process)
     }
 
     fn note(&mut self, now: Duration, line: fmt::Arguments<'_>) {

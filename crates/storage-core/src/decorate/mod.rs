@@ -14,7 +14,7 @@ mod timer;
 
 pub use late::{Expected, Late, Opener};
 pub use metered::{Direction, Meter, Metered, Outcome};
-pub use mode::{InMode, Mode, UnknownMode};
+pub use mode::{Gate, InMode, Mode, UnknownMode};
 pub use retry::{Backoff, Random, Retry};
 pub use timeout::{Deadlines, Timeout};
 pub use timer::{Timer, TokioTimer};

@@ -1,10 +1,10 @@
-//! [`InMode`]: a store that takes only the changes its mode permits.
+//! [`InMode`]: a store that takes only the changes its mode permits, and only while its gate is open.
 
 use super::{multipart_of, presign_of, staging_of};
 use crate::{
-    Body, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId, Object,
-    ObjectMeta, Op, OpId, OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions, Result,
-    SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
+    Body, BoxError, Error, ErrorKind, GetOptions, Key, Leftover, Limits, ListOptions, Listed, Multipart, NodeId,
+    Object, ObjectMeta, Op, OpId, OpenUpload, Pair, Part, PartNumber, Presign, PresignMethod, PutMode, PutOptions,
+    Result, SignedRequest, Space, Staged, Staging, Store, UploadId, UploadedPart, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,19 +80,33 @@ impl FromStr for Mode {
     }
 }
 
+/// Says from moment to moment whether changes may be sent.
+pub trait Gate: fmt::Debug + Send + Sync + 'static {
+    /// # Errors
+    /// Why no change may be sent now.
+    fn check(&self) -> Result<(), BoxError>;
+}
+
 /// A store in a [`Mode`]. What it forbids is refused before the inner store hears of it: changes as `ReadOnly`, the bytes of an
-/// archive as `Archived`.
+/// archive as `Archived`; and while its gate is shut each change as `Unavailable`.
 #[derive(Debug)]
 pub struct InMode {
     inner: Arc<dyn Store>,
     mode: Mode,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl InMode {
     /// Puts `inner` into `mode`.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, mode: Mode) -> Self {
-        Self { inner, mode }
+        Self { inner, mode, gate: None }
+    }
+
+    /// The same, which sends a change only where `gate` lets it, asked right before.
+    #[must_use]
+    pub fn gated(self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// The mode.
@@ -102,7 +116,11 @@ impl InMode {
     }
 
     fn allow(&self, allowed: bool, op: Op, subject: impl fmt::Display) -> Result<()> {
-        if allowed { Ok(()) } else { Err(Error::new(op, subject, self, ErrorKind::ReadOnly)) }
+        if !allowed {
+            return Err(Error::new(op, subject, self, ErrorKind::ReadOnly));
+        }
+        let shut = self.gate.as_ref().and_then(|gate| gate.check().err());
+        shut.map_or(Ok(()), |why| Err(Error::new(op, subject, self, ErrorKind::Unavailable).because(why)))
     }
 
     fn serve(&self, op: Op, key: &Key) -> Result<()> {
@@ -112,7 +130,11 @@ impl InMode {
 
 impl fmt::Display for InMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", self.mode, self.inner)
+        match self.mode {
+            // It forbids nothing.
+            Mode::Edit => write!(f, "{}", self.inner),
+            mode => write!(f, "{mode}({})", self.inner),
+        }
     }
 }
 
@@ -245,10 +267,16 @@ impl Staging for InMode {
     }
 
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {
-        if self.mode.creates() {
+        let allowed: Vec<_> =
+            pairs.iter().map(|pair| self.allow(self.mode.creates(), Op::Publish, &pair.bytes)).collect();
+        if allowed.iter().all(Result::is_ok) {
             return staging_of(&*self.inner).publish(pairs).await;
         }
-        pairs.iter().map(|pair| self.allow(false, Op::Publish, &pair.bytes)).collect()
+        // The gate may have shut, or opened, in the midst of them: none is published.
+        let none = |(allowed, pair): (Result<()>, &Pair)| {
+            allowed.and_then(|()| Err(Error::new(Op::Publish, &pair.bytes, self, ErrorKind::Unavailable)))
+        };
+        allowed.into_iter().zip(pairs).map(none).collect()
     }
 
     /// What is left over in a store that takes no changes stays there until it does: nobody could settle it.
@@ -280,6 +308,7 @@ impl Staging for InMode {
 mod tests {
     use super::*;
     use crate::{MemoryStore, StoreExt};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     const OBJECTS: [&str; 3] = ["a/b.pdf", "a/b.pdf.attr.json", ".larder/mark"];
 
@@ -339,6 +368,38 @@ mod tests {
         assert_eq!(store.get_bytes(&key(OBJECTS[0]), 9).await.unwrap(), "old");
         let there = store.put(&key(OBJECTS[0]), "new".into(), PutOptions::create()).await.unwrap_err();
         assert_eq!(there.kind(), &ErrorKind::AlreadyExists);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_changed_while_the_gate_is_shut() {
+        #[derive(Debug, Default)]
+        struct Shut(AtomicBool);
+        impl Gate for Shut {
+            fn check(&self) -> Result<(), BoxError> {
+                if self.0.load(Ordering::Relaxed) { Err("it is shut".into()) } else { Ok(()) }
+            }
+        }
+        let gate = Arc::new(Shut::default());
+        let store = store(Mode::Edit).await.gated(gate.clone());
+        let old = key(OBJECTS[0]);
+        store.put(&old, "new".into(), PutOptions::replace()).await.unwrap();
+        gate.0.store(true, Ordering::Relaxed);
+        let op = OpId::from_random([1; 16]);
+        let refused = [
+            store.put(&key("a/new"), "x".into(), PutOptions::create()).await.map(drop),
+            store.copy(&old, &key("a/new"), PutOptions::create()).await.map(drop),
+            store.delete(&old).await,
+            store.staging().unwrap().stage(&op, Part::Bytes, "x".into()).await.map(drop),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::Unavailable);
+            assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "it is shut");
+        }
+        assert_eq!(store.get_bytes(&old, 9).await.unwrap(), "new");
+        assert!(store.head(&key("a/new")).await.unwrap_err().is_not_found());
+        gate.0.store(false, Ordering::Relaxed);
+        store.delete(&old).await.unwrap();
     }
 
     #[test]
