@@ -72,18 +72,14 @@ impl Database {
         }
     }
 
-    /// Where a rebuild writes the one that is to take this one's place; what a killed rebuild left there goes.
+    /// Where a rebuild writes the one that is to take this one's place.
     ///
     /// # Errors
-    /// A server that can't be reached.
-    pub(crate) async fn new_one(&self, made: &mut Made) -> Result<Self> {
+    /// A data directory in which nothing can be made.
+    pub(crate) fn new_one(&self, made: &mut Made) -> Result<Self> {
         let new = match self {
             Self::File(dir, _) => Self::File(dir.clone(), dir.db_new()),
-            Self::Server(server) => {
-                let new = server.beside("new");
-                new.drop_schema().await?;
-                Self::Server(Box::new(new))
-            }
+            Self::Server(server) => Self::Server(Box::new(server.to_be())),
         };
         new.prepare(made)?;
         Ok(new)
@@ -96,7 +92,11 @@ impl Database {
     pub(crate) async fn rebuild_alone(&self) -> Result<Option<Rebuilding>> {
         let Self::Server(server) = self else { return Ok(None) };
         match server.rebuild_alone().await? {
-            Some(alone) => Ok(Some(alone)),
+            Some(alone) => {
+                // What a rebuild has left that was killed.
+                server.drop_unfinished().await?;
+                Ok(Some(alone))
+            }
             None => Err(refuse(format_args!("another rebuild works on {self}"), "try again when it is done")),
         }
     }
@@ -114,11 +114,15 @@ impl Database {
     ///
     /// # Errors
     /// What a disk or a server says.
-    pub(crate) async fn replace_by(&self, new: &Self) -> Result<()> {
-        let replaced = match (self, new) {
-            (Self::File(dir, _), _) => dir.swap().map_err(anyhow::Error::from),
-            (Self::Server(server), Self::Server(new)) => server.replace_by(new).await.map_err(anyhow::Error::from),
-            (Self::Server(_), Self::File(..)) => unreachable!("a new one is of the same kind"),
+    pub(crate) async fn replace_by(&self, new: &Self, alone: Option<Rebuilding>) -> Result<()> {
+        let replaced = match (self, new, alone) {
+            (Self::File(dir, _), ..) => dir.swap().map_err(anyhow::Error::from),
+            (Self::Server(_), Self::Server(new), Some(mut alone)) => {
+                alone.replace_by(new).await.map_err(anyhow::Error::from)
+            }
+            (Self::Server(_), ..) => {
+                unreachable!("who rebuilds over a server is alone, and the new one is of the same kind")
+            }
         };
         replaced.with_context(|| format!("cannot put the new database into {self}"))
     }

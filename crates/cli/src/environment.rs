@@ -4,22 +4,16 @@ use futures_util::future::BoxFuture;
 use larder_files::{Clock, Entropy, Environment, Spawn, Timestamp};
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::runtime::Handle;
 
 /// The environment of a real node: its tasks run on the runtime that this is called in.
 pub(crate) fn real() -> Environment {
-    Environment {
-        clock: Arc::new(System { start: Instant::now() }),
-        entropy: Arc::new(Kernel),
-        spawn: Arc::new(Tasks(Handle::current())),
-    }
+    Environment { clock: Arc::new(System), entropy: Arc::new(Kernel), spawn: Arc::new(Tasks(Handle::current())) }
 }
 
-struct System {
-    start: Instant,
-}
+struct System;
 
 impl Clock for System {
     fn now(&self) -> Timestamp {
@@ -30,8 +24,14 @@ impl Clock for System {
         Timestamp::from_millis(millis)
     }
 
+    /// Also while the machine sleeps: others go on meanwhile, and what was theirs to wait for is over.
     fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let now = rustix::time::clock_gettime(clock);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {

@@ -4,7 +4,7 @@
 pub(crate) mod bucket;
 mod inspect;
 mod late;
-pub(crate) mod roll;
+mod roll;
 
 use crate::{
     Context,
@@ -86,14 +86,14 @@ struct Signed {
 }
 
 impl Signed {
-    /// Signs where nothing else would tell others that this process lives.
-    async fn sign(config: &Config, ledger: &SqlLedger) -> Result<Option<Self>> {
-        if !roll::is_in_database(config) {
+    /// Signs where servers share the database: they need not share any store on which this process holds a lock.
+    async fn sign(database: &Database, ledger: &SqlLedger, mounted: &Mounted) -> Result<Option<Self>> {
+        if !database.is_shared() {
             return Ok(None);
         }
         let environment = environment::real();
-        let node = NodeId::from_random(environment.random());
-        let roll = match LedgerRoll::sign(ledger, node, environment.clock.clone()).await {
+        let node = mounted.node.clone();
+        let roll = match LedgerRoll::sign(ledger, node, &mounted.locked, environment.clock.clone()).await {
             Err(LedgerError::Busy) => {
                 return Err(refuse("a rebuild replaces the database", "try again when it is done"));
             }
@@ -163,24 +163,20 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
         database.prepare(made)?;
     }
     let ledger = database.open(fresh).await?;
-    let signed = match Signed::sign(config, &ledger).await {
-        Ok(signed) => signed,
+    let mounted = async {
+        let known = Known::by(&ledger, &secrets).await?;
+        let mounted = mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await?;
+        let signed = Signed::sign(&database, &ledger, &mounted).await?;
+        Ok((mounted, signed))
+    };
+    let (mounted, signed) = match mounted.await {
+        Ok(mounted) => mounted,
         Err(error) => {
             close(ledger).await;
             return Err(error);
         }
     };
-    let mounted = match Known::by(&ledger, &secrets).await {
-        Ok(known) => mount(dir, config, Hold::Shared, made, &known.unread(), Some(&known)).await,
-        Err(error) => Err(error),
-    };
-    let Mounted { mut stores, new, locks, ended, roll, inspectors } = match mounted {
-        Ok(mounted) => mounted,
-        Err(error) => {
-            end(signed, ledger).await;
-            return Err(error);
-        }
-    };
+    let Mounted { mut stores, new, locks, ended, roll, inspectors, .. } = mounted;
     let roll = signed.as_ref().map(|signed| signed.roll.clone() as Arc<dyn Roll>).or(roll);
     let registry = if access == Access::Serve { meter::metered(&mut stores) } else { Registry::default() };
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
@@ -199,8 +195,11 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
             return Err(explain(error, dir, config));
         }
     };
-    if hold == Hold::Alone {
-        lock.share()?;
+    if hold == Hold::Alone
+        && let Err(error) = lock.share()
+    {
+        end(signed, ledger).await;
+        return Err(error.into());
     }
     Ok(Larder {
         files,
@@ -333,12 +332,12 @@ impl Larder {
     }
 }
 
-/// Leaves the roll, where this process is on it, and closes the database.
+/// Closes the database, and leaves the roll, where this process is on it: nothing of it is under way then.
 async fn end(signed: Option<Signed>, ledger: SqlLedger) {
+    close(ledger).await;
     if let Some(signed) = signed {
         signed.leave().await;
     }
-    close(ledger).await;
 }
 
 /// Closes a database. Somebody who still holds it is not waited for: what was answered is durable without this.
@@ -349,12 +348,15 @@ pub(crate) async fn close(ledger: SqlLedger) {
 }
 
 /// Stores that were opened.
-#[derive(Default)]
 pub(crate) struct Mounted {
+    /// What this process is called on each, so that every store that is there tells that it lives.
+    pub(crate) node: NodeId,
     pub(crate) stores: Vec<Mount>,
     /// Those that had nothing of Larder's in them.
     pub(crate) new: Vec<Arc<dyn Store>>,
     pub(crate) locks: Vec<Arc<StoreLock>>,
+    /// Those that are held, but for those that were away.
+    pub(crate) locked: Vec<StoreName>,
     /// When each has ended: nobody holds it any more.
     pub(crate) ended: Vec<BoxFuture<'static, ()>>,
     /// Which processes live, where buckets can't tell.
@@ -379,10 +381,18 @@ pub(crate) async fn mount(
     check_places(dir, config)?;
     let has_buckets = config.stores.values().any(|store| store.s3_options().is_some());
     let is_shared = config.server().is_some();
-    let mut mounted = Mounted::default();
+    let mut mounted = Mounted {
+        node: NodeId::from_random(environment::real().random()),
+        stores: vec![],
+        new: vec![],
+        locks: vec![],
+        locked: vec![],
+        ended: vec![],
+        roll: None,
+        inspectors: Inspectors::default(),
+    };
+    let node = mounted.node.clone();
     let mut places: Vec<((u64, u64), &StoreName)> = Vec::new();
-    // The same on each, so that every store that is there tells that it lives.
-    let node = NodeId::from_random(environment::real().random());
     for (name, store) in config.stores.iter().filter(|(name, _)| !left_out.iter().any(|out| out == name.as_str())) {
         let marked = known.and_then(|known| Some((known, known.marked(name)?)));
         let root = match store.s3_options() {
@@ -457,6 +467,7 @@ fn mount_local(
             made.store(lock.clone());
         }
         mounted.locks.push(lock);
+        mounted.locked.push(name.clone());
     }
     mounted.ended.push(local.ended().boxed());
     let store: Arc<dyn Store> = Arc::new(local);

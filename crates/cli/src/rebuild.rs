@@ -6,11 +6,11 @@ use crate::{
     database::{self, Database},
     environment,
     fsck::Report,
-    open::{self, Mounted, roll},
+    open::{self, Mounted},
     output::{Exit, refuse},
     secrets,
 };
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use larder_files::{Ledger, RebuildOptions, Rebuilt, StoreName};
 use larder_ledger::SqlLedger;
@@ -67,24 +67,24 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         None => return Err(open::no_secrets(dir)),
     };
     let left_out: Vec<_> = options.without.iter().chain(&options.forget).map(ToString::to_string).collect();
-    let mut alone_on_database = database.rebuild_alone().await?;
-    let Mounted { stores, locks: _alone_on_stores, roll: on_roll, .. } =
+    let mut alone = if dry_run { None } else { database.rebuild_alone().await? };
+    let Mounted { stores, locks: _alone_on_stores, locked, roll, .. } =
         open::mount(dir, config, Hold::Alone, &mut made, &left_out, None).await?;
+    if let Some(alone) = &mut alone
+        && !alone.is_deserted(&locked, &*environment::real().clock).await?
+    {
+        return Err(busy(format_args!("over {database}")));
+    }
     if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
         let wait = indicatif::HumanDuration(config.settings().deadlines.whole);
         output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
     }
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
-    if let Some(older) = older.as_ref().filter(|_| roll::is_in_database(config))
-        && !larder_ledger::is_deserted(older, &*environment::real().clock).await?
-    {
-        return Err(busy(format_args!("over {database}")));
-    }
-    let new = database.new_one(&mut made).await?;
+    let new = database.new_one(&mut made)?;
     let ledger = new.open(true).await?;
     let mut report = Report::new(output);
     let mut take = |finding| report.take(&finding);
-    let parts = open::parts(stores, &ledger, secrets, on_roll);
+    let parts = open::parts(stores, &ledger, secrets, roll);
     let replaced = older.clone().map(|older| Arc::new(older) as Arc<dyn Ledger>);
     if options.without_secrets {
         // They stay whatever becomes of it: records may be sealed by them.
@@ -104,12 +104,13 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
     if !dry_run {
         crash_point!("rebuild.written");
-        if let Some(alone) = &mut alone_on_database {
-            alone.check().await.context("the rebuild was not alone to its end: run it again")?;
-        }
         // It is whole: where it can't be put in place, the next start does that.
         made.keep();
-        database.replace_by(&new).await?;
+        let replaced = database.replace_by(&new, alone).await;
+        if replaced.is_err() {
+            new.discard().await;
+        }
+        replaced?;
     }
     report.end()?;
     output.message(words(&rebuilt, dry_run));

@@ -57,7 +57,6 @@ impl Serve {
     }
 
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let output = &context.output;
         // Bound first: a port that is taken must not leave a new larder behind.
         let config = &context.config;
         let listener = bind(&config.listen, "listen")?;
@@ -67,25 +66,34 @@ impl Serve {
             rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
         }
         let mut larder = open::open(&context, Access::Serve).await?;
-        let config = server_config(config, &listener, &mut larder)?;
-        let mut server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
-        if let Some(listener) = metrics {
-            output
-                .message(format_args!("metrics at http://{}/metrics, for whoever reaches it", listener.local_addr()?));
-            server = server.with_metrics_on(listener)?;
-        }
-        if larder.is_first()
-            && let Err(error) = context.dir.say_where(server.addr())
-        {
-            tracing::warn!(%error, "`larder setup-link` can't be told where this server listens");
-        }
-        greet(&larder, &context, server.addr());
-        setup_link::offer(&larder.files, &context.dir, server.addr(), output).await;
-        let ended = until_stopped(server, larder.buried(), output).await;
+        let ended = serve(&context, &mut larder, listener, metrics).await;
         setup_link::forget(&context.dir);
         larder.close().await;
         ended.map(|()| Exit::Done)
     }
+}
+
+async fn serve(
+    context: &Context,
+    larder: &mut Larder,
+    listener: TcpListener,
+    metrics: Option<TcpListener>,
+) -> Result<()> {
+    let output = &context.output;
+    let config = server_config(&context.config, &listener, larder)?;
+    let mut server = Server::on(listener, config, larder.files.clone(), Handle::current())?;
+    if let Some(listener) = metrics {
+        output.message(format_args!("metrics at http://{}/metrics, for whoever reaches it", listener.local_addr()?));
+        server = server.with_metrics_on(listener)?;
+    }
+    if larder.is_first()
+        && let Err(error) = context.dir.say_where(server.addr())
+    {
+        tracing::warn!(%error, "`larder setup-link` can't be told where this server listens");
+    }
+    greet(larder, context, server.addr());
+    setup_link::offer(&larder.files, &context.dir, server.addr(), output).await;
+    until_stopped(server, larder.buried(), output).await
 }
 
 /// Serves until a signal asks for an end; then what is under way may finish, unless a second signal comes. A process that others have taken
@@ -95,16 +103,13 @@ async fn until_stopped(server: Server, buried: impl Future<Output = String>, out
     let (address, handle) = (server.addr(), server.handle());
     let mut serving = tokio::spawn(server.run());
     output.always(format_args!("listening on http://{address}"));
-    tokio::select! {
+    let why = tokio::select! {
         biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        why = buried => {
-            handle.drain().await;
-            return Err(refuse(format_args!("this server must end: {why}"), "start it again: it takes part again then"));
-        }
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        why = buried => Some(why),
         ended = &mut serving => return Ok(ended??),
-    }
+    };
     output.message("stopping: what is under way may end; a second signal breaks it off");
     tokio::select! {
         biased;
@@ -114,9 +119,12 @@ async fn until_stopped(server: Server, buried: impl Future<Output = String>, out
     }
     // It has ended when nothing of it is left, not when it was told to.
     match serving.await {
-        Err(error) if error.is_cancelled() => Ok(()),
-        ended => Ok(ended??),
+        Err(error) if error.is_cancelled() => {}
+        ended => ended??,
     }
+    why.map_or(Ok(()), |why| {
+        Err(refuse(format_args!("this server had to end: {why}"), "start it again: it takes part again then"))
+    })
 }
 
 fn bind(place: &str, key: &str) -> Result<TcpListener> {

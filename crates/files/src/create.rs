@@ -1085,5 +1085,6 @@ pub(crate) fn nothing_happened(kind: &ErrorKind) -> bool {
             | ErrorKind::PreconditionFailed
             | ErrorKind::KeyConflict
             | ErrorKind::Unsupported
+            | ErrorKind::Withheld
     )
 }

@@ -154,7 +154,7 @@ impl From<core::Error> for Error {
             Kind::Full => Self::Full(error.into()),
             Kind::ReadOnly => Self::ReadOnly(error.kind().to_string()),
             Kind::Indeterminate | Kind::Timeout => Self::Indeterminate(error.into()),
-            Kind::Unavailable | Kind::PermissionDenied => Self::StoreUnavailable(Some(error.into())),
+            Kind::Unavailable | Kind::PermissionDenied | Kind::Withheld => Self::StoreUnavailable(Some(error.into())),
             _ => Self::Internal(error.into()),
         }
     }

@@ -92,8 +92,8 @@ pub struct Parts {
     pub environment: Environment,
     /// The installation's secrets.
     pub secrets: Secrets,
-    /// Tells which processes live, beside the stores that stage. `None` where such a store always is there, or this process is the
-    /// only one; what an earlier one left is that of a dead one then.
+    /// Tells which processes live, beside the stores that stage. `None` where all processes stage on the same stores, of which one is always
+    /// there, or this process is the only one; what an earlier one left is that of a dead one then.
     pub roll: Option<Arc<dyn Roll>>,
 }
 

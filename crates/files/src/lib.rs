@@ -69,7 +69,7 @@ pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
 pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
-pub use roll::{Roll, Standing};
+pub use roll::{Presence, Roll, Standing};
 pub use secrets::Secrets;
 pub use start::{check_possible, is_marked, prove, rehearse_start};
 pub use stores::{StoreCheck, StoreReport};

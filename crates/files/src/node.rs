@@ -8,7 +8,7 @@ use crate::{
     marker::{self, Mark, Marker},
     name_claim,
     recovery::InHand,
-    roll::Standing,
+    roll::{Presence, Standing},
     start::{prove_one, tell_of_all},
     truth::chain,
 };
@@ -506,29 +506,31 @@ impl Node {
     }
 
     /// Whether a node lives: it is on the roll, or some store where nodes stage holds its lock. One that is not known to live is dead only
-    /// where the roll and every store say so.
+    /// where the roll and every store say so; of one that holds locks by what the roll says, a store of these tells that it is gone.
     pub(crate) async fn is_alive(&self, node: &NodeId) -> Result<bool> {
         let bare = node.as_str().strip_suffix(SETTLES).and_then(NodeId::new).or_else(|| name_claim::node_of(node));
         let node = bare.as_ref().unwrap_or(node);
         if *node == self.node {
             return Ok(true);
         }
-        let mut unknown = None;
+        let (mut unknown, mut held) = (None, None);
         if let Some(roll) = &self.roll {
-            match roll.is_alive(node).await {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
+            match roll.presence(node).await {
+                Ok(Presence::Present) => return Ok(true),
+                Ok(Presence::Holding(stores)) => held = Some(stores),
+                Ok(Presence::Absent) => {}
                 Err(error) => unknown = Some(Error::StoreUnavailable(Some(error))),
             }
         }
-        for staging in self.places.iter().filter_map(|place| place.store.staging()) {
+        let mut is_gone = false;
+        for (place, staging) in self.places.iter().filter_map(|place| Some((place, place.store.staging()?))) {
             match staging.is_alive(node).await {
                 Ok(true) => return Ok(true),
-                Ok(false) => {}
+                Ok(false) => is_gone |= held.as_ref().is_some_and(|held| held.contains(&place.name)),
                 Err(error) => unknown = Some(error.into()),
             }
         }
-        unknown.map_or(Ok(false), Err)
+        unknown.map_or(Ok(held.is_some() && !is_gone), Err)
     }
 
     /// Publishes and records, and remembers that the mark must follow.

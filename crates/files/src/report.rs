@@ -127,6 +127,9 @@ pub enum StartError {
         /// How it shows.
         why: String,
     },
+    /// Others have taken this process for dead while it started.
+    #[error("others took this process for dead while it started: start it again")]
+    Buried,
     /// The store belongs to another installation.
     #[error("the store `{store}` belongs to another installation ({found}); give it another directory or bucket")]
     ForeignStore {

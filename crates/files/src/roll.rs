@@ -1,5 +1,6 @@
 //! [`Roll`]: which processes of an installation live, where its stores may not tell.
 
+use crate::StoreName;
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Gate, InMode, Mode, NodeId, Store};
 use std::{fmt, sync::Arc};
@@ -11,18 +12,29 @@ pub trait Roll: fmt::Debug + Send + Sync + 'static {
     /// This process, which is on the roll for as long as it lives.
     fn node(&self) -> NodeId;
 
-    /// Whether `node` lives. One that was never on the roll does not. Once this says that one does not, nothing that it begins from
-    /// then on takes effect: the roll's keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more).
+    /// What the roll says of `node`. Once it says that one is absent, nothing that this one begins from then on takes effect: the roll's
+    /// keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more).
     ///
     /// # Errors
     /// Why it can't be told now; never guessed.
-    async fn is_alive(&self, node: &NodeId) -> Result<bool, BoxError>;
+    async fn presence(&self, node: &NodeId) -> Result<Presence, BoxError>;
 
     /// How this process stands with the others, as far as it knows: told without a look. Nothing is sent to a store that does not stage
     /// unless it is [`Standing::Alive`]. One that is on the roll by a lock always is.
     fn standing(&self) -> Standing {
         Standing::Alive
     }
+}
+
+/// What a roll says of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It never was on the roll, or is no longer: it does not live.
+    Absent,
+    /// It lives, as far as anybody can tell.
+    Present,
+    /// The same, but it holds a lock on each of these stores, of which there is one at least: a store of them that is at hand knows better.
+    Holding(Vec<StoreName>),
 }
 
 /// How a process stands with the others of its installation.

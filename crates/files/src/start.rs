@@ -16,7 +16,7 @@ use crate::{
     ledger::{Identity, KnownStore, LedgerError},
     marker::{FORMAT, Marker, read_mark},
     node::State,
-    roll::while_alive,
+    roll::{Presence, while_alive},
     truth::chain,
 };
 use larder_storage_core::{self as core, ErrorKind, NodeId, Store};
@@ -45,7 +45,18 @@ impl Files {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong and what mends it. Nothing was changed then, unless [`is_marked`] says so of a new store.
-    pub async fn start(mut parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
+    pub async fn start(parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
+        let roll = parts.roll.clone();
+        let started = Self::begin(parts, settings).await;
+        if let (Err(StartError::OlderDatabase { .. }), Some(roll)) = (&started, roll)
+            && let Ok(Presence::Absent) = roll.presence(&roll.node()).await
+        {
+            return Err(StartError::Buried);
+        }
+        started
+    }
+
+    async fn begin(mut parts: Parts, settings: Settings) -> Result<(Self, Recovered), StartError> {
         if let Some(roll) = &parts.roll {
             parts.stores.iter_mut().for_each(|mount| mount.store = while_alive(mount.store.clone(), roll));
         }

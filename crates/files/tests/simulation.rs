@@ -120,7 +120,7 @@ fn failures(seeds: u64, profile: impl Fn(u64) -> Profile + Sync) -> Vec<String> 
 fn hold(profiles: &[Profile], histories: u64) {
     let named = env::var("LARDER_SIM_PROFILE").ok();
     let all = Profile::ALL.into_iter().chain(Profile::NAMED).chain(REPLICATED).chain(Profile::CONDITIONLESS);
-    let mut all = all.chain(UNSTAGED).chain(Profile::DIRECT).chain(Profile::UNHEARD);
+    let mut all = all.chain(UNSTAGED).chain(Profile::DIRECT).chain(Profile::ON_ROLL);
     let named = named.map(|name| all.find(|profile| profile.name == name).unwrap());
     if named.is_some_and(|named| !profiles.contains(&named)) {
         return;
@@ -151,7 +151,7 @@ fn whatever_befalls_stores_that_keep_no_conditions_the_promises_hold() {
 
 #[test]
 fn whoever_is_taken_for_dead_the_promises_hold() {
-    hold(&Profile::UNHEARD, HISTORIES_OF_BURIED);
+    hold(&Profile::ON_ROLL, HISTORIES_OF_BURIED);
 }
 
 #[test]

@@ -23,6 +23,6 @@ mod writer;
 
 pub use examine::Examined;
 pub use open::{Durability, Open, OpenError};
-pub use roll::{LedgerRoll, is_deserted, nodes_on_roll};
+pub use roll::{LedgerRoll, nodes_on_roll};
 pub use server::{ExaminedServer, Rebuilding, Server};
 pub use sql::SqlLedger;

@@ -475,7 +475,9 @@ impl MigrationTrait for RollOfNodes {
         if manager.get_database_backend() == DbBackend::Sqlite {
             return Ok(());
         }
-        manager.create_table(table(manager, "roll", &mut [string("node"), big("raised")], &["node"])).await
+        manager
+            .create_table(table(manager, "roll", &mut [string("node"), big("raised"), text("locked")], &["node"]))
+            .await
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
     entity::meta,
     fault::{Fault, sqlx_error},
     open::{BUSY_DEADLINE, Open, OpenError, applied, check_known},
+    roll,
     schema::Migrator,
 };
+use larder_files::{Clock, StoreName};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     IsolationLevel, SqlxPostgresConnector, Statement, TransactionTrait,
@@ -28,6 +30,15 @@ const VERSION_MIN: i32 = 130_000;
 
 /// For how long a statement for a single row, or of the writer, may run; a list may run as long as over SQLite.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
+
+/// How often a rebuild tries to be alone, and how long it waits in between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What stands behind a schema's name in that of one which is to take its place.
+const BESIDE: &str = "_new_";
+/// So many letters a name has in PostgreSQL.
+const SCHEMA_MAX: usize = 63;
 
 /// For how long a transaction may wait for its client, before the server ends it and others may write.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -62,12 +73,6 @@ impl Server {
             )));
         }
         Ok(Self { options, schema: schema.into() })
-    }
-
-    /// Another schema of the same database.
-    #[must_use]
-    pub fn beside(&self, suffix: &str) -> Self {
-        Self { schema: format!("{}_{suffix}", self.schema), ..self.clone() }
     }
 
     /// Whether the schema is there.
@@ -123,27 +128,6 @@ impl Server {
         connection.close().await.map_err(|error| self.refused_by(error))
     }
 
-    /// Puts a schema of the same database in the place of this one, in one transaction that no writer is beside: whoever works on it
-    /// sees either the old rows or the new ones.
-    ///
-    /// # Errors
-    /// `BadServer`, `NoServer`, `Locked`: then the old one is still there.
-    pub async fn replace_by(&self, new: &Self) -> Result<(), OpenError> {
-        let pool = self.writer().await.map_err(|error| self.refused_by(error))?;
-        let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        let replaced = self.swap(&db, &new.schema).await.map_err(|error| self.refused(error));
-        pool.close().await;
-        replaced
-    }
-
-    async fn swap(&self, db: &DatabaseConnection, new: &str) -> Result<(), DbErr> {
-        let transaction = self.begin(db).await?;
-        let schema = &self.schema;
-        let swap = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE; ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\"");
-        transaction.execute_unprepared(&swap).await?;
-        transaction.commit().await
-    }
-
     /// Keeps other rebuilds of this schema, and nodes that would sign on its roll, away for as long as what is answered is held. `None`
     /// where another rebuild is at work.
     ///
@@ -152,17 +136,59 @@ impl Server {
     pub async fn rebuild_alone(&self) -> Result<Option<Rebuilding>, OpenError> {
         let mut connection = self.look().await?;
         let lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-        let locked = sqlx::query_scalar(lock).bind(self.rebuild_lock()).fetch_one(&mut connection).await;
-        let locked: bool = locked.map_err(|error| self.refused_by(error))?;
-        Ok(locked.then(|| Rebuilding { connection, server: self.clone() }))
+        // A node that signs holds the lock for a moment.
+        for _ in 0..LOCK_TRIES {
+            let locked = sqlx::query_scalar(lock).bind(self.rebuild_lock()).fetch_one(&mut connection).await;
+            if locked.map_err(|error| self.refused_by(error))? {
+                return Ok(Some(Rebuilding { connection, server: self.clone() }));
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+        Ok(None)
     }
 
     /// Whether no rebuild is at work, nor begins before this transaction ends.
-    pub(crate) async fn is_left_alone(&self, transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+    pub(crate) async fn is_left_alone(&self, transaction: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let lock = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended($1, 0))";
-        let asked = Statement::from_sql_and_values(DbBackend::Postgres, lock, [self.rebuild_lock().into()]);
-        let row = transaction.query_one_raw(asked).await?;
-        row.map_or(Ok(false), |row| row.try_get_by_index(0))
+        sqlx::query_scalar(lock).bind(self.rebuild_lock()).fetch_one(transaction).await
+    }
+
+    /// Keeps every writer out until this transaction ends.
+    pub(crate) async fn wait_for_writers(&self, transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        sqlx::query(lock).bind(self.writers_lock()).execute(transaction).await.map(drop)
+    }
+
+    /// A connection on which no statement, and no wait for a lock, takes longer than `most`.
+    pub(crate) async fn line(&self, most: Duration) -> Result<PgConnection, sqlx::Error> {
+        let options = self.options(most).options([("lock_timeout", most.as_millis().to_string())]);
+        PgConnection::connect_with(&options).await
+    }
+
+    /// Drops what rebuilds have left beside this schema that did not come to their end.
+    ///
+    /// # Errors
+    /// `BadServer`, `NoServer`, `Locked`.
+    pub async fn drop_unfinished(&self) -> Result<(), OpenError> {
+        let mut connection = self.look().await?;
+        let sql = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, $1) OR nspname = $2";
+        let (these, this) = (format!("{}{BESIDE}", self.schema), format!("{}_new", self.schema));
+        let left = sqlx::query_scalar(sql).bind(these).bind(this).fetch_all(&mut connection).await;
+        for schema in left.map_err(|error| self.refused_by(error))? {
+            Self { schema, ..self.clone() }.drop_schema().await?;
+        }
+        connection.close().await.map_err(|error| self.refused_by(error))
+    }
+
+    /// A schema of the same database that a rebuild of this one may make: no other has its name.
+    #[must_use]
+    pub fn to_be(&self) -> Self {
+        let schema = format!("{}{BESIDE}{}", self.schema, uuid::Uuid::now_v7().simple());
+        Self { schema: schema.chars().take(SCHEMA_MAX).collect(), ..self.clone() }
+    }
+
+    fn writers_lock(&self) -> String {
+        format!("larder: {}", self.schema)
     }
 
     fn rebuild_lock(&self) -> String {
@@ -225,7 +251,7 @@ impl Server {
         let level = Some(IsolationLevel::ReadCommitted);
         let transaction = db.begin_with_config(level, Some(AccessMode::ReadWrite)).await?;
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-        let of = [format!("larder: {}", self.schema).into()];
+        let of = [self.writers_lock().into()];
         transaction.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, lock, of)).await?;
         Ok(transaction)
     }
@@ -291,6 +317,35 @@ impl Rebuilding {
     /// `NoServer` where the session has ended: others may have begun to work since.
     pub async fn check(&mut self) -> Result<(), OpenError> {
         self.connection.ping().await.map_err(|error| self.server.refused_by(error))
+    }
+
+    /// Whether no node lives that is on the schema's roll ([`crate::LedgerRoll`]), but those that hold a lock on a store of `held`, which
+    /// the caller holds alone. Those that are on it are watched for 60 s at most; who is dead by that is off it.
+    ///
+    /// # Errors
+    /// `NoServer`, `Locked`.
+    pub async fn is_deserted(&mut self, held: &[StoreName], clock: &dyn Clock) -> Result<bool, OpenError> {
+        let deserted = roll::is_deserted(&self.server, &mut self.connection, held, clock).await;
+        deserted.map_err(|error| self.server.refused_by(error))
+    }
+
+    /// Puts a schema of the same database in the place of this one, in one transaction that no writer is beside: whoever works on it
+    /// sees either the old rows or the new ones. It is done by the session that holds the lock: where that has ended, nothing is done.
+    ///
+    /// # Errors
+    /// `NoServer`, `Locked`: then the old one is still there.
+    pub async fn replace_by(&mut self, new: &Server) -> Result<(), OpenError> {
+        let server = self.server.clone();
+        self.swap(new).await.map_err(|error| server.refused_by(error))
+    }
+
+    async fn swap(&mut self, new: &Server) -> Result<(), sqlx::Error> {
+        let mut transaction = self.connection.begin().await?;
+        self.server.wait_for_writers(&mut transaction).await?;
+        let (schema, new) = (&self.server.schema, &new.schema);
+        let swap = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE; ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\"");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(swap)).execute(&mut *transaction).await?;
+        transaction.commit().await
     }
 }
 

@@ -9,7 +9,6 @@ use crate::{
     letters,
     lists::{self, copies_text},
     open::{self, Durability, Open, OpenError},
-    roll,
     scans::Scans,
     schema::COPY_IS_DUE,
     server::Server,
@@ -160,10 +159,6 @@ impl SqlLedger {
     /// From now on the writer takes nothing unless `node` is on the roll.
     pub(crate) fn signed_as(&self, node: &NodeId) {
         self.writer.signed_as(node);
-    }
-
-    pub(crate) async fn is_on_roll(&self, node: &NodeId) -> Result<bool> {
-        roll::is_on(&self.orm, node.as_str()).await.map_err(ledger_error)
     }
 
     #[cfg(test)]

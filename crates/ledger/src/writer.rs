@@ -273,7 +273,7 @@ async fn decide(
     signed: Option<&String>,
 ) -> Result<(Vec<Answer>, bool), DbErr> {
     if let Some(node) = signed
-        && !roll::is_on(transaction, node).await?
+        && roll::locked_by(transaction, node).await?.is_none()
     {
         let buried = LedgerError::Fenced("others have taken this node for dead: restart it".into());
         return Ok((group.iter().map(|job| job.call.failed(&buried)).collect(), false));

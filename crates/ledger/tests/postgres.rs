@@ -4,14 +4,14 @@
 
 use futures_util::future::BoxFuture;
 use larder_files::{
-    Attributes, Clock, FileId, Ledger, NodeId, Roll, Standing, StoreId, Timestamp, UserId,
+    Attributes, Clock, FileId, Ledger, NodeId, Presence, Roll, Standing, StoreId, StoreName, Timestamp, UserId,
     ledger::{
         Entry, FileQuery, Identity, LedgerError, Record,
         conformance::{Harness, LAWS, prove},
     },
     simulation::{Database, Fault, Profile, simulate_on},
 };
-use larder_ledger::{LedgerRoll, Open, OpenError, Server, SqlLedger, is_deserted};
+use larder_ledger::{LedgerRoll, Open, OpenError, Server, SqlLedger};
 use sqlx::{Connection, PgConnection};
 use std::{
     future::Future,
@@ -125,12 +125,11 @@ async fn a_schema_that_is_put_in_anothers_place_fences_who_works_on_that() {
     let Some(server) = schema() else { return };
     let older = SqlLedger::connect(&server, CREATE).await.unwrap();
     older.initialise(&identity()).await.unwrap();
-    let new = server.beside("new");
-    new.drop_schema().await.unwrap();
+    let new = server.to_be();
     let newer = SqlLedger::connect(&new, CREATE).await.unwrap();
     newer.initialise(&Identity { epoch: 2, ..identity() }).await.unwrap();
     newer.close().await;
-    server.replace_by(&new).await.unwrap();
+    server.rebuild_alone().await.unwrap().unwrap().replace_by(&new).await.unwrap();
     assert!(matches!(older.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
     assert_eq!(older.identity().await.unwrap().unwrap().epoch, 2);
     assert!(!new.is_there().await.unwrap());
@@ -193,6 +192,11 @@ async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
     assert_eq!(ledger.identity().await.unwrap(), Some(identity()));
 }
 
+/// Whether there is such a schema, initialised or not.
+async fn is_there(server: &Server) -> bool {
+    server.examine().await.unwrap().is_there
+}
+
 /// Time that passes when a test says so.
 #[derive(Default)]
 struct Manual(Mutex<Duration>);
@@ -225,8 +229,13 @@ struct Node {
 }
 
 async fn sign(server: &Server, number: u8) -> Node {
+    sign_with(server, number, &[]).await
+}
+
+/// One that holds locks on these stores.
+async fn sign_with(server: &Server, number: u8, locked: &[StoreName]) -> Node {
     let (ledger, clock) = (SqlLedger::connect(server, CREATE).await.unwrap(), Arc::new(Manual::default()));
-    let roll = LedgerRoll::sign(&ledger, NodeId::from_random([number; 16]), clock.clone()).await.unwrap();
+    let roll = LedgerRoll::sign(&ledger, NodeId::from_random([number; 16]), locked, clock.clone()).await.unwrap();
     Node { ledger, roll, clock }
 }
 
@@ -240,7 +249,7 @@ impl Node {
     }
 
     async fn sees(&self, other: &Self) -> bool {
-        self.roll.is_alive(&other.roll.node()).await.unwrap()
+        self.roll.presence(&other.roll.node()).await.unwrap() != Presence::Absent
     }
 }
 
@@ -250,14 +259,15 @@ async fn a_node_that_falls_silent_is_buried_and_nothing_that_it_records_counts()
     let (here, silent) = (sign(&server, 1).await, sign(&server, 2).await);
     here.ledger.initialise(&identity()).await.unwrap();
     assert!(here.sees(&silent).await && silent.sees(&here).await);
-    assert!(!here.roll.is_alive(&NodeId::from_random([3; 16])).await.unwrap(), "it was never on the roll");
+    let stranger = here.roll.presence(&NodeId::from_random([3; 16])).await.unwrap();
+    assert_eq!(stranger, Presence::Absent, "it was never on the roll");
     assert_eq!(silent.ledger.raise_mark(&[]).await.unwrap(), 1);
-    // Seen for the first time 5 s from now: then 45 s must pass.
-    here.live(45).await;
+    // Seen for the first time 5 s from now: then 60 s must pass.
+    here.live(60).await;
     assert!(here.sees(&silent).await);
     assert_eq!(silent.ledger.raise_mark(&[]).await.unwrap(), 2);
     // By its own clock it knows before the others do.
-    silent.clock.pass(29);
+    silent.clock.pass(19);
     assert_eq!(silent.roll.standing(), Standing::Alive);
     silent.clock.pass(1);
     assert!(matches!(silent.roll.standing(), Standing::Unheard(_)));
@@ -278,12 +288,12 @@ async fn a_node_that_falls_silent_is_buried_and_nothing_that_it_records_counts()
 async fn one_who_is_late_but_raises_its_number_lives_on() {
     let Some(server) = schema() else { return };
     let (here, late) = (sign(&server, 1).await, sign(&server, 2).await);
-    here.live(45).await;
-    late.clock.pass(44);
+    here.live(60).await;
+    late.clock.pass(59);
     assert!(matches!(late.roll.standing(), Standing::Unheard(_)));
     late.roll.raise().await.unwrap();
     assert_eq!(late.roll.standing(), Standing::Alive);
-    here.live(45).await;
+    here.live(60).await;
     assert!(here.sees(&late).await, "it was raised once more, and is watched anew from there");
     here.live(5).await;
     assert!(!here.sees(&late).await);
@@ -299,13 +309,56 @@ async fn who_could_not_look_buries_nobody_for_what_it_did_not_see() {
     assert!(matches!(here.roll.standing(), Standing::Unheard(_)));
     here.roll.raise().await.unwrap();
     assert_eq!(here.roll.standing(), Standing::Alive);
-    here.live(40).await;
+    here.live(55).await;
     assert!(here.sees(&other).await);
     here.live(5).await;
     assert!(!here.sees(&other).await);
-    // One that is buried itself buries nobody, however long it has seen nothing of the others.
     assert!(matches!(other.roll.raise().await, Err(LedgerError::Fenced(_))));
-    assert!(here.sees(&here).await);
+    assert!(other.sees(&here).await, "who is buried buries nobody");
+}
+
+#[tokio::test]
+async fn while_others_may_not_write_nobody_is_buried_and_all_go_on_telling_that_they_live() {
+    let Some(server) = schema() else { return };
+    let (here, silent) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.live(60).await;
+    // Somebody keeps the lock of the writers for long, as a change of the schema does.
+    let mut busy = PgConnection::connect(&url().unwrap()).await.unwrap();
+    let lock = format!("SELECT pg_advisory_lock(hashtextextended('larder: {}', 0))", server.schema());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut busy).await.unwrap();
+    here.live(5).await;
+    assert!(here.sees(&silent).await, "not now");
+    assert_eq!(here.roll.standing(), Standing::Alive);
+    busy.close().await.unwrap();
+    here.live(5).await;
+    assert!(!here.sees(&silent).await);
+}
+
+#[tokio::test]
+async fn who_is_cut_off_from_the_database_tells_by_a_new_connection_that_it_lives() {
+    let Some(server) = schema() else { return };
+    let (here, other) = (sign(&server, 1).await, sign(&server, 2).await);
+    here.live(5).await;
+    let name = format!("larder {}", server.schema());
+    raw(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'")).await;
+    here.clock.pass(5);
+    here.roll.raise().await.unwrap_err();
+    here.clock.pass(5);
+    here.roll.raise().await.unwrap();
+    assert!(here.roll.standing() == Standing::Alive && here.sees(&other).await);
+}
+
+#[tokio::test]
+async fn one_who_holds_locks_is_left_to_those_who_have_the_stores() {
+    let Some(server) = schema() else { return };
+    let disks = ["disk", "second"].map(|name| StoreName::new(name).unwrap());
+    let (here, locked) = (sign(&server, 1).await, sign_with(&server, 2, &disks).await);
+    let told = here.roll.presence(&locked.roll.node()).await.unwrap();
+    assert_eq!(told, Presence::Holding(disks.to_vec()));
+    assert_eq!(locked.roll.presence(&here.roll.node()).await.unwrap(), Presence::Present);
+    here.live(300).await;
+    assert!(here.sees(&locked).await);
+    assert_eq!(locked.ledger.identity().await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -316,11 +369,11 @@ async fn one_who_leaves_is_dead_at_once_and_so_is_everybody_after_a_rebuild() {
     gone.roll.leave().await.unwrap();
     assert!(!here.sees(&gone).await);
     assert!(matches!(gone.ledger.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
-    let new = server.beside("new");
+    let new = server.to_be();
     let newer = SqlLedger::connect(&new, CREATE).await.unwrap();
     newer.initialise(&identity()).await.unwrap();
     newer.close().await;
-    server.replace_by(&new).await.unwrap();
+    server.rebuild_alone().await.unwrap().unwrap().replace_by(&new).await.unwrap();
     assert!(matches!(here.ledger.raise_mark(&[]).await, Err(LedgerError::Fenced(_))));
     assert!(matches!(here.roll.raise().await, Err(LedgerError::Fenced(_))));
 }
@@ -332,14 +385,20 @@ async fn a_rebuild_keeps_others_away_and_nobody_signs_meanwhile() {
     let mut alone = server.rebuild_alone().await.unwrap().unwrap();
     assert!(server.rebuild_alone().await.unwrap().is_none(), "there is one");
     let clock: Arc<Manual> = Arc::default();
-    let refused = LedgerRoll::sign(&here.ledger, NodeId::from_random([2; 16]), clock).await;
+    let refused = LedgerRoll::sign(&here.ledger, NodeId::from_random([2; 16]), &[], clock).await;
     assert!(matches!(refused, Err(LedgerError::Busy)), "{refused:?}");
     alone.check().await.unwrap();
     let name = format!("larder {}", server.schema());
     let locked = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid IN \
                   (SELECT pid FROM pg_stat_activity WHERE application_name = ";
     raw(format!("{locked}'{name}')")).await;
-    assert!(alone.check().await.is_err(), "its session has ended, and with it the lock");
+    let new = server.to_be();
+    SqlLedger::connect(&new, CREATE).await.unwrap().close().await;
+    alone.replace_by(&new).await.unwrap_err();
+    assert!(is_there(&new).await && here.sees(&here).await, "its session has ended, and with it the lock");
+    // The next one clears up.
+    server.drop_unfinished().await.unwrap();
+    assert!(!is_there(&new).await);
     drop(server.rebuild_alone().await.unwrap().unwrap());
 }
 
@@ -369,14 +428,20 @@ impl Clock for Passing {
 #[tokio::test]
 async fn a_schema_is_deserted_where_nobody_raises_a_number() {
     let Some(server) = schema() else { return };
-    let node = sign(&server, 1).await;
-    let silent = Passing(Manual::default(), None);
-    assert!(is_deserted(&node.ledger, &silent).await.unwrap());
-    assert_eq!(silent.elapsed(), Duration::from_secs(45));
+    let disk = [StoreName::new("disk").unwrap()];
+    let (node, locked) = (sign(&server, 1).await, sign_with(&server, 2, &disk).await);
+    let mut alone = server.rebuild_alone().await.unwrap().unwrap();
     let lives = Passing(Manual::default(), Some(node.roll.clone()));
-    assert!(!is_deserted(&node.ledger, &lives).await.unwrap());
-    node.roll.leave().await.unwrap();
-    assert!(is_deserted(&node.ledger, &Manual::default()).await.unwrap(), "without waiting for anything");
+    assert!(!alone.is_deserted(&disk, &lives).await.unwrap());
+    let silent = Passing(Manual::default(), None);
+    assert!(alone.is_deserted(&disk, &silent).await.unwrap());
+    assert_eq!(silent.elapsed(), Duration::from_secs(60));
+    // Who was silent is off the roll; who holds a lock that the caller would not have otherwise is not waited for.
+    assert!(!locked.sees(&node).await && node.sees(&locked).await);
+    assert!(alone.is_deserted(&disk, &Manual::default()).await.unwrap(), "without waiting for anything");
+    let silent = Passing(Manual::default(), None);
+    assert!(alone.is_deserted(&[], &silent).await.unwrap() && silent.elapsed() == Duration::from_secs(60));
+    assert!(!node.sees(&locked).await);
 }
 
 /// A schema of its own; its calls run on a runtime of real time, one at a time.

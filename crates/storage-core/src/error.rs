@@ -117,6 +117,9 @@ pub enum ErrorKind {
     /// The store can't do this at all.
     #[error("the store can't do this")]
     Unsupported,
+    /// The store was asked nothing: this process may not change anything now. Nothing has happened.
+    #[error("the change was not sent")]
+    Withheld,
 }
 
 /// A failed operation of a store: *cannot get `a/b` in local:/srv: no such object*.
@@ -134,7 +137,7 @@ pub struct Error {
 impl Error {
     /// An error of `kind` when `op` was tried on `subject` (a key, a prefix, or whatever it was) in `store` (its `Display`).
     pub fn new(op: Op, subject: impl fmt::Display, store: impl fmt::Display, kind: ErrorKind) -> Self {
-        let temporary = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout);
+        let temporary = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Withheld);
         let (subject, store) = (format!("`{subject}`"), store.to_string().into());
         Self { op, subject, store, kind, temporary, source: None }
     }

@@ -18,6 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -70,11 +71,23 @@ async fn put(file: &str, key: &str) -> Outcome<()> {
 
 async fn get(key: &str, file: &str) -> Outcome<()> {
     let object = store().await?.get(&Key::new(key)?, GetOptions::default()).await?;
-    let file = File::create(file)?;
-    let write = |mut file: File, block: Bytes| async move {
-        tokio::task::spawn_blocking(move || file.write_all(&block).map(|()| file)).await?.map_err(Into::into)
-    };
-    object.body.try_fold(file, write).await.map(drop)
+    let mut file = File::create(file)?;
+    // A thread writes while the next blocks come.
+    let (send, mut blocks) = mpsc::channel::<Bytes>(64);
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(block) = blocks.blocking_recv() {
+            file.write_all(&block)?;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let mut body = object.body;
+    while let Some(block) = body.try_next().await? {
+        if send.send(block).await.is_err() {
+            break;
+        }
+    }
+    drop(send);
+    Ok(writer.await??)
 }
 
 async fn many(folder: &str, prefix: &str) -> Outcome<()> {

@@ -178,8 +178,11 @@ async fn look_as_a_start(context: &Context, database: &Database) -> Lines {
         Err(error) => Err(error),
     };
     let start = start.map_or_else(|error| Said::refused(&error), |()| Said::ok("stores, secrets and database agree"));
-    let lines =
+    let mut lines =
         vec![("start", start), ("unread stores", unread(&ledger).await), ("newest file", newest(&ledger).await)];
+    if database.is_shared() {
+        lines.push(("processes", processes(&ledger).await));
+    }
     open::close(ledger).await;
     lines
 }
@@ -208,6 +211,13 @@ async fn unread(ledger: &SqlLedger) -> Said {
             Said::warning(measured, advice)
         }
         Err(error) => Said::refused(&error),
+    }
+}
+
+async fn processes(ledger: &SqlLedger) -> Said {
+    match larder_ledger::nodes_on_roll(ledger).await {
+        Ok(count) => Said::ok(format_args!("{count} tell by the database that they live, or have until lately")),
+        Err(error) => Said::problem(chain(&error), "run `larder doctor` again"),
     }
 }
 

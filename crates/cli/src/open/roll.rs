@@ -1,16 +1,15 @@
 //! The rolls by which processes know which of them live where a store can't tell, as a bucket can't. Those that share a data directory
-//! have `nodes/` in it, where each holds a lock as it would on a store; those that share a database of a server alone have a table there.
+//! have `nodes/` in it, where each holds a lock as it would on a store; those that share a database of a server have a table there.
 
 use super::Mounted;
 use crate::{
-    config::{Config, StoreConfig},
     data_dir::{DataDir, Made},
     output::{chain, refuse},
 };
 use anyhow::Result;
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use larder_files::{BoxError, NodeId, Roll, StoreMode};
+use larder_files::{BoxError, NodeId, Presence, Roll};
 use larder_storage_core::{Staging, Store};
 use larder_storage_local::{LocalOptions, LocalStore};
 use std::sync::Arc;
@@ -31,17 +30,9 @@ impl Roll for Locks {
         self.staging().node()
     }
 
-    async fn is_alive(&self, node: &NodeId) -> Result<bool, BoxError> {
-        Ok(self.staging().is_alive(node).await?)
+    async fn presence(&self, node: &NodeId) -> Result<Presence, BoxError> {
+        Ok(if self.staging().is_alive(node).await? { Presence::Present } else { Presence::Absent })
     }
-}
-
-/// Whether only the database can tell which of the processes that share it live: it is a server's, and no store is a directory that takes
-/// new files, where each holds a lock.
-pub(crate) fn is_in_database(config: &Config) -> bool {
-    let lends =
-        |store: &StoreConfig| store.s3_options().is_none() && matches!(store.mode, StoreMode::Edit | StoreMode::Rw);
-    config.server().is_some() && !config.stores.is_empty() && !config.stores.values().any(lends)
 }
 
 /// Puts this process on the roll as `node`, and takes off those that have died.

@@ -118,8 +118,9 @@ const FAULTS_OF_REQUESTS: &[Fault] = match FAULTS_OF_COPIES_SENT {
     _ => panic!("the fault of copies alone comes first"),
 };
 
-/// The same, and nodes that others take for dead.
-const FAULTS_OF_BURIED: &[Fault] = &[
+/// The same, and nodes that can't tell that they live, or that others take for dead.
+const FAULTS_OF_UNHEARD: &[Fault] = &[
+    Fault::Unheard,
     Fault::Buried,
     Fault::Crash,
     Fault::PowerCut,
@@ -132,6 +133,12 @@ const FAULTS_OF_BURIED: &[Fault] = &[
     Fault::DatabaseOlder,
     Fault::Late,
 ];
+
+/// The same, where who lives can always tell.
+const FAULTS_OF_BURIED: &[Fault] = match FAULTS_OF_UNHEARD {
+    [Fault::Unheard, others @ ..] => others,
+    _ => panic!("the fault of the unheard comes first"),
+};
 
 /// Of stores that stage.
 const EVERY_FAULT: &[Fault] = match FAULTS_OF_COPIES {
@@ -174,8 +181,10 @@ impl Profile {
     /// The same over two stores that both hold every file, one of which keeps no conditions.
     pub const BURIED_TWINS: Self =
         Self { name: "buried-twins", stores: &[CLOUD, CARELESS], replicas: true, ..Self::BURIED };
+    /// The first of these, whose nodes can't always tell that they live.
+    pub const UNHEARD: Self = Self { name: "unheard", faults: FAULTS_OF_UNHEARD, ..Self::BURIED };
     /// The profiles of nodes that may take each other for dead.
-    pub const UNHEARD: [Self; 2] = [Self::BURIED, Self::BURIED_TWINS];
+    pub const ON_ROLL: [Self; 3] = [Self::BURIED, Self::BURIED_TWINS, Self::UNHEARD];
     /// Two nodes over a store that doesn't stage and keeps no conditions.
     pub const CARELESS_FLEET: Self = Self { name: "careless-fleet", nodes: 2, ..Self::CARELESS };
     /// Two nodes over a disk and a store that doesn't stage and keeps no conditions.

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     BucketName, BucketPolicy, Caller, File, FileId, Files, Finding, FindingKind, FsckOptions, Health, Mount, Names,
-    Parts, RebuildOptions, Recovered, Role, Roll, Secrets, Settings, Standing, StartError, StoreName, UserName,
-    ledger::RevisionRow,
+    Parts, Presence, RebuildOptions, Recovered, Role, Roll, Secrets, Settings, Standing, StartError, StoreName,
+    UserName, ledger::RevisionRow,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -580,13 +580,16 @@ impl Roll for Living {
         self.node.clone()
     }
 
-    async fn is_alive(&self, node: &NodeId) -> Result<bool, BoxError> {
-        Ok(self.world.is_up(node))
+    async fn presence(&self, node: &NodeId) -> Result<Presence, BoxError> {
+        Ok(if self.world.is_up(node) { Presence::Present } else { Presence::Absent })
     }
 
     fn standing(&self) -> Standing {
         if self.world.is_buried(self.process) && !self.world.bites(Bug::BuriedGoesOn) {
             return Standing::Buried("others took it for dead".into());
+        }
+        if self.world.is_unheard(self.process) {
+            return Standing::Unheard("it can't tell that it lives".into());
         }
         Standing::Alive
     }

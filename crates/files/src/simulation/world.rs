@@ -54,10 +54,12 @@ pub enum Fault {
     Rot,
     /// Others take the node that takes a step for dead, and it lives on: what it begins from then on reaches neither ledger nor stores.
     Buried,
+    /// The node that takes a step can't tell the others for a while that it lives: it sends nothing to stores until it has.
+    Unheard,
 }
 
 /// How often a history draws each fault that its profile allows, against the others.
-const WEIGHTS: [(Fault, u64); 12] = [
+const WEIGHTS: [(Fault, u64); 13] = [
     (Fault::Crash, 12),
     (Fault::PowerCut, 8),
     (Fault::Outage, 4),
@@ -70,6 +72,7 @@ const WEIGHTS: [(Fault, u64); 12] = [
     (Fault::DatabaseOlder, 2),
     (Fault::Rot, 8),
     (Fault::Buried, 16),
+    (Fault::Unheard, 8),
 ];
 
 /// A store, or the ledger.
@@ -132,6 +135,8 @@ pub(super) struct State {
     nodes: BTreeMap<NodeId, Process>,
     /// Those that others have taken for dead.
     buried: BTreeSet<Process>,
+    /// Those that can't tell that they live, until when.
+    unheard: BTreeMap<Process, Duration>,
     processes: u64,
     trace: VecDeque<String>,
     trace_hash: u64,
@@ -217,6 +222,7 @@ impl World {
             let mut state = self.state();
             state.calm = true;
             state.weather.clear();
+            state.unheard.clear();
         }
         self.note(format_args!("healed"));
     }
@@ -324,6 +330,12 @@ impl World {
     /// Whether a node lives, as the others see it.
     pub(super) fn is_up(&self, node: &NodeId) -> bool {
         self.process_of(node).is_some_and(|process| !self.is_buried(process))
+    }
+
+    /// Whether a process can't tell the others now that it lives.
+    pub(super) fn is_unheard(&self, process: Process) -> bool {
+        let now = self.executor.now();
+        self.state().unheard.get(&process).is_some_and(|until| *until > now)
     }
 
     /// Whether others have taken a process for dead that lives.
@@ -456,6 +468,7 @@ impl World {
                 drop(state);
                 self.bury(process);
             }
+            Fault::Unheard => drop(state.unheard.insert(process, until)),
             Fault::HangUp | Fault::Late => {}
         }
         None
@@ -585,6 +598,7 @@ impl State {
             wall_offset_ms: 0,
             nodes: BTreeMap::new(),
             buried: BTreeSet::new(),
+            unheard: BTreeMap::new(),
             processes: 0,
             trace: VecDeque::new(),
             trace_hash: 0xcbf2_9ce4_8422_2325,

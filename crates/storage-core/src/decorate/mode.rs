@@ -88,7 +88,7 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A store in a [`Mode`]. What it forbids is refused before the inner store hears of it: changes as `ReadOnly`, the bytes of an
-/// archive as `Archived`; and while its gate is shut each change as `Unavailable`.
+/// archive as `Archived`; and while its gate is shut each change that is not staged as `Withheld`.
 #[derive(Debug)]
 pub struct InMode {
     inner: Arc<dyn Store>,
@@ -120,7 +120,12 @@ impl InMode {
             return Err(Error::new(op, subject, self, ErrorKind::ReadOnly));
         }
         let shut = self.gate.as_ref().and_then(|gate| gate.check().err());
-        shut.map_or(Ok(()), |why| Err(Error::new(op, subject, self, ErrorKind::Unavailable).because(why)))
+        shut.map_or(Ok(()), |why| Err(Error::new(op, subject, self, ErrorKind::Withheld).because(why)))
+    }
+
+    /// What is staged passes no gate: who stages holds a lock on that very store.
+    fn stages(&self, op: Op, subject: impl fmt::Display) -> Result<()> {
+        if self.mode.creates() { Ok(()) } else { Err(Error::new(op, subject, self, ErrorKind::ReadOnly)) }
     }
 
     fn serve(&self, op: Op, key: &Key) -> Result<()> {
@@ -257,26 +262,20 @@ impl Staging for InMode {
     }
 
     async fn stage(&self, op: &OpId, part: Part, body: Body) -> Result<Staged> {
-        self.allow(self.mode.creates(), Op::Stage, op)?;
+        self.stages(Op::Stage, op)?;
         staging_of(&*self.inner).stage(op, part, body).await
     }
 
     async fn stage_pair(&self, op: &OpId, bytes: Bytes, attributes: Bytes) -> Result<()> {
-        self.allow(self.mode.creates(), Op::Stage, op)?;
+        self.stages(Op::Stage, op)?;
         staging_of(&*self.inner).stage_pair(op, bytes, attributes).await
     }
 
     async fn publish(&self, pairs: &[Pair]) -> Vec<Result<()>> {
-        let allowed: Vec<_> =
-            pairs.iter().map(|pair| self.allow(self.mode.creates(), Op::Publish, &pair.bytes)).collect();
-        if allowed.iter().all(Result::is_ok) {
+        if self.mode.creates() {
             return staging_of(&*self.inner).publish(pairs).await;
         }
-        // The gate may have shut, or opened, in the midst of them: none is published.
-        let none = |(allowed, pair): (Result<()>, &Pair)| {
-            allowed.and_then(|()| Err(Error::new(Op::Publish, &pair.bytes, self, ErrorKind::Unavailable)))
-        };
-        allowed.into_iter().zip(pairs).map(none).collect()
+        pairs.iter().map(|pair| self.stages(Op::Publish, &pair.bytes)).collect()
     }
 
     /// What is left over in a store that takes no changes stays there until it does: nobody could settle it.
@@ -285,12 +284,12 @@ impl Staging for InMode {
     }
 
     async fn finish(&self, pair: &Pair) -> Result<()> {
-        self.allow(self.mode.creates(), Op::Publish, &pair.bytes)?;
+        self.stages(Op::Publish, &pair.bytes)?;
         staging_of(&*self.inner).finish(pair).await
     }
 
     async fn withdraw(&self, op: &OpId, bytes: &Key) -> Result<bool> {
-        self.allow(self.mode.creates(), Op::Recover, bytes)?;
+        self.stages(Op::Recover, bytes)?;
         staging_of(&*self.inner).withdraw(op, bytes).await
     }
 
@@ -299,7 +298,7 @@ impl Staging for InMode {
     }
 
     async fn discard(&self, op: &OpId) -> Result<()> {
-        self.allow(self.mode.creates(), Op::Discard, op)?;
+        self.stages(Op::Discard, op)?;
         staging_of(&*self.inner).discard(op).await
     }
 }
@@ -380,20 +379,25 @@ mod tests {
             }
         }
         let gate = Arc::new(Shut::default());
-        let store = store(Mode::Edit).await.gated(gate.clone());
+        let store = InMode::new(Arc::new(MemoryStore::without_staging("m")), Mode::Edit).gated(gate.clone());
         let old = key(OBJECTS[0]);
+        store.put(&old, "old".into(), PutOptions::create()).await.unwrap();
+        let upload = store.multipart().unwrap().begin(&key("a/open")).await.unwrap();
         store.put(&old, "new".into(), PutOptions::replace()).await.unwrap();
         gate.0.store(true, Ordering::Relaxed);
-        let op = OpId::from_random([1; 16]);
+        let (new, parts, first) = (key("a/new"), store.multipart().unwrap(), PartNumber::new(1).unwrap());
         let refused = [
-            store.put(&key("a/new"), "x".into(), PutOptions::create()).await.map(drop),
-            store.copy(&old, &key("a/new"), PutOptions::create()).await.map(drop),
+            store.put(&new, "x".into(), PutOptions::create()).await.map(drop),
+            store.copy(&old, &new, PutOptions::create()).await.map(drop),
             store.delete(&old).await,
-            store.staging().unwrap().stage(&op, Part::Bytes, "x".into()).await.map(drop),
+            parts.begin(&new).await.map(drop),
+            parts.put_part(&new, &upload, first, "x".into()).await.map(drop),
+            parts.complete(&new, &upload, &[], PutMode::Create).await.map(drop),
+            parts.abort(&new, &upload).await,
         ];
         for refused in refused {
             let error = refused.unwrap_err();
-            assert_eq!(error.kind(), &ErrorKind::Unavailable);
+            assert_eq!((error.kind(), error.is_temporary()), (&ErrorKind::Withheld, true));
             assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "it is shut");
         }
         assert_eq!(store.get_bytes(&old, 9).await.unwrap(), "new");
