@@ -31,7 +31,10 @@ use rounds::Rounds;
 use std::{
     collections::BTreeSet,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::sync::Notify;
@@ -58,6 +61,8 @@ enum Need {
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     files: Mutex<BTreeSet<FileId>>,
+    /// Whether stores have come to miss records.
+    records: AtomicBool,
     wake: Notify,
 }
 
@@ -67,6 +72,12 @@ impl Noted {
         if files.len() < NOTED_MAX {
             files.insert(file);
         }
+        self.wake.notify_one();
+    }
+
+    /// Stores miss records that are to be carried there now.
+    fn add_records(&self) {
+        self.records.store(true, Relaxed);
         self.wake.notify_one();
     }
 

@@ -4,11 +4,15 @@ use crate::{
     Error, Files, Result, StoreId, StoreMode, StoreName,
     files::{Node, Place},
     layout,
+    ledger::RecordId,
     marker::read_mark,
 };
 use futures_util::future::{self, Either, join_all};
 use larder_storage_core::{self as core, ErrorKind, Op, OpId, PutOptions, Space, StoreExt};
-use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
+
+/// So many of the records that a store has missed are counted: more are told as so many.
+const MISSED_MAX: usize = 1_000;
 
 /// How long a store has to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +34,8 @@ pub struct StoreReport {
     pub space: Option<Space>,
     /// Copies that content may be read from.
     pub copies: u64,
-    /// Copies that are yet to be made there, are lost, or have attributes behind the file's; `None` until the first walk over all
+    /// Copies that are yet to be made there, are lost, or have attributes behind the file's, and up to a thousand of the tombstones,
+    /// users and buckets that are yet to come there; `None` until the first walk over all
     /// files is over, since what no row tells of is found by it.
     pub copies_due: Option<u64>,
 }
@@ -56,8 +61,14 @@ impl Files {
     pub async fn stores(&self) -> Result<Vec<StoreReport>> {
         let node = &self.0;
         let counts = node.ledger.copy_counts().await?;
+        let mut missed = BTreeMap::new();
+        for place in node.places.iter().filter(|place| place.mode.creates()) {
+            let records = node.ledger.missed(place.id, None, MISSED_MAX).await?.into_iter();
+            missed.insert(place.id, records.filter(|missed| missed.record < RecordId::BEFORE_CLEARINGS).count() as u64);
+        }
         let report = |place: &'_ Place| {
             let count = counts.iter().find(|count| count.store == place.id).copied();
+            let missed = missed.get(&place.id).copied().unwrap_or_default();
             let place = place.clone();
             async move {
                 StoreReport {
@@ -68,7 +79,7 @@ impl Files {
                     mode: place.mode,
                     place: core::undecorated(&*place.store).to_string(),
                     copies: count.map_or(0, |count| count.readable),
-                    copies_due: node.walked.load(Relaxed).then(|| count.map_or(0, |count| count.due)),
+                    copies_due: node.walked.load(Relaxed).then(|| count.map_or(0, |count| count.due) + missed),
                 }
             }
         };

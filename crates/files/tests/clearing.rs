@@ -4,8 +4,8 @@
 mod support;
 
 use larder_files::{
-    Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode, StoreName,
-    ledger::{Ledger, RecordId},
+    Clock, Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode, StoreName,
+    ledger::{Entry, Ledger, Missed, Record, RecordId},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryOptions, PutOptions, Store, StoreExt};
 use std::{sync::Arc, time::Duration};
@@ -262,13 +262,15 @@ async fn a_store_that_joins_is_given_what_was_purged_before() {
     };
     assert_eq!(told(&fsck(&command, FsckOptions::default()).await.1), 2);
     drop(command);
-    let settings = Settings { look_every: Some(Duration::from_secs(30)), ..settings };
+    let settings = Settings { look_every: Some(Duration::from_secs(60 * 60)), ..settings };
+    let begun = larder.world.elapsed();
     let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
     until("it was given them", async || {
         let keys = larder.stores[2].1.objects().into_iter().map(|(key, _)| key.to_string());
         keys.filter(|key| key.starts_with(".larder/tombstones/")).count() == 2
     })
     .await;
+    assert!(larder.world.elapsed() - begun < Duration::from_secs(60), "it did not wait for the next look");
     until("all is copied", async || keys_on(&larder, 2).len() == 2).await;
     assert_eq!(told(&fsck(&files, FsckOptions::default()).await.1), 0);
     drop(files);
@@ -296,5 +298,33 @@ async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
     assert!(!has_tombstone(&larder, 1, gone.id));
     fsck(&files, FsckOptions { repair: true, ..FsckOptions::default() }).await;
     assert!(has_tombstone(&larder, 1, gone.id));
+    assert_eq!(fsck(&files, FsckOptions::default()).await.0.findings, 0);
+}
+
+#[tokio::test]
+async fn what_is_noted_and_yet_to_come_to_a_store_is_told_until_it_is_there() {
+    let stages = MemoryOptions::with_staging;
+    let mut larder = Larder::over_all([("a", stages())]);
+    let files = start(&larder).await;
+    let gone = put(&files, "gone").await.attributes;
+    files.purge(&local(), gone.id, None).await.unwrap();
+    drop(files);
+    larder.add_disk("b", stages());
+    let files = larder.start().await.0;
+    let store = files.stores().await.unwrap()[1].id;
+    let tombstone = larder.ledger.tombstone(gone.id, None).await.unwrap().unwrap();
+    let record = RecordId::Tombstone(gone.id, None);
+    let missed = Missed { store, record, epoch: tombstone.epoch, version: tombstone.version };
+    let noted = larder.ledger.another();
+    noted.identity().await.unwrap();
+    noted.record(vec![Record { entry: Some(Entry::Missed(missed)), ..Record::default() }]).await[0].as_ref().unwrap();
+    let (summary, findings) = fsck(&files, FsckOptions::default()).await;
+    assert_eq!((summary.findings, findings[0].kind), (1, larder_files::FindingKind::CopyWanted), "{findings:?}");
+    drop(files);
+    // Of a start that has looked through all files it is counted, until the reconciler has brought it there.
+    let files = start(&larder).await;
+    until("it is there", async || has_tombstone(&larder, 1, gone.id)).await;
+    until("nothing is pending", async || files.stores().await.unwrap().iter().all(|store| store.copies_due == Some(0)))
+        .await;
     assert_eq!(fsck(&files, FsckOptions::default()).await.0.findings, 0);
 }

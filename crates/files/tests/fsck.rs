@@ -5,8 +5,8 @@ mod support;
 
 use futures_util::future::join_all;
 use larder_files::{
-    Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch,
-    ledger::{Entry, Purpose, Record},
+    Attributes, Files, FindingKind as Kind, FsckOptions, Ledger, Patch, Settings,
+    ledger::{CopyState, Entry, Purpose, Record},
 };
 use larder_storage_core::{Key, MemoryOptions, NodeId, OpId, Part, PutOptions, Staging, Store};
 use std::{sync::Arc, time::Duration};
@@ -428,4 +428,35 @@ async fn a_check_can_run_as_a_task() {
     let check = files.fsck(LOOK, &mut report);
     runs_anywhere(&check);
     assert_eq!(check.await.unwrap().files, 2);
+}
+
+#[tokio::test]
+async fn attributes_of_a_store_that_was_brought_back_from_an_older_copy_are_found_and_written_again() {
+    let stages = MemoryOptions::with_staging;
+    let larder = Larder::over_all([("a", stages()), ("b", stages())]);
+    let names = larder.stores.iter().map(|(name, ..)| name.clone()).collect();
+    let settings = Settings { placement: names, look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let file = put(&files, "file").await.attributes;
+    let (sidecar, second) = (file.sidecar(), larder.stores[1].1.clone());
+    let on_second = async || second.objects().into_iter().find(|(key, _)| *key == sidecar).map(|(_, bytes)| bytes);
+    let is_settled = async || {
+        let row = larder.ledger.file(file.id).await.unwrap().unwrap();
+        row.copies.len() == 2 && row.copies.iter().all(|copy| copy.state == CopyState::Verified)
+    };
+    until("it lies on both", is_settled).await;
+    let older = on_second().await.unwrap();
+    files.remove(&local(), file.id, None).await.unwrap();
+    until("the change came to both", is_settled).await;
+    let newest = on_second().await.unwrap();
+    assert_ne!(older, newest);
+    assert_eq!(fsck(&files, LOOK).await.1, []);
+    assert!(second.damage(&sidecar, older));
+    let (_, findings) = fsck(&files, LOOK).await;
+    assert_eq!(kinds(&findings), [Kind::RowDiffers], "{findings:?}");
+    assert!(findings[0].detail.contains("version 1 on `b`"), "{findings:?}");
+    let (summary, _) = fsck(&files, REPAIR).await;
+    assert_eq!((summary.findings, summary.repaired), (1, 1));
+    assert_eq!(on_second().await.unwrap(), newest);
+    assert_eq!(fsck(&files, VERIFY).await.1, []);
 }

@@ -150,6 +150,32 @@ impl Check<'_> {
             let detail = format!("version {} is on no store, the highest there is {}", own.version, rank.version);
             troubles.push(self.attributes_missing(self.place_for(row, spots), row.attributes.clone(), detail));
         }
+        if troubles.is_empty() {
+            troubles = self.check_older(row, revisions, spots).await?;
+        }
+        Ok(troubles)
+    }
+
+    /// Where the row says nothing else, the newest attributes are known on each store that takes changes: beside the newest bytes, or as
+    /// an overlay. Those of a store that was brought back from an older copy are not.
+    async fn check_older(&self, row: &FileRow, revisions: &[RevisionRow], spots: &[Spot]) -> Result<Vec<Trouble>> {
+        let own = &row.attributes;
+        let mut troubles = vec![];
+        for spot in spots {
+            let (revision, at) = (&revisions[spot.revision], &self.node.places[spot.place]);
+            let Some(held) = spot.attributes().filter(|held| held.rank() < own.rank()) else { continue };
+            let is_current = |copy: &crate::ledger::CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
+            if revision.revision != own.revision || !at.mode.changes() || !revision.copies.iter().any(is_current) {
+                continue;
+            }
+            let overlay = layout::overlay(own.id, own.epoch, own.version);
+            if matches!(at.attributes_at(&overlay).await?, Reading::Valid(_)) {
+                continue;
+            }
+            let detail = format!("version {} on `{}`, {} is the newest", held.version, at.name, own.version);
+            let mend = Mend::Attributes { place: spot.place, attributes: Box::new(own.clone()) };
+            troubles.push(self.row_differs(&held.sidecar(), own.id, detail, mend));
+        }
         Ok(troubles)
     }
 

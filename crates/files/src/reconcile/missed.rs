@@ -63,6 +63,7 @@ impl Node {
         }
         if lacking > 0 {
             tracing::info!(store = %at.name, tombstones = lacking, "a store is to be given the tombstones that it lacks");
+            self.noted.add_records();
         }
         Ok(())
     }

@@ -314,6 +314,9 @@ impl Rounds {
 
     /// A page of what each place has missed, where it takes that now.
     fn carry(&mut self, node: &Arc<Node>, now: Duration) {
+        if node.noted.records.swap(false, Relaxed) {
+            self.missed.again = now;
+        }
         for (place, after) in self.missed.begin(node.places.len(), now, self.every) {
             if node.places[place].mode.creates() && !self.is_away(place, now) {
                 self.missed.under_way.insert(place);
