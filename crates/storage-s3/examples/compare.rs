@@ -18,7 +18,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -71,23 +70,11 @@ async fn put(file: &str, key: &str) -> Outcome<()> {
 
 async fn get(key: &str, file: &str) -> Outcome<()> {
     let object = store().await?.get(&Key::new(key)?, GetOptions::default()).await?;
-    let mut file = File::create(file)?;
-    // A thread writes while the next blocks come.
-    let (send, mut blocks) = mpsc::channel::<Bytes>(64);
-    let writer = tokio::task::spawn_blocking(move || {
-        while let Some(block) = blocks.blocking_recv() {
-            file.write_all(&block)?;
-        }
-        Ok::<_, std::io::Error>(())
-    });
-    let mut body = object.body;
-    while let Some(block) = body.try_next().await? {
-        if send.send(block).await.is_err() {
-            break;
-        }
-    }
-    drop(send);
-    Ok(writer.await??)
+    let file = File::create(file)?;
+    let write = |mut file: File, block: Bytes| async move {
+        tokio::task::spawn_blocking(move || file.write_all(&block).map(|()| file)).await?.map_err(Into::into)
+    };
+    object.body.try_fold(file, write).await.map(drop)
 }
 
 async fn many(folder: &str, prefix: &str) -> Outcome<()> {
@@ -123,16 +110,18 @@ struct Took {
 #[allow(clippy::print_stdout, reason = "it is what was asked for")]
 fn compare(mib: usize, files: usize, rounds: usize) -> Outcome<()> {
     let place = tempfile::tempdir()?;
-    let at = |name: &str| place.path().join(name).display().to_string();
+    let path = |name: &str| place.path().join(name).display().to_string();
     make(place.path(), mib, files)?;
     run(async { store().await?.profile().await.map(drop).map_err(Into::into) })?;
-    let programs = programs(&at)?;
+    let programs = programs(&path)?;
     println!("{mib} MiB and {files} files of 64 KiB, the median of {rounds} rounds\n");
     println!("| | seconds | against larder | processor seconds | peak MiB |\n|---|---|---|---|---|");
     for (what, words) in [("up", "one file up"), ("down", "one file down"), ("many", "small files up, 32 at once")] {
         let mut took: Vec<Vec<Took>> = programs.iter().map(|_| vec![]).collect();
-        for _ in 0..rounds {
-            for (program, took) in programs.iter().zip(&mut took) {
+        for round in 0..rounds {
+            // Each comes first in its turn: what the one before has left to be written costs who follows.
+            for at in (0..programs.len()).map(|place| (round + place) % programs.len()) {
+                let (program, took) = (&programs[at], &mut took[at]);
                 let arguments = match what {
                     "up" => &program.up,
                     "down" => &program.down,
@@ -140,8 +129,8 @@ fn compare(mib: usize, files: usize, rounds: usize) -> Outcome<()> {
                 };
                 took.push(measure(arguments, &program.variables)?);
                 if what == "down" {
-                    assert!(same(&at("large"), &at("down"))?, "{} brought something else", program.name);
-                    fs::remove_file(at("down"))?;
+                    assert!(same(&path("large"), &path("down"))?, "{} brought something else", program.name);
+                    fs::remove_file(path("down"))?;
                 }
             }
         }
