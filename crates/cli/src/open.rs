@@ -22,7 +22,8 @@ use futures_util::{
 };
 use larder_api::{Inspectors, record::Record};
 use larder_files::{
-    File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Roll, Secrets, Settings, StartError, StoreName,
+    File, Files, Ledger as _, Mount, NodeId, Parts, Recovered, Role, Roll, Secrets, Settings, StartError, StoreId,
+    StoreName,
     ledger::{Identity, LedgerError},
 };
 
@@ -31,7 +32,10 @@ use larder_storage_core::{ErrorKind as StoreErrorKind, Store};
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use larder_storage_s3::S3Store;
 use prometheus_client::registry::Registry;
-use rustix::io::Errno;
+use rustix::{
+    fs::{Access as May, access},
+    io::Errno,
+};
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
@@ -355,8 +359,8 @@ pub(crate) struct Mounted {
     /// Those that had nothing of Larder's in them.
     pub(crate) new: Vec<Arc<dyn Store>>,
     pub(crate) locks: Vec<Arc<StoreLock>>,
-    /// Those that are held, but for those that were away.
-    pub(crate) locked: Vec<StoreName>,
+    /// The stores whose locks are held, but for those that were away, and new ones, which have no marker yet.
+    pub(crate) locked: Vec<StoreId>,
     /// When each has ended: nobody holds it any more.
     pub(crate) ended: Vec<BoxFuture<'static, ()>>,
     /// Which processes live, where buckets can't tell.
@@ -410,6 +414,11 @@ pub(crate) async fn mount(
             continue;
         }
         made.dir(&root).map_err(|error| dir.not_writable(&root, &error))?;
+        if store.mode.creates() {
+            // Its folder `.larder` may be another's than itself, and then only the first file would tell.
+            let may = May::WRITE_OK | May::EXEC_OK;
+            access(&root, may).map_err(|error| dir.not_writable(&root, &error.into()))?;
+        }
         let place = fs::metadata(&root).map(|about| (about.dev(), about.ino()))?;
         if let Some((_, other)) = places.iter().find(|(other, _)| *other == place) {
             let (first, second) = (other.to_string(), name.to_string());
@@ -467,13 +476,19 @@ fn mount_local(
             made.store(lock.clone());
         }
         mounted.locks.push(lock);
-        mounted.locked.push(name.clone());
+        mounted.locked.extend(itself(root));
     }
     mounted.ended.push(local.ended().boxed());
     let store: Arc<dyn Store> = Arc::new(local);
     mounted.new.extend(is_new.then(|| store.clone()));
     mounted.stores.push(Mount { name: name.clone(), store, mode: config.mode });
     Ok(())
+}
+
+/// Which store a directory says that it is; `None` of one that is new.
+fn itself(root: &Path) -> Option<StoreId> {
+    let marker: serde_json::Value = serde_json::from_slice(&fs::read(marker(root)).ok()?).ok()?;
+    StoreId::parse(marker.get("self")?.as_str()?)
 }
 
 /// The record of a file as the API answers it.

@@ -104,7 +104,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
     if !dry_run {
         crash_point!("rebuild.written");
-        // It is whole: where it can't be put in place, the next start does that.
+        // It is whole: where a file of it can't be put in place, the next start does that.
         made.keep();
         let replaced = database.replace_by(&new, alone).await;
         if replaced.is_err() {

@@ -4,7 +4,16 @@
 mod common;
 
 use common::{Larder, Mounted, secrets::Told as _};
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
@@ -124,6 +133,39 @@ fn a_directory_that_is_not_writable() {
     fs::create_dir(larder.data()).unwrap();
     let Some(_read_only) = Mounted::new(&larder.data(), "ro,size=64k,mode=700") else { return };
     refused(&larder, &SERVE, &["data", "--data DIR"]);
+}
+
+#[test]
+fn a_store_in_which_only_larders_own_folder_is_writable() {
+    let larder = kept();
+    let objects = larder.data().join("objects");
+    let mut command = larder.command(&SERVE);
+    // Who may do everything is refused nothing: it is somebody else's process then.
+    if rustix::process::geteuid().is_root() {
+        const NOBODY: u32 = 65_534;
+        let own = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut paths = vec![larder.place().to_path_buf()];
+        while let Some(path) = paths.pop() {
+            own(&path);
+            if path.is_dir() {
+                paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        chown(&objects, Some(0), Some(0)).unwrap();
+        fs::set_permissions(&objects, Permissions::from_mode(0o755)).unwrap();
+        // Where the binary lies only its own user may look.
+        let (program, link) = (env!("CARGO_BIN_EXE_larder"), larder.place().join("larder"));
+        fs::hard_link(program, &link).or_else(|_| fs::copy(program, &link).map(drop)).unwrap();
+        command = Command::new(link);
+        command.args(SERVE).env("LARDER_DATA", larder.data()).uid(NOBODY).gid(NOBODY);
+    } else {
+        fs::set_permissions(&objects, Permissions::from_mode(0o555)).unwrap();
+    }
+    let told = command.told();
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write") && said.contains("objects") && said.contains("run as user"), "{said}");
+    fs::set_permissions(&objects, Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

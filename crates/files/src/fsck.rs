@@ -12,7 +12,8 @@
 //! and what nobody wants goes to `.larder/quarantine/`, not away. Bytes without attributes go there only once nobody can
 //! give them any: no operation has them staged, or, where nothing is staged, they are older than any upload may take.
 //!
-//! Memory is bounded: a page of rows, a batch of suspects, and the keys of missing attributes that the rows already told of.
+//! Memory is bounded: a page of rows, a batch of suspects, the keys of missing attributes that the rows already told of, and
+//! the names of what stores have missed.
 
 mod examine;
 
@@ -20,10 +21,11 @@ pub(crate) use examine::UPLOADED_WITHIN;
 mod mend;
 
 use crate::{
-    Bucket, Error, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary, Recovered, Result, Tombstone, User,
+    Bucket, Error, FileId, Files, Finding, FindingKind, FsckOptions, FsckSummary, Recovered, Result, StoreId,
+    Tombstone, User,
     files::Node,
     layout,
-    ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RevisionRow},
+    ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RecordId, RevisionRow},
     name_claim,
     rebuild::{bare_tombstone, buried},
     sealed::{self, Sealed, unseal},
@@ -36,9 +38,12 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::sync::OnceCell;
 
 /// Files and objects that are looked at at once.
 const AT_ONCE: usize = 16;
+/// Records that are asked for at once of those that a store has missed.
+const MISSED_AT_ONCE: usize = 1000;
 /// Suspects that are kept before they are looked at again.
 const SUSPECTS_MAX: usize = 4096;
 /// How long what looks wrong has to become right, in four looks: publishing takes far less, even behind a slow disk.
@@ -57,8 +62,8 @@ impl Files {
         if options.repair {
             self.0.check_whole()?;
         }
-        let (lacking, verified) = (Mutex::default(), Mutex::new(0));
-        let check = Check { node: &self.0, options, lacking, verified };
+        let (lacking, missed, verified) = (Mutex::default(), OnceCell::new(), Mutex::new(0));
+        let check = Check { node: &self.0, options, lacking, missed, verified };
         let mut run = Run { check: &check, report, summary: FsckSummary::default(), suspects: vec![] };
         run.settle_leftovers().await?;
         run.intents().await?;
@@ -80,6 +85,8 @@ struct Check<'a> {
     options: FsckOptions,
     /// Attributes that the rows already told to be missing or broken.
     lacking: Mutex<BTreeSet<(usize, Key)>>,
+    /// What the ledger knows that a store has missed, once somebody asked: a running server carries it there.
+    missed: OnceCell<BTreeSet<(StoreId, RecordId)>>,
     verified: Mutex<u64>,
 }
 
@@ -511,7 +518,7 @@ impl Check<'_> {
         for (place, at) in self.node.places.iter().enumerate() {
             match at.size_of(&key).await? {
                 Some(_) => lies_anywhere = true,
-                None if at.mode.creates() => lacks_it = Some(place),
+                None if at.mode.creates() && !self.is_missed(at.id, id, revision).await? => lacks_it = Some(place),
                 None => {}
             }
         }
@@ -528,6 +535,27 @@ impl Check<'_> {
             None => return Ok(None),
         };
         Ok(Some(Trouble::new(kind, Some(&key), Some(id), detail, mend)))
+    }
+
+    /// Whether it is known that a store has missed a tombstone.
+    async fn is_missed(&self, store: StoreId, id: FileId, revision: Option<u64>) -> Result<bool> {
+        let ledger = &self.node.ledger;
+        let all = async {
+            let mut all = BTreeSet::new();
+            for place in &self.node.places {
+                let mut after = None;
+                while let Some(page) =
+                    Some(ledger.missed(place.id, after, MISSED_AT_ONCE).await?).filter(|page| !page.is_empty())
+                {
+                    after = page.last().map(|last| last.record);
+                    all.extend(page.iter().map(|missed| (missed.store, missed.record)));
+                }
+            }
+            Ok::<_, Error>(all)
+        };
+        let all = self.missed.get_or_try_init(|| all).await?;
+        let of = [RecordId::Tombstone(id, revision), RecordId::Clearing(id, revision)];
+        Ok(of.iter().any(|record| all.contains(&(store, *record))))
     }
 
     async fn sealed(&self, place: usize, key: &Key) -> Result<Option<Trouble>> {

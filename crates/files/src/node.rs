@@ -526,7 +526,7 @@ impl Node {
         for (place, staging) in self.places.iter().filter_map(|place| Some((place, place.store.staging()?))) {
             match staging.is_alive(node).await {
                 Ok(true) => return Ok(true),
-                Ok(false) => is_gone |= held.as_ref().is_some_and(|held| held.contains(&place.name)),
+                Ok(false) => is_gone |= held.as_ref().is_some_and(|held| held.contains(&place.id)),
                 Err(error) => unknown = Some(error.into()),
             }
         }

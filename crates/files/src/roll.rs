@@ -1,6 +1,6 @@
 //! [`Roll`]: which processes of an installation live, where its stores may not tell.
 
-use crate::StoreName;
+use crate::StoreId;
 use async_trait::async_trait;
 use larder_storage_core::{BoxError, Gate, InMode, Mode, NodeId, Store};
 use std::{fmt, sync::Arc};
@@ -12,7 +12,7 @@ pub trait Roll: fmt::Debug + Send + Sync + 'static {
     /// This process, which is on the roll for as long as it lives.
     fn node(&self) -> NodeId;
 
-    /// What the roll says of `node`. Once it says that one is absent, nothing that this one begins from then on takes effect: the roll's
+    /// What the roll says of `node`. Once it says that one is absent (and not that a lock is free which one held: that process has ended), nothing that this one begins from then on takes effect: the roll's
     /// keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more).
     ///
     /// # Errors
@@ -34,7 +34,7 @@ pub enum Presence {
     /// It lives, as far as anybody can tell.
     Present,
     /// The same, but it holds a lock on each of these stores, of which there is one at least: a store of them that is at hand knows better.
-    Holding(Vec<StoreName>),
+    Holding(Vec<StoreId>),
 }
 
 /// How a process stands with the others of its installation.

@@ -302,7 +302,7 @@ async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
 }
 
 #[tokio::test]
-async fn what_is_noted_and_yet_to_come_to_a_store_is_told_until_it_is_there() {
+async fn what_is_noted_and_yet_to_come_to_a_store_counts_as_pending_until_it_is_there() {
     let stages = MemoryOptions::with_staging;
     let mut larder = Larder::over_all([("a", stages())]);
     let files = start(&larder).await;
@@ -310,21 +310,18 @@ async fn what_is_noted_and_yet_to_come_to_a_store_is_told_until_it_is_there() {
     files.purge(&local(), gone.id, None).await.unwrap();
     drop(files);
     larder.add_disk("b", stages());
-    let files = larder.start().await.0;
+    let pending = async |files: &Files| files.stores().await.unwrap()[1].copies_due;
+    let files = start(&larder).await;
+    until("it is there, and nothing is pending", async || {
+        has_tombstone(&larder, 1, gone.id) && pending(&files).await == Some(0)
+    })
+    .await;
     let store = files.stores().await.unwrap()[1].id;
     let tombstone = larder.ledger.tombstone(gone.id, None).await.unwrap().unwrap();
     let record = RecordId::Tombstone(gone.id, None);
-    let missed = Missed { store, record, epoch: tombstone.epoch, version: tombstone.version };
+    let missed = Missed { store, record, epoch: tombstone.epoch, version: tombstone.version + 1 };
     let noted = larder.ledger.another();
     noted.identity().await.unwrap();
     noted.record(vec![Record { entry: Some(Entry::Missed(missed)), ..Record::default() }]).await[0].as_ref().unwrap();
-    let (summary, findings) = fsck(&files, FsckOptions::default()).await;
-    assert_eq!((summary.findings, findings[0].kind), (1, larder_files::FindingKind::CopyWanted), "{findings:?}");
-    drop(files);
-    // Of a start that has looked through all files it is counted, until the reconciler has brought it there.
-    let files = start(&larder).await;
-    until("it is there", async || has_tombstone(&larder, 1, gone.id)).await;
-    until("nothing is pending", async || files.stores().await.unwrap().iter().all(|store| store.copies_due == Some(0)))
-        .await;
-    assert_eq!(fsck(&files, FsckOptions::default()).await.0.findings, 0);
+    assert_eq!(pending(&files).await, Some(1));
 }

@@ -457,6 +457,7 @@ async fn attributes_of_a_store_that_was_brought_back_from_an_older_copy_are_foun
     assert!(findings[0].detail.contains("version 1 on `b`"), "{findings:?}");
     let (summary, _) = fsck(&files, REPAIR).await;
     assert_eq!((summary.findings, summary.repaired), (1, 1));
-    assert_eq!(on_second().await.unwrap(), newest);
+    until("they are written there", async || on_second().await.unwrap() == newest).await;
+    until("it is settled", is_settled).await;
     assert_eq!(fsck(&files, VERIFY).await.1, []);
 }

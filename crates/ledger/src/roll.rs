@@ -18,7 +18,7 @@
 use crate::{fault::ledger_error, home::Home, server::Server, sql::SqlLedger};
 use async_trait::async_trait;
 use larder_files::{
-    BoxError, Clock, NodeId, Presence, Roll, Spawn, Standing, StoreName,
+    BoxError, Clock, NodeId, Presence, Roll, Spawn, Standing, StoreId,
     ledger::{LedgerError, Result},
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, Statement};
@@ -38,6 +38,7 @@ const ALIVE_FOR: Duration = Duration::from_secs(20);
 /// One whose number stays the same for so long is buried.
 const BURIED_AFTER: Duration = Duration::from_secs(60);
 /// The same of one that holds locks.
+const LOCKED_ALIVE_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 const LOCKED_BURIED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Who could not look for so long begins to watch anew: what it has not seen may have been raised, or its own clock have stood still.
 const LOOKS_WITHIN: Duration = Duration::from_secs(25);
@@ -57,7 +58,8 @@ pub struct LedgerRoll {
 /// What is known of all nodes.
 #[derive(Debug)]
 struct Seen {
-    /// Until when this one counts as living.
+    /// For so long this node counts as living from when it asked to raise its number, and until when it does.
+    alive_for: Duration,
     alive_until: Duration,
     buried: Option<String>,
     looked: Duration,
@@ -89,17 +91,20 @@ impl LedgerRoll {
     pub async fn sign(
         ledger: &SqlLedger,
         node: NodeId,
-        locked: &[StoreName],
+        locked: &[StoreId],
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>> {
         let Home::Server(server) = ledger.home() else {
             return Err(LedgerError::Internal("a file of SQLite has no roll".into()));
         };
         let (server, asked) = (Server::clone(server), clock.elapsed());
-        let seen = Seen { alive_until: asked + ALIVE_FOR, buried: None, looked: asked, others: BTreeMap::new() };
+        // Whoever has a store at hand on which it holds a lock is told by that; the others bury it after a day.
+        let alive_for = if locked.is_empty() { ALIVE_FOR } else { LOCKED_ALIVE_FOR };
+        let (alive_until, others) = (asked + alive_for, BTreeMap::new());
+        let seen = Seen { alive_for, alive_until, buried: None, looked: asked, others };
         let (line, seen) = (tokio::sync::Mutex::default(), Mutex::new(seen));
         let roll = Self { ledger: ledger.clone(), server, line, node, clock, seen };
-        let row = (roll.node.to_string(), locked.iter().map(StoreName::as_str).collect::<Vec<_>>().join(","));
+        let row = (roll.node.to_string(), locked.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let server = roll.server.clone();
         let signed = roll.ask(move |mut line| async move {
             let mut transaction = line.begin().await?;
@@ -196,7 +201,7 @@ impl LedgerRoll {
     /// Notes what a look that began at `asked` has found; answers who has been silent for too long.
     fn take_in(&self, found: BTreeMap<NodeId, Word>, asked: Duration) -> Vec<(NodeId, i64)> {
         let (mut seen, now) = (self.seen(), self.clock.elapsed());
-        seen.alive_until = asked + ALIVE_FOR;
+        seen.alive_until = asked + seen.alive_for;
         if asked > seen.looked + LOOKS_WITHIN {
             seen.others.clear();
         }
@@ -278,11 +283,8 @@ impl Roll for LedgerRoll {
         let Some(locked) = locked_by(self.ledger.readers(), node.as_str()).await.map_err(ledger_error)? else {
             return Ok(Presence::Absent);
         };
-        let stores: Result<Vec<_>, _> = locked.split(',').filter(|name| !name.is_empty()).map(StoreName::new).collect();
-        Ok(match stores? {
-            none if none.is_empty() => Presence::Present,
-            stores => Presence::Holding(stores),
-        })
+        let stores: Vec<_> = locked.split(',').filter_map(StoreId::parse).collect();
+        Ok(if stores.is_empty() { Presence::Present } else { Presence::Holding(stores) })
     }
 
     fn standing(&self) -> Standing {
@@ -292,7 +294,7 @@ impl Roll for LedgerRoll {
             None if self.clock.elapsed() < seen.alive_until => Standing::Alive,
             None => {
                 let words = "it could not tell the other nodes that it lives, by the database, for more than";
-                Standing::Unheard(format!("{words} {} s", ALIVE_FOR.as_secs()))
+                Standing::Unheard(format!("{words} {} s", seen.alive_for.as_secs()))
             }
         }
     }
@@ -310,7 +312,7 @@ pub(crate) async fn locked_by(db: &impl ConnectionTrait, node: &str) -> Result<O
 pub(crate) async fn is_deserted(
     server: &Server,
     line: &mut PgConnection,
-    held: &[StoreName],
+    held: &[StoreId],
     clock: &dyn Clock,
 ) -> Result<bool, sqlx::Error> {
     let is_there: bool = sqlx::query_scalar("SELECT to_regclass('roll') IS NOT NULL").fetch_one(&mut *line).await?;
@@ -318,7 +320,7 @@ pub(crate) async fn is_deserted(
         return Ok(true);
     }
     let mut dead = look_with_locks(line).await?;
-    dead.retain(|_, (_, locked)| !locked.split(',').any(|name| held.iter().any(|held| held.as_str() == name)));
+    dead.retain(|_, (_, locked)| !locked.split(',').filter_map(StoreId::parse).any(|store| held.contains(&store)));
     let (began, first) = (clock.elapsed(), dead);
     let mut found = first.clone();
     while !found.is_empty() && clock.elapsed() < began + BURIED_AFTER {
@@ -334,7 +336,8 @@ pub(crate) async fn is_deserted(
     for (node, (raised, _)) in &found {
         let sql = "DELETE FROM roll WHERE node = $1 AND raised = $2";
         let gone = sqlx::query(sql).bind(node.as_str()).bind(raised).execute(&mut *transaction).await?;
-        if gone.rows_affected() == 0 {
+        // One that has left meanwhile lives no more than one that is gone.
+        if gone.rows_affected() == 0 && look_with_locks(&mut transaction).await?.contains_key(node) {
             return Ok(false);
         }
     }

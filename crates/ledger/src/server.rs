@@ -13,7 +13,7 @@ use crate::{
     roll,
     schema::Migrator,
 };
-use larder_files::{Clock, StoreName};
+use larder_files::{Clock, StoreId};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     IsolationLevel, SqlxPostgresConnector, Statement, TransactionTrait,
@@ -37,8 +37,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What stands behind a schema's name in that of one which is to take its place.
 const BESIDE: &str = "_new_";
-/// So many letters a name has in PostgreSQL.
-const SCHEMA_MAX: usize = 63;
+/// So many digits behind that: 63 letters are the most that a name has in PostgreSQL, and 48 the most that ours have.
+const DIGITS: usize = 10;
 
 /// For how long a transaction may wait for its client, before the server ends it and others may write.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -171,10 +171,15 @@ impl Server {
     /// `BadServer`, `NoServer`, `Locked`.
     pub async fn drop_unfinished(&self) -> Result<(), OpenError> {
         let mut connection = self.look().await?;
-        let sql = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, $1) OR nspname = $2";
-        let (these, this) = (format!("{}{BESIDE}", self.schema), format!("{}_new", self.schema));
-        let left = sqlx::query_scalar(sql).bind(these).bind(this).fetch_all(&mut connection).await;
-        for schema in left.map_err(|error| self.refused_by(error))? {
+        let sql = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, $1)";
+        let begin = format!("{}{BESIDE}", self.schema);
+        let left: Result<Vec<String>, _> = sqlx::query_scalar(sql).bind(&begin).fetch_all(&mut connection).await;
+        // An installation may have a name that begins like this.
+        let is_ours = |schema: &String| {
+            let digits = schema.strip_prefix(&*begin).unwrap_or_default();
+            digits.len() == DIGITS && digits.chars().all(|digit| digit.is_ascii_digit() || ('a'..='f').contains(&digit))
+        };
+        for schema in left.map_err(|error| self.refused_by(error))?.into_iter().filter(is_ours) {
             Self { schema, ..self.clone() }.drop_schema().await?;
         }
         connection.close().await.map_err(|error| self.refused_by(error))
@@ -183,8 +188,9 @@ impl Server {
     /// A schema of the same database that a rebuild of this one may make: no other has its name.
     #[must_use]
     pub fn to_be(&self) -> Self {
-        let schema = format!("{}{BESIDE}{}", self.schema, uuid::Uuid::now_v7().simple());
-        Self { schema: schema.chars().take(SCHEMA_MAX).collect(), ..self.clone() }
+        // The last digits are random; more of them would not fit behind the longest name that a schema may have.
+        let digits = uuid::Uuid::now_v7().simple().to_string().split_off(32 - DIGITS);
+        Self { schema: format!("{}{BESIDE}{digits}", self.schema), ..self.clone() }
     }
 
     fn writers_lock(&self) -> String {
@@ -324,7 +330,7 @@ impl Rebuilding {
     ///
     /// # Errors
     /// `NoServer`, `Locked`.
-    pub async fn is_deserted(&mut self, held: &[StoreName], clock: &dyn Clock) -> Result<bool, OpenError> {
+    pub async fn is_deserted(&mut self, held: &[StoreId], clock: &dyn Clock) -> Result<bool, OpenError> {
         let deserted = roll::is_deserted(&self.server, &mut self.connection, held, clock).await;
         deserted.map_err(|error| self.server.refused_by(error))
     }

@@ -157,15 +157,16 @@ impl Check<'_> {
     }
 
     /// Where the row says nothing else, the newest attributes are known on each store that takes changes: beside the newest bytes, or as
-    /// an overlay. Those of a store that was brought back from an older copy are not.
+    /// an overlay. Those of a store that was brought back from an older copy are not, nor those of one that took no changes when they were made.
     async fn check_older(&self, row: &FileRow, revisions: &[RevisionRow], spots: &[Spot]) -> Result<Vec<Trouble>> {
         let own = &row.attributes;
         let mut troubles = vec![];
         for spot in spots {
             let (revision, at) = (&revisions[spot.revision], &self.node.places[spot.place]);
             let Some(held) = spot.attributes().filter(|held| held.rank() < own.rank()) else { continue };
-            let is_current = |copy: &crate::ledger::CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
-            if revision.revision != own.revision || !at.mode.changes() || !revision.copies.iter().any(is_current) {
+            let is_current = |copy: &&crate::ledger::CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
+            let Some(copy) = revision.copies.iter().find(is_current) else { continue };
+            if revision.revision != own.revision || !at.mode.changes() {
                 continue;
             }
             let overlay = layout::overlay(own.id, own.epoch, own.version);
@@ -173,8 +174,10 @@ impl Check<'_> {
                 continue;
             }
             let detail = format!("version {} on `{}`, {} is the newest", held.version, at.name, own.version);
-            let mend = Mend::Attributes { place: spot.place, attributes: Box::new(own.clone()) };
-            troubles.push(self.row_differs(&held.sidecar(), own.id, detail, mend));
+            // Noted as behind: who carries changes writes it there, as any that a store has missed.
+            let behind = crate::ledger::CopyRow { state: CopyState::Present, ..copy.clone() };
+            let noted = Entry::Copies { file: own.id, revision: own.revision, copies: vec![behind] };
+            troubles.push(self.row_differs(&held.sidecar(), own.id, detail, Mend::Record(vec![noted])));
         }
         Ok(troubles)
     }
