@@ -64,7 +64,7 @@ pub struct LocalOptions {
 }
 
 impl LocalOptions {
-    /// The directory `root`, with 64 readers, 64 MiB of read-ahead, 24 MiB of write-ahead, 16 small syncs at once, 32 writers, and
+    /// The directory `root`, with 64 readers, 64 MiB of read-ahead, 20 MiB of write-ahead, 16 small syncs at once, 32 writers, and
     /// 24 hours of silence.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -72,7 +72,7 @@ impl LocalOptions {
             root: root.into(),
             readers: 64,
             read_ahead_bytes: 64 << 20,
-            write_ahead_bytes: 24 << 20,
+            write_ahead_bytes: 20 << 20,
             small_syncs: 16,
             writers: 32,
             without_openat2: false,
