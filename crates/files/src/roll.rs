@@ -12,8 +12,8 @@ pub trait Roll: fmt::Debug + Send + Sync + 'static {
     /// This process, which is on the roll for as long as it lives.
     fn node(&self) -> NodeId;
 
-    /// What the roll says of `node`. Once it says that one is absent (and not that a lock is free which one held: that process has ended), nothing that this one begins from then on takes effect: the roll's
-    /// keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more).
+    /// What the roll says of `node`. Once it says that one is absent, nothing that this one begins from then on takes effect: the roll's
+    /// keeper sees to that ([`Roll::standing`], and a ledger that takes nothing of it any more). One that held a lock which is free has ended.
     ///
     /// # Errors
     /// Why it can't be told now; never guessed.

@@ -4,7 +4,8 @@
 mod support;
 
 use larder_files::{
-    Clock, Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode, StoreName,
+    Attributes, Clock, Error, FileId, Files, FsckOptions, Patch, RebuildOptions, Settings, StartError, StoreMode,
+    StoreName,
     ledger::{Entry, Ledger, Missed, Record, RecordId},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryOptions, PutOptions, Store, StoreExt};
@@ -285,8 +286,8 @@ async fn a_store_that_joins_is_given_what_was_purged_before() {
     assert!(matches!(answer, Err(Error::NotFound(_) | Error::Gone)), "what was purged came back: {answer:?}");
 }
 
-#[tokio::test]
-async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
+/// A store `b` that joins a store `a` behind a purge: of this file.
+async fn joined_after_a_purge() -> (Larder, Attributes) {
     let stages = MemoryOptions::with_staging;
     let mut larder = Larder::over_all([("a", stages())]);
     let files = start(&larder).await;
@@ -294,6 +295,12 @@ async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
     files.purge(&local(), gone.id, None).await.unwrap();
     drop(files);
     larder.add_disk("b", stages());
+    (larder, gone)
+}
+
+#[tokio::test]
+async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
+    let (larder, gone) = joined_after_a_purge().await;
     let files = larder.start().await.0;
     assert!(!has_tombstone(&larder, 1, gone.id));
     fsck(&files, FsckOptions { repair: true, ..FsckOptions::default() }).await;
@@ -303,13 +310,7 @@ async fn a_tombstone_that_a_store_lacks_is_put_there_by_a_repair() {
 
 #[tokio::test]
 async fn what_is_noted_and_yet_to_come_to_a_store_counts_as_pending_until_it_is_there() {
-    let stages = MemoryOptions::with_staging;
-    let mut larder = Larder::over_all([("a", stages())]);
-    let files = start(&larder).await;
-    let gone = put(&files, "gone").await.attributes;
-    files.purge(&local(), gone.id, None).await.unwrap();
-    drop(files);
-    larder.add_disk("b", stages());
+    let (larder, gone) = joined_after_a_purge().await;
     let pending = async |files: &Files| files.stores().await.unwrap()[1].copies_due;
     let files = start(&larder).await;
     until("it is there, and nothing is pending", async || {

@@ -3,7 +3,7 @@
 use super::{Check, Mend, Trouble};
 use crate::{
     Attributes, Error, FileId, FindingKind, Rank, Result, layout,
-    ledger::{CopyState, Entry, FileRow, RevisionRow},
+    ledger::{CopyRow, CopyState, Entry, FileRow, RevisionRow},
     read::digest_of,
     truth::Reading,
 };
@@ -164,18 +164,18 @@ impl Check<'_> {
         for spot in spots {
             let (revision, at) = (&revisions[spot.revision], &self.node.places[spot.place]);
             let Some(held) = spot.attributes().filter(|held| held.rank() < own.rank()) else { continue };
-            let is_current = |copy: &&crate::ledger::CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
-            let Some(copy) = revision.copies.iter().find(is_current) else { continue };
             if revision.revision != own.revision || !at.mode.changes() {
                 continue;
             }
+            let is_current = |copy: &&CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
+            let Some(copy) = revision.copies.iter().find(is_current) else { continue };
             let overlay = layout::overlay(own.id, own.epoch, own.version);
             if matches!(at.attributes_at(&overlay).await?, Reading::Valid(_)) {
                 continue;
             }
             let detail = format!("version {} on `{}`, {} is the newest", held.version, at.name, own.version);
             // Noted as behind: who carries changes writes it there, as any that a store has missed.
-            let behind = crate::ledger::CopyRow { state: CopyState::Present, ..copy.clone() };
+            let behind = CopyRow { state: CopyState::Present, ..copy.clone() };
             let noted = Entry::Copies { file: own.id, revision: own.revision, copies: vec![behind] };
             troubles.push(self.row_differs(&held.sidecar(), own.id, detail, Mend::Record(vec![noted])));
         }
@@ -267,8 +267,7 @@ impl Check<'_> {
         // A store that was not read may have the bytes.
         let all_read = self.node.unread.is_empty();
         if good.is_none() && troubles.is_empty() && (all_read || !revision.copies.is_empty()) {
-            let marks =
-                revision.copies.iter().map(|copy| crate::ledger::CopyRow { state: CopyState::Lost, ..copy.clone() });
+            let marks = revision.copies.iter().map(|copy| CopyRow { state: CopyState::Lost, ..copy.clone() });
             let copies = Entry::Copies { file: revision.file, revision: revision.revision, copies: marks.collect() };
             let detail = format!("revision {} of {} bytes is on no store", revision.revision, revision.size);
             let mend = Mend::Record(vec![copies]);
