@@ -35,7 +35,8 @@ fn owner(number: u128, files: u128) -> u128 {
 
 fn record(number: u128, files: u128) -> Record {
     let (random, owner) = (spread(number), owner(number, files));
-    let name = format!("2026/{:03}/report {random:016x}.pdf", random % 1000);
+    let kind = if number % 50_000 == 3 { "zip" } else { "pdf" };
+    let name = format!("2026/{:03}/report {random:016x}.{kind}", random % 1000);
     let tag = if random % 1000 == 0 { "rare" } else { "common" };
     let attributes: Attributes = serde_json::from_value(serde_json::json!({
         "larder": 1, "id": Uuid::from_u128(number), "bucket": "documents", "bucket_id": Uuid::from_u128(100 + u128::from(random % 3)),
@@ -82,6 +83,11 @@ fn filters(files: u128) -> Vec<(&'static str, FileQuery)> {
         ("q not found, of letters that are", FileQuery { q: Some("report 2026".into()), ..live.clone() }),
         ("large owner, q of a few", FileQuery { q: Some("report 5ab1".into()), ..of(LARGE) }),
         ("large owner, q of two letters, not found", FileQuery { q: Some("zz".into()), ..of(LARGE) }),
+        ("large owner, q of two letters of a few", FileQuery { q: Some("zi".into()), ..of(LARGE) }),
+        ("large owner, q of two letters of many", FileQuery { q: Some("5a".into()), ..of(LARGE) }),
+        ("large owner, q of one letter, of a few", FileQuery { q: Some("z".into()), ..of(LARGE) }),
+        ("large owner, q of one letter, not found", FileQuery { q: Some("w".into()), ..of(LARGE) }),
+        ("q of two letters, not found", FileQuery { q: Some("zz".into()), ..live.clone() }),
         ("rare tag", FileQuery { tag: Some("rare".into()), ..live.clone() }),
         ("large owner, q found", FileQuery { q: Some("report".into()), ..of(LARGE) }),
         ("large owner, q not found", FileQuery { q: Some("nowhere".into()), ..of(LARGE) }),
@@ -127,7 +133,8 @@ const COPY: &str = r#"
 SET search_path = SCHEMA;
 CREATE TEMPORARY TABLE made AS SELECT i, abs(hashint8(i)::bigint) AS h, lpad(to_hex(i), 32, '0')::uuid AS id,
   lpad(to_hex(CASE WHEN i % (FILES / 11) = 7 THEN 12 WHEN i % 10 = 0 THEN 11 ELSE 10 END), 32, '0')::uuid AS owner,
-  '2026/' || lpad((abs(hashint8(i)::bigint) % 1000)::text, 3, '0') || '/report ' || substr(md5(i::text), 1, 16) || '.pdf' AS name
+  '2026/' || lpad((abs(hashint8(i)::bigint) % 1000)::text, 3, '0') || '/report ' || substr(md5(i::text), 1, 16)
+    || CASE WHEN i % 50000 = 3 THEN '.zip' ELSE '.pdf' END AS name
 FROM generate_series(1001, FILES) i;
 INSERT INTO files (id, epoch, version, digest, revision, bucket_id, owner_id, name, name_folded, deleted, attributes, size, content_type)
 SELECT made.id, 1, 1, digest, 1, lpad(to_hex(100 + h % 3), 32, '0')::uuid, owner, made.name, made.name, false,

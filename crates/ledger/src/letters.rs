@@ -36,6 +36,9 @@ const FOUND: &str = "SELECT count(*), ifnull(sum((unicode(term) * 1000003 + unic
                      + unicode(substr(term, 3)) * 101) % 2147483647 * (doc % 2147483647) % 2147483647), 0) \
                      FROM letters_terms WHERE term >= $1 AND term < $2";
 
+/// What follows each name in the table, so that its last letters too begin three; no name has it.
+const END: &str = "\u{1}\u{1}";
+
 type Three = [char; 3];
 
 /// Letters from one three on up to another.
@@ -93,7 +96,8 @@ async fn parts(db: &impl ConnectionTrait) -> Result<Vec<Part>, DbErr> {
         Statement::from_string(DbBackend::Sqlite, format!("SELECT name_folded FROM files ORDER BY rowid LIMIT {READ}"));
     let names = db.query_all_raw(names).await?;
     let names = names.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()?;
-    let mut all: Vec<Three> = names.iter().flat_map(|name| threes(name)).map(as_fts5_reads).collect();
+    let mut all: Vec<Three> =
+        names.iter().flat_map(|name| threes(name)).map(|three| three.map(as_fts5_reads)).collect();
     all.sort_unstable();
     let bounds = all.chunks(all.len().div_ceil(PARTS).max(1)).skip(1).map(|chunk| chunk[0]);
     let bounds: BTreeSet<Three> = bounds.chain([['\0'; 3]]).collect();
@@ -136,8 +140,9 @@ async fn of_names(db: &impl ConnectionTrait, parts: &[Part]) -> Result<Vec<Sum>,
         for row in &rows {
             let (number, name, owner): (i64, String, Uuid) =
                 (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-            let owner = format!("X{:02X}", owner.as_bytes()[15]);
-            for three in threes(&name).chain(threes(&owner)).map(as_fts5_reads).collect::<BTreeSet<_>>() {
+            let (name, owner) = (format!("{name}{END}"), format!("X{:02X}", owner.as_bytes()[15]));
+            let threes = threes(&name).chain(threes(&owner)).map(|three| three.map(as_fts5_reads));
+            for three in threes.collect::<BTreeSet<_>>() {
                 let at = parts.partition_point(|part| part.from <= three);
                 let part = at.checked_sub(1).filter(|at| parts[*at].until.is_none_or(|until| three < until));
                 part.into_iter().for_each(|at| sums[at].add(three, number));
@@ -151,8 +156,8 @@ async fn of_names(db: &impl ConnectionTrait, parts: &[Part]) -> Result<Vec<Sum>,
 }
 
 /// FTS5 takes two code points that are no characters for one that says so.
-fn as_fts5_reads(three: Three) -> Three {
-    three.map(|letter| if matches!(letter, '\u{fffe}' | '\u{ffff}') { char::REPLACEMENT_CHARACTER } else { letter })
+pub(crate) fn as_fts5_reads(letter: char) -> char {
+    if matches!(letter, '\u{fffe}' | '\u{ffff}') { char::REPLACEMENT_CHARACTER } else { letter }
 }
 
 /// Each three letters that are beside each other.
@@ -174,7 +179,7 @@ pub(crate) async fn make_anew(home: &Home) -> Result<(), DbErr> {
 async fn fill(home: &Home, db: &DatabaseConnection) -> Result<(), DbErr> {
     let more = format!(
         "INSERT INTO letters (rowid, name, owner) \
-         SELECT files.rowid, name_folded, 'X' || substr(hex(owner_id), -2) FROM lettered CROSS JOIN files \
+         SELECT files.rowid, name_folded || char(1, 1), 'X' || substr(hex(owner_id), -2) FROM lettered CROSS JOIN files \
          WHERE files.rowid > upto AND files.rowid <= upto + {PAGE}; \
          UPDATE lettered SET upto = min(upto + {PAGE}, (SELECT ifnull(max(rowid), 0) FROM files))"
     );
@@ -330,13 +335,14 @@ mod tests {
         let here = Here::new().await;
         here.take(files(1..=1_000)).await;
         for spoilt in [
-            "INSERT INTO letters (letters, rowid, name, owner) VALUES ('delete', 7, 'report 7', 'X01')",
+            "INSERT INTO letters (letters, rowid, name, owner) VALUES ('delete', 7, 'report 7' || char(1, 1), 'X01')",
+            "INSERT INTO letters (letters, rowid, name, owner) VALUES ('delete', 7, '7' || char(1, 1), '')",
             "INSERT INTO letters (rowid, name, owner) VALUES (5000, 'report 7', 'X01')",
             "INSERT INTO letters (rowid, name, owner) VALUES (7, 'reborn', 'X01')",
             "INSERT INTO letters (letters) VALUES ('delete-all')",
             // As if rows had other numbers, which they get where somebody copies a table.
             "INSERT INTO letters (letters) VALUES ('delete-all'); INSERT INTO letters (rowid, name, owner) \
-             SELECT 1001 - rowid, name_folded, 'X01' FROM files",
+             SELECT 1001 - rowid, name_folded || char(1, 1), 'X01' FROM files",
         ] {
             here.run(spoilt).await;
             let told = here.check().await.unwrap_or_else(|| panic!("nothing is wrong after {spoilt}"));

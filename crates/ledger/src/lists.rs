@@ -9,10 +9,10 @@
 //! tells of the first, however many there are: so it is asked only where a look at the next files in order has not filled the page.
 
 mod range;
+mod sought;
 
 use crate::{
     entity::{files, tags},
-    letters::{self, BEHIND_MAX, threes},
     sql::file_row,
 };
 use larder_files::{
@@ -23,9 +23,10 @@ use range::{Range, hide};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, IdenStatic, Order, QueryFilter,
     QueryOrder, QuerySelect, Select,
-    sea_query::{Expr, Func, JoinType, Query, SelectStatement, SimpleExpr, UnionType},
+    sea_query::{Expr, Func, JoinType, Query, SelectStatement, SimpleExpr},
 };
-use std::collections::{BTreeSet, HashMap};
+use sought::Sought;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// So many files are gathered and sorted rather than passed by in the order of the list: about as long as a walk past a million takes
@@ -40,9 +41,6 @@ const WALKED: u64 = 20_000;
 /// is full where one name in twenty holds what is sought.
 const NEAR: u64 = 2_000;
 
-/// So many threes of letters are sought of one `q`: more hardly narrow it further.
-const LETTERS_MAX: usize = 32;
-
 /// How a list comes upon its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -50,7 +48,7 @@ enum Way {
     Walk,
     /// From those with the tag.
     Tag,
-    /// From those whose names have each three letters of `q` somewhere.
+    /// From those whose names have each three letters of `q` somewhere, or all of a `q` of one or two.
     Letters,
     /// From those made in the time asked for.
     Time,
@@ -113,10 +111,11 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
         return Ok(Way::Walk);
     }
     let backend = db.get_database_backend();
-    if let Some(letters) = letters(backend, query)
-        && may_use_letters(db, query.owner).await?
+    if let Some(sought) = Sought::of(backend, query)
+        && has_many_files(db, query.owner).await?
         && !is_soon_full(db, query).await?
-        && is_few(db, lettered(backend, &letters), FEW).await?
+        && sought.is_indexed(db).await?
+        && is_few(db, sought.rows(), FEW).await?
     {
         return Ok(Way::Letters);
     }
@@ -141,11 +140,8 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
     Ok(Way::Walk)
 }
 
-/// Whether there are letters of nearly all names, and a search by them is worth more than it tells of others.
-async fn may_use_letters(db: &impl ConnectionTrait, owner: Option<UserId>) -> Result<bool, DbErr> {
-    if db.get_database_backend() == DbBackend::Sqlite && letters::behind(db).await? > BEHIND_MAX {
-        return Ok(false);
-    }
+/// Whether a search by letters is worth more than it tells of others.
+async fn has_many_files(db: &impl ConnectionTrait, owner: Option<UserId>) -> Result<bool, DbErr> {
     let Some(owner) = owner else { return Ok(true) };
     let of_owner = Query::select().from(files::Entity).and_where(files::Column::OwnerId.eq(owner.0)).take();
     Ok(!is_few(db, of_owner, WALKED).await?)
@@ -173,13 +169,6 @@ fn tagged(tag: &str, owner: Option<UserId>) -> SelectStatement {
         .add(tags::Column::Tag.eq(tag))
         .add_option(owner.map(|owner| tags::Column::OwnerId.eq(owner.0)));
     Query::select().from(tags::Entity).cond_where(of).take()
-}
-
-fn lettered(backend: DbBackend, letters: &str) -> SelectStatement {
-    match backend {
-        DbBackend::Postgres => Query::select().from(files::Entity).and_where(range::has(letters)).take(),
-        _ => Query::select().from("letters").and_where(matches(letters)).take(),
-    }
 }
 
 fn made_between(backend: DbBackend, query: &FileQuery) -> SelectStatement {
@@ -219,27 +208,6 @@ fn ids(query: &FileQuery) -> (Option<(Uuid, bool)>, Option<Uuid>) {
 
 fn has_time(query: &FileQuery) -> bool {
     query.from.is_some() || query.until.is_some()
-}
-
-fn matches(letters: &str) -> SimpleExpr {
-    Expr::cust_with_values("\"letters\" MATCH ?", [letters])
-}
-
-/// What is sought in the index of letters: each three letters that are beside each other in `q`, and the owner's. `None` where `q` has
-/// less, or what no name has.
-fn letters(backend: DbBackend, query: &FileQuery) -> Option<String> {
-    let q = folded(query.q.as_deref()?);
-    let threes: BTreeSet<String> = threes(&q).take(LETTERS_MAX).map(|three| three.iter().collect()).collect();
-    if threes.is_empty() || q.contains(char::is_control) {
-        return None;
-    }
-    if backend == DbBackend::Postgres {
-        let owner = query.owner.map(|owner| owner.0.to_string());
-        return Some(owner.into_iter().chain(threes).collect::<Vec<_>>().join(range::BETWEEN));
-    }
-    let owner = query.owner.map(|owner| format!("X{:02X}", owner.0.as_bytes()[15]));
-    let quoted = |three: String| format!("\"{}\"", three.replace('"', "\"\""));
-    Some(owner.into_iter().chain(threes).map(quoted).collect::<Vec<_>>().join(" AND "))
 }
 
 /// The files of a page with their copies.
@@ -298,17 +266,12 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
             }
         }
         Way::Letters => {
-            let mut sought = lettered(backend, &letters(backend, query).unwrap_or_default());
+            let Some(sought) = Sought::of(backend, query) else { return };
             if backend == DbBackend::Postgres {
-                rows.from_clear().from_subquery(range::alone(sought), "files");
+                rows.from_clear().from_subquery(sought.table(), "files");
                 return;
             }
-            let row = || Expr::cust("\"rowid\"");
-            // The last rows have no letters yet.
-            let behind = Expr::cust("\"rowid\" > (SELECT upto FROM lettered)");
-            let behind = Query::select().expr(row()).from(files::Entity).and_where(behind).take();
-            sought.expr_as(row(), "row").union(UnionType::All, behind);
-            rows.from_clear().from_subquery(sought, "sought").cross_join(files::Entity);
+            rows.from_clear().from_subquery(sought.table(), "sought").cross_join(files::Entity);
             rows.and_where(Expr::cust("\"files\".\"rowid\" = \"sought\".\"row\""));
         }
     }
@@ -474,8 +437,8 @@ mod tests {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn sought(letters: &str) -> SelectStatement {
-        lettered(DbBackend::Sqlite, letters)
+    fn sought(q: &str) -> SelectStatement {
+        Sought::of(DbBackend::Sqlite, &FileQuery { q: Some(q.into()), ..live() }).unwrap().rows()
     }
 
     fn live() -> FileQuery {
@@ -645,14 +608,13 @@ mod tests {
         let q = |text: &str| FileQuery { q: Some(text.into()), tag: tag(), ..live() };
         let (from, until) = (Some(FileId(Uuid::from_u128(20))), Some(FileId(Uuid::from_u128(250))));
         let mut found = 0;
-        for text in ["REPORT", "отчёт 1", "\"Quo\"", "port", " 28", "nowhere", "ор"] {
+        for text in ["REPORT", "отчёт 1", "\"Quo\"", "port", " 28", "nowhere", "О", "т ", "\"", "27", "q", "'"] {
             for owner in [None, Some(UserId(Uuid::from_u128(1)))] {
                 let within = FileQuery { owner, from, until, ..q(text) };
                 for query in [FileQuery { owner, ..q(text) }, within].iter().flat_map(in_each_order) {
                     let walked = names(&ledger, &query, Way::Walk).await;
                     found += walked.len();
-                    let has_letters = letters(DbBackend::Sqlite, &query).is_some();
-                    for way in WAYS.into_iter().filter(|way| *way != Way::Letters || has_letters) {
+                    for way in WAYS {
                         assert_eq!(names(&ledger, &query, way).await, walked, "{way:?} of {query:?}");
                     }
                 }
@@ -704,8 +666,8 @@ mod tests {
                 let (q, owner) = (Some(q.to_owned()), Some(UserId(Uuid::from_u128(owner))));
                 let query = FileQuery { q, owner, limit: 9, ..FileQuery::default() };
                 let names = names(&ledger, &query, Way::Letters).await;
-                let has_none =
-                    is_few(ledger.reader(), sought(&letters(DbBackend::Sqlite, &query).unwrap()), 0).await.unwrap();
+                let sought = Sought::of(DbBackend::Sqlite, &query).unwrap().rows();
+                let has_none = is_few(ledger.reader(), sought, 0).await.unwrap();
                 assert_eq!(has_none, upto == 0 || names.is_empty(), "letters of {query:?}");
                 names.len()
             };
@@ -734,7 +696,7 @@ mod tests {
     async fn a_thousand_new_names_get_their_letters_together() {
         let (_folder, ledger) = ledger().await;
         let letters = async || {
-            let sought = sought("\"epo\"");
+            let sought = sought("epo");
             (
                 is_few(ledger.reader(), sought.clone(), 0).await.unwrap(),
                 is_few(ledger.reader(), sought, 199).await.unwrap(),
@@ -751,8 +713,8 @@ mod tests {
 
     /// What comes of a thousand files, with fewer: those up to this row have letters.
     async fn gather(folder: &tempfile::TempDir, upto: u32) {
-        let gathered = "INSERT INTO letters (rowid, name, owner) SELECT rowid, name_folded, 'X' || substr(hex(owner_id), -2) \
-                        FROM files WHERE rowid <= ";
+        let gathered = "INSERT INTO letters (rowid, name, owner) SELECT rowid, name_folded || char(1, 1), \
+                        'X' || substr(hex(owner_id), -2) FROM files WHERE rowid <= ";
         run(folder, &format!("{gathered}{upto}; UPDATE lettered SET upto = {upto}")).await;
     }
 
@@ -773,7 +735,7 @@ mod tests {
         let by_name = FileQuery { sort: Sort::Name, ..tagged.clone() };
         let until = FileQuery { until: Some(FileId(Uuid::from_u128(9))), sort: Sort::Size, ..live() };
         assert_eq!(way(q("report")).await, Way::Letters);
-        assert_eq!((way(q("re")).await, way(q("re\0port")).await), (Way::Walk, Way::Walk));
+        assert_eq!((way(q("re")).await, way(q("re\0port")).await), (Way::Letters, Way::Walk));
         assert_eq!(way(FileQuery { owner, ..q("report") }).await, Way::Walk, "of few files the names are read");
         assert_eq!(
             (way(tagged.clone()).await, way(by_name.clone()).await, way(until.clone()).await),
@@ -782,7 +744,17 @@ mod tests {
         assert_eq!(way(FileQuery { name: Some("a".into()), ..by_name.clone() }).await, Way::Walk);
         many(&folder).await;
         assert_eq!(way(q("report")).await, Way::Walk, "where many have it a page is soon full");
-        assert_eq!(way(FileQuery { owner, ..q("quoted") }).await, Way::Letters);
+        for text in ["quoted", "zz", "z", "ё"] {
+            assert_eq!(way(FileQuery { owner, ..q(text) }).await, Way::Letters, "{text:?}");
+        }
+        // One letter begins more threes than are asked for.
+        let spelt = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
+                     INSERT INTO letters (rowid, name, owner) SELECT i, 'щ' || char(20000 + i) || 'a', '' FROM n";
+        run(&folder, spelt).await;
+        assert_eq!(way(FileQuery { owner, ..q("щ") }).await, Way::Letters, "500");
+        run(&folder, "INSERT INTO letters (rowid, name, owner) VALUES (1, 'щщщ', '')").await;
+        let (one, two) = (way(FileQuery { owner, ..q("щ") }).await, way(FileQuery { owner, ..q("щщ") }).await);
+        assert_eq!((one, two), (Way::Walk, Way::Letters), "501");
         assert_eq!((way(tagged.clone()).await, way(by_name).await, way(until).await), (Way::Tag, Way::Walk, Way::Time));
         assert_eq!(way(FileQuery { deleted: Some(true), ..tagged }).await, Way::Walk);
     }

@@ -30,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(LettersOfNames),
             Box::new(DirectUploads),
             Box::new(RollOfNodes),
+            Box::new(EndsOfNames),
         ]
     }
 }
@@ -478,6 +479,79 @@ impl MigrationTrait for RollOfNodes {
         manager
             .create_table(table(manager, "roll", &mut [string("node"), big("raised"), text("locked")], &["node"]))
             .await
+    }
+}
+
+/// The last letters of names too begin three, so that one and two letters are found wherever they stand: over SQLite each name is followed
+/// by two that none has, over PostgreSQL what begins at the last two is shorter, and sought by how it begins, with which a text search
+/// vector can serve and an array can't.
+struct EndsOfNames;
+
+impl MigrationName for EndsOfNames {
+    fn name(&self) -> &str {
+        "m0018_ends_of_names"
+    }
+}
+
+const ENDS_OF_NAMES: [&str; 8] = [
+    "DROP TRIGGER letters_come",
+    "DROP TRIGGER letters_go",
+    "DROP TRIGGER letters_change",
+    "CREATE TRIGGER letters_come AFTER INSERT ON files \
+     WHEN new.rowid <= (SELECT upto FROM lettered) OR new.rowid >= (SELECT upto FROM lettered) + 1000 \
+     AND (new.rowid < (SELECT upto FROM lettered) + 3000 OR new.rowid % 64 = 0) BEGIN \
+     INSERT INTO letters (rowid, name, owner) \
+     SELECT new.rowid, new.name_folded || char(1, 1), 'X' || substr(hex(new.owner_id), -2) \
+     FROM lettered WHERE new.rowid <= upto; \
+     INSERT INTO letters (rowid, name, owner) \
+     SELECT files.rowid, name_folded || char(1, 1), 'X' || substr(hex(owner_id), -2) FROM lettered CROSS JOIN files \
+     WHERE files.rowid > upto AND files.rowid <= upto + 2000; \
+     UPDATE lettered SET upto = min(upto + 2000, (SELECT max(rowid) FROM files)); \
+     END",
+    "CREATE TRIGGER letters_go AFTER DELETE ON files WHEN old.rowid <= (SELECT upto FROM lettered) BEGIN \
+     INSERT INTO letters (letters, rowid, name, owner) \
+     VALUES ('delete', old.rowid, old.name_folded || char(1, 1), 'X' || substr(hex(old.owner_id), -2)); \
+     END",
+    "CREATE TRIGGER letters_change AFTER UPDATE OF name_folded, owner_id ON files \
+     WHEN (old.name_folded IS NOT new.name_folded OR old.owner_id IS NOT new.owner_id) \
+     AND old.rowid <= (SELECT upto FROM lettered) BEGIN \
+     INSERT INTO letters (letters, rowid, name, owner) \
+     VALUES ('delete', old.rowid, old.name_folded || char(1, 1), 'X' || substr(hex(old.owner_id), -2)); \
+     INSERT INTO letters (rowid, name, owner) \
+     VALUES (new.rowid, new.name_folded || char(1, 1), 'X' || substr(hex(new.owner_id), -2)); \
+     END",
+    "INSERT INTO letters (letters) VALUES ('delete-all')",
+    "INSERT INTO letters (rowid, name, owner) \
+     SELECT rowid, name_folded || char(1, 1), 'X' || substr(hex(owner_id), -2) FROM files",
+];
+
+const LETTERS_IN: [&str; 4] = [
+    "DROP INDEX files_letters",
+    "DROP FUNCTION letters_of",
+    "CREATE OR REPLACE FUNCTION letters_in(name text, owner uuid) RETURNS tsvector \
+     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ \
+     SELECT array_to_tsvector(array_append(array_agg(substr(name, at, 3)), chr(2) || owner::text)) \
+     FROM generate_series(1, length(name)) AS at $$",
+    "CREATE INDEX files_letters ON files USING gin (letters_in(name_folded, owner_id)) \
+     WITH (fastupdate = on, gin_pending_list_limit = 512)",
+];
+
+#[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
+#[async_trait::async_trait]
+impl MigrationTrait for EndsOfNames {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let statements = match manager.get_database_backend() {
+            DbBackend::Sqlite => &ENDS_OF_NAMES[..],
+            _ => &LETTERS_IN,
+        };
+        for statement in statements {
+            db.execute_unprepared(statement).await?;
+        }
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            db.execute_unprepared("UPDATE lettered SET upto = (SELECT ifnull(max(rowid), 0) FROM files)").await?;
+        }
+        Ok(())
     }
 }
 

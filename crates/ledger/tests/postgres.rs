@@ -168,7 +168,7 @@ async fn a_schema_of_an_older_version_is_brought_up_with_all_that_it_holds() {
     let schema = server.schema();
     raw(format!(
         "SET search_path = {schema}; ALTER TABLE tags DROP COLUMN owner_id; DROP TABLE missed, direct_uploads, roll; DROP INDEX reservations_at; \
-         DROP INDEX files_letters; DROP FUNCTION letters_of; \
+         DROP INDEX files_letters; DROP FUNCTION letters_in; \
          ALTER TABLE meta DROP COLUMN marks; \
          DELETE FROM seaql_migrations WHERE version > 'm0008_due_copies'"
     ))

@@ -102,13 +102,14 @@ fn queries(owner: Option<u128>) -> Vec<FileQuery> {
         ..FileQuery::default()
     };
     let id = |number| Some(FileId(Uuid::from_u128(number)));
-    let narrowed: [fn(&mut FileQuery); 8] = [
+    let narrowed: [fn(&mut FileQuery); 9] = [
         |_| {},
         |query| query.prefix = Some("2026/5".into()),
         |query| query.bucket = Some(BucketId(Uuid::from_u128(101))),
         |query| query.tag = Some("rare".into()),
         |query| query.tag = Some("common".into()),
         |query| query.q = Some("report".into()),
+        |query| query.q = Some("5A".into()),
         |query| query.content_type = Some("text/plain".into()),
         |query| query.deleted = Some(true),
     ];
@@ -214,22 +215,30 @@ async fn what_few_names_hold_is_found_by_its_letters_over_postgresql() {
             let of_files = without_counts(&plan);
             let scans = scans(&of_files);
             let by = scans[0].unwrap();
-            assert!(by.contains("letters_of(name_folded, owner_id) @> "), "{}", plan.join("\n"));
+            assert!(by.contains("letters_in(name_folded, owner_id) @@ "), "{}", plan.join("\n"));
             assert!(scans[1..].iter().all(|by| by.unwrap().contains("(file_id = files.id)")), "{}", plan.join("\n"));
         }
     }
-    for (owner, text) in [(None, "nowhere"), (Some(LARGE), "nowhere"), (None, "Отчёт")] {
+    for (owner, text) in [
+        (None, "nowhere"),
+        (Some(LARGE), "nowhere"),
+        (None, "Отчёт"),
+        (None, "ZZ"),
+        (Some(LARGE), "'"),
+        (None, "\\"),
+        (None, "it's\\"),
+    ] {
         assert_eq!(way(&db, &q(owner, text)).await.unwrap(), Way::Letters, "no name has {text}");
     }
     // Nothing is read for the letters that all names have, where there are others: "REP" and those behind it, and an owner of most.
     for (sought, worth) in [("rep\u{1}12a\u{1}zzz", 2), ("rep\u{1}epo\u{1}por\u{1}ort", 2), ("yyy\u{1}zzz\u{1}xxx", 3)]
     {
-        let worth_seeking = range::WORTH_SEEKING.replace("$1", &format!("'{sought}'"));
-        let found = lines(&db, format!("SELECT array_to_string(({worth_seeking}), ' ')")).await;
-        assert_eq!(found[0].split(' ').count(), worth, "{sought:?}: {found:?}");
+        let worth_seeking = sought::WORTH_SEEKING.replace("$1", &format!("'{sought}'"));
+        let found = lines(&db, worth_seeking).await;
+        assert_eq!(found[0].split(" & ").count(), worth, "{sought:?}: {found:?}");
     }
-    // A page that is soon full, letters that are too few, and an owner whose names are.
-    for query in [q(None, "report"), q(Some(LARGE), "report 1"), q(None, "zz"), q(Some(SMALL), "REPORT 12a")] {
+    // Pages that are soon full, and an owner whose names are few.
+    for query in [q(None, "report"), q(Some(LARGE), "report 1"), q(None, "re"), q(Some(SMALL), "REPORT 12a")] {
         assert_eq!(way(&db, &query).await.unwrap(), Way::Walk, "{query:?}");
     }
 }

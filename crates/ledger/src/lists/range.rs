@@ -165,25 +165,6 @@ pub(super) fn of_tag() -> SelectStatement {
     Query::select().expr(Expr::cust("\"files\".*")).from(files::Entity).and_where(one).limit(1).take()
 }
 
-/// What stands between the letters that are sought: no name has it.
-pub(super) const BETWEEN: &str = "\u{1}";
-
-/// Those of some letters that are worth seeking, by what the server has counted: all that fewer than one name in twenty has, and the two
-/// that fewest have. The index walks along the list of each, and what is found is held against the whole `q` after. Of what was not counted
-/// yet all are sought.
-pub(super) const WORTH_SEEKING: &str = "SELECT array_agg(sought) FROM ( \
-    SELECT sought, share, row_number() OVER (ORDER BY share) AS place FROM ( \
-    SELECT sought, coalesce(counted.share, 0) AS share FROM unnest(string_to_array($1, chr(1))) AS sought LEFT JOIN ( \
-    SELECT unnest(most_common_elems::text::text[]) AS letters, unnest(most_common_elem_freqs) AS share FROM pg_stats \
-    WHERE schemaname = current_schema() AND tablename = 'files_letters') AS counted ON counted.letters = sought \
-    ) AS shares) AS places WHERE share < 0.05 OR place <= 2";
-
-/// Whether a name has some letters, in the words of the index of letters.
-pub(super) fn has(letters: &str) -> SimpleExpr {
-    let sought = format!("letters_of(\"name_folded\", \"owner_id\") @> ({WORTH_SEEKING})");
-    Expr::cust_with_values(sought, [letters])
-}
-
 /// What was found, before anything else is asked of it: no other index has a part in it.
 pub(super) fn alone(mut found: SelectStatement) -> SelectStatement {
     found.expr(Expr::cust("\"files\".*")).offset(0).take()
