@@ -71,6 +71,11 @@ impl Deadlines {
     fn look_again(self) -> Duration {
         self.small * 10
     }
+
+    /// How long after a deletion could be sent nothing of it takes effect any more.
+    pub(crate) fn deleted_for(self) -> Duration {
+        self.small * LEASE + self.look_again()
+    }
 }
 
 /// A lease is so many deadlines.

@@ -7,6 +7,7 @@ use crate::{
     ledger::{Claim, Entry, LedgerError, Purpose, Record, RecordId, Recorded},
     marker::{self, Mark, Marker},
     name_claim,
+    reconcile::Dropped,
     recovery::InHand,
     roll::{Presence, Standing},
     start::{prove_one, tell_of_all},
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) copying: BTreeSet<(FileId, Option<usize>)>,
     /// Places that refused to delete copies that no placement wants, until when none is dropped there.
     pub(crate) keeps: BTreeMap<usize, Duration>,
+    /// Copies on stores that don't stage whose deletion may be on its way.
+    pub(crate) dropped: Dropped,
     /// Copies that are read again in the background, by place and key.
     pub(crate) doubted: BTreeSet<(usize, Key)>,
     /// When the last claim was asked for: no two are at one time.

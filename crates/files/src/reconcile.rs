@@ -14,6 +14,7 @@
 
 mod copy;
 mod drop_copy;
+mod dropped;
 mod missed;
 mod overlays;
 mod rounds;
@@ -23,6 +24,7 @@ use crate::{
     files::Node,
     ledger::{CopyRow, CopyState, Placed},
 };
+pub(crate) use dropped::Dropped;
 use futures_util::{
     FutureExt,
     future::{self, Either},
@@ -171,7 +173,9 @@ impl Node {
             let is_wanted = wanted.contains(&place) && at.mode.creates();
             let need = match known.map(|copy| (copy.state, copy.verified_at)) {
                 Some(_) if Self::is_dropped_from(at) && self.is_unwanted(copies, wanted, place) => Some(Need::Drop),
-                Some((CopyState::Dropping, _)) if !is_wanted => at.mode.serves_content().then_some(Need::Keep),
+                Some((CopyState::Dropping, _)) if !is_wanted || at.store.staging().is_none() => {
+                    at.mode.serves_content().then_some(Need::Keep)
+                }
                 Some((CopyState::Dropping, _)) => Some(Need::Bytes),
                 Some((CopyState::Verified, _)) => None,
                 Some((CopyState::Present, Some(_))) => at.mode.changes().then_some(Need::Attributes),

@@ -4,7 +4,7 @@
 mod support;
 
 use larder_files::{
-    Attributes, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
+    Attributes, Clock, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
     ledger::{CopyRow, CopyState, Entry, Ledger, Record},
 };
 use larder_storage_core::{ErrorKind, Key, MemoryOptions};
@@ -168,6 +168,91 @@ async fn what_a_node_was_dropping_when_it_died_is_gone_on_with_or_made_again() {
         drop(dying);
         larder.stores[0].1.kill(&node);
         larder.stores[1].1.kill(&node);
+        let files = start(&larder, placement).await;
+        comes_to(&larder, id, 1, left).await;
+        assert_eq!(content(&files, id).await.unwrap(), b"file");
+        assert_eq!(keys_on(&larder, 0).len(), if left.len() == 2 { 2 } else { 0 });
+    }
+}
+
+/// A bucket, and a disk.
+fn bucket_and_disk(bucket: MemoryOptions) -> Larder {
+    Larder::over_all([("a", bucket), ("b", MemoryOptions::with_staging())])
+}
+
+/// When a deletion that was sent to a bucket is over.
+const OVER: Duration = Duration::from_secs(13 * 30);
+
+#[tokio::test]
+async fn what_is_dropped_from_a_bucket_is_remembered_until_no_deletion_is_on_its_way() {
+    let mut larder = bucket_and_disk(MemoryOptions::without_staging());
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "old").await.attributes.id;
+    replace(&files, id, "newer").await;
+    drop(files);
+    let files = start(&larder, &["b"]).await;
+    let is_dropping = async |revision| copies(&larder, id, revision).await.contains(&("a".into(), CopyState::Dropping));
+    until("both are deleted", async || keys_on(&larder, 0).is_empty()).await;
+    let deleted = larder.world.elapsed();
+    assert!(is_dropping(1).await && is_dropping(2).await);
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+    for revision in [1, 2] {
+        comes_to(&larder, id, revision, &["b"]).await;
+    }
+    let passed = larder.world.elapsed() - deleted;
+    assert!(passed >= OVER && passed < OVER + 3 * EVERY, "{passed:?}");
+    assert_eq!(content(&files, id).await.unwrap(), b"newer");
+    let before = dump(&files).await;
+    drop(files);
+    larder.rebuild().await;
+    assert_eq!(dump(&larder.start().await.0).await, before);
+}
+
+#[tokio::test]
+async fn no_copy_is_made_in_a_bucket_while_a_deletion_of_it_may_be_on_its_way() {
+    let gate = Gate::at("delete.gone");
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(gate.clone()), ..MemoryOptions::without_staging() });
+    larder.stores[0].1.requests_may_be_late(true);
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    gate.close();
+    let files = start(&larder, &["b"]).await;
+    gate.reached().await;
+    // The deletion is given up, and arrives when the placement is the old one again.
+    until("nothing is held", async || larder.ledger.claims().await.unwrap().is_empty()).await;
+    drop(files);
+    assert_eq!((keys_on(&larder, 0).len(), larder.stores[0].1.late_requests()), (2, 1));
+    let begun = larder.world.elapsed();
+    let files = start(&larder, &["a", "b"]).await;
+    until("a turn or two are over", async || larder.world.elapsed() - begun > 3 * EVERY).await;
+    assert!(copies(&larder, id, 1).await.contains(&("a".into(), CopyState::Dropping)));
+    larder.stores[0].1.deliver_late(&mut |_| true);
+    comes_to(&larder, id, 1, &["a", "b"]).await;
+    let passed = larder.world.elapsed() - begun;
+    assert!(passed >= OVER && passed < OVER + 6 * EVERY, "{passed:?}");
+    assert_eq!(keys_on(&larder, 0).len(), 2);
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+}
+
+#[tokio::test]
+async fn a_deletion_that_never_came_to_a_bucket_is_sent_again_or_its_copy_counts_again() {
+    for (placement, left) in [(["b"].as_slice(), ["b"].as_slice()), (&["a", "b"], &["a", "b"])] {
+        let stuck = Arc::<Faults>::default();
+        let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+        let files = start(&larder, &["a"]).await;
+        let id = put(&files, "file").await.attributes.id;
+        drop(files);
+        stuck.plan("delete.sent", "documents", ErrorKind::Timeout);
+        let files = start(&larder, &["b"]).await;
+        until("it is being dropped", async || {
+            copies(&larder, id, 1).await.contains(&("a".into(), CopyState::Dropping))
+        })
+        .await;
+        others_go_on().await;
+        assert_eq!(keys_on(&larder, 0).len(), 2);
+        stuck.heal();
+        drop(files);
         let files = start(&larder, placement).await;
         comes_to(&larder, id, 1, left).await;
         assert_eq!(content(&files, id).await.unwrap(), b"file");

@@ -38,7 +38,7 @@ const HISTORIES_OF_DIRECT: u64 = 600;
 /// What seeds are spread over.
 const PROFILES: [Profile; 4] = [Profile::CALM, Profile::DISK, Profile::PAIR, Profile::MIRROR];
 const UNSTAGED: [Profile; 3] = [Profile::CLOUD, Profile::MIXED, Profile::FLEET];
-const REPLICATED: [Profile; 5] = Profile::REPLICATED;
+const REPLICATED: [Profile; 7] = Profile::REPLICATED;
 
 fn one_of(profiles: &[Profile], seed: u64) -> Profile {
     profiles[usize::try_from(seed).unwrap() % profiles.len()]
@@ -234,6 +234,7 @@ bugs! {
     a_copy_without_attributes_is_seen: CopyWithoutAttributes, REPLICAS, 100;
     a_copy_that_a_change_left_behind_is_seen: CopyLeftBehind, REPLICAS, 100;
     a_note_of_a_copy_that_is_forgotten_is_seen: NoteForgotten, REPLICAS, 100;
+    a_drop_that_is_taken_for_done_before_it_is_over_is_seen: DropForgotten, MOVES_CLOUDS, 2_000;
     one_who_was_taken_for_dead_and_goes_on_is_seen: BuriedGoesOn, BURIED, 4_000;
     twin_who_was_taken_for_dead_and_goes_on_is_seen: BuriedGoesOn, BURIED_TWINS, 2_000;
     a_note_of_what_a_store_missed_that_is_forgotten_is_seen: MissedForgotten, REPLICAS, 300;

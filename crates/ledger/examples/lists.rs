@@ -85,6 +85,12 @@ fn filters(files: u128) -> Vec<(&'static str, FileQuery)> {
         ("large owner, q of two letters, not found", FileQuery { q: Some("zz".into()), ..of(LARGE) }),
         ("large owner, q of two letters of a few", FileQuery { q: Some("zi".into()), ..of(LARGE) }),
         ("large owner, q of two letters of many", FileQuery { q: Some("5a".into()), ..of(LARGE) }),
+        ("large owner, q of one letter of many", FileQuery { q: Some("e".into()), ..of(LARGE) }),
+        (
+            "q of one letter of many, rare tag",
+            FileQuery { q: Some("5".into()), tag: Some("rare".into()), ..live.clone() },
+        ),
+        ("q of two letters of many, pages of 1,000", FileQuery { q: Some("5a".into()), limit: 1_000, ..live.clone() }),
         ("large owner, q of one letter, of a few", FileQuery { q: Some("z".into()), ..of(LARGE) }),
         ("large owner, q of one letter, not found", FileQuery { q: Some("w".into()), ..of(LARGE) }),
         ("q of two letters, not found", FileQuery { q: Some("zz".into()), ..live.clone() }),

@@ -50,6 +50,8 @@ enum Way {
     Tag,
     /// From those whose names have each three letters of `q` somewhere, or all of a `q` of one or two.
     Letters,
+    /// From all those whose names have a `q` of one or two letters, whosever they are: SQLite need not ask for each three that begin with it.
+    Short,
     /// From those made in the time asked for.
     Time,
     /// From those whose names begin as asked for; SQLite finds this by itself.
@@ -111,20 +113,17 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
         return Ok(Way::Walk);
     }
     let backend = db.get_database_backend();
-    if let Some(sought) = Sought::of(backend, query)
-        && has_many_files(db, query.owner).await?
-        && !is_soon_full(db, query).await?
-        && sought.is_indexed(db).await?
-        && is_few(db, sought.rows(), FEW).await?
-    {
-        return Ok(Way::Letters);
+    let (short, sought) = Sought::of(backend, query)
+        .map_or((None, None), |sought| if sought.is_short() { (Some(sought), None) } else { (None, Some(sought)) });
+    if let Some(way) = by_letters(db, query, sought).await? {
+        return Ok(way);
     }
-    if let Some(tag) = &query.tag {
-        // Ids come by the tag's index in order, so that no number of them is too many; but the trash is a part of them that may be far.
-        let in_order = query.sort == Sort::Created && query.deleted == Some(false);
-        if in_order || is_few(db, tagged(tag, query.owner), FEW).await? {
-            return Ok(Way::Tag);
-        }
+    // Ids come by the tag's index in order, so that no number of them is too many; but the trash is a part of them that may be far.
+    let in_order = query.tag.is_some() && query.sort == Sort::Created && query.deleted == Some(false);
+    if let Some(tag) = &query.tag
+        && (in_order && short.is_none() || is_few(db, tagged(tag, query.owner), FEW).await?)
+    {
+        return Ok(Way::Tag);
     }
     let of = made_between(backend, query);
     let may_be = query.sort != Sort::Created && has_time(query) && query.deleted.is_some();
@@ -137,7 +136,28 @@ async fn way(db: &impl ConnectionTrait, query: &FileQuery) -> Result<Way, DbErr>
     {
         return Ok(Way::Name);
     }
-    Ok(Way::Walk)
+    // What tells of most names comes last.
+    let otherwise = if in_order { Way::Tag } else { Way::Walk };
+    Ok(by_letters(db, query, short).await?.unwrap_or(otherwise))
+}
+
+/// The way by letters, where few names have them and a walk would not be over sooner.
+async fn by_letters(
+    db: &impl ConnectionTrait,
+    query: &FileQuery,
+    sought: Option<Sought>,
+) -> Result<Option<Way>, DbErr> {
+    let Some(sought) = sought else { return Ok(None) };
+    if !has_many_files(db, query.owner).await? || is_soon_over(db, query).await? || !sought.is_indexed(db).await? {
+        return Ok(None);
+    }
+    if let Some(all) = sought.all()
+        && is_few(db, all, FEW).await?
+    {
+        return Ok(Some(Way::Short));
+    }
+    let is_worth_it = sought.is_narrow(db).await? && is_few(db, sought.rows(), FEW).await?;
+    Ok(is_worth_it.then_some(Way::Letters))
 }
 
 /// Whether a search by letters is worth more than it tells of others.
@@ -147,12 +167,42 @@ async fn has_many_files(db: &impl ConnectionTrait, owner: Option<UserId>) -> Res
     Ok(!is_few(db, of_owner, WALKED).await?)
 }
 
-/// Whether the page is full after a short walk. SQLite need not be asked: it counts the names that have some letters one by one.
-async fn is_soon_full(db: &impl ConnectionTrait, query: &FileQuery) -> Result<bool, DbErr> {
+/// Whether a short walk fills the page, or comes to the end of all that it could.
+async fn is_soon_over(db: &impl ConnectionTrait, query: &FileQuery) -> Result<bool, DbErr> {
     let backend = db.get_database_backend();
-    let Some(range) = range(backend, query, Way::Walk) else { return Ok(false) };
-    let near = range.next(query, others(backend, query, Way::Walk), NEAR);
-    Ok(!is_few(db, near, (query.limit as u64).saturating_sub(1)).await?)
+    if backend == DbBackend::Sqlite && query.q.as_ref().is_none_or(|q| folded(q).chars().nth(2).is_some()) {
+        // It counts the names that have some letters one by one.
+        return Ok(false);
+    }
+    let (next, fitting) = match range(backend, query, Way::Walk) {
+        Some(range) => (range.next(query, NEAR), range.next_fitting(query, others(backend, query, Way::Walk), NEAR)),
+        None if backend == DbBackend::Sqlite => {
+            let next = next(query);
+            let others = others(backend, query, Way::Walk);
+            (next.clone(), Query::select().from_subquery(next, "files").cond_where(others).take())
+        }
+        None => return Ok(false),
+    };
+    let wanted = Ord::min(query.limit as u64, NEAR / 20);
+    Ok(is_few(db, next, NEAR - 1).await? || !is_few(db, fitting, wanted.saturating_sub(1)).await?)
+}
+
+/// The next files in order, with no more of each than is asked of them.
+fn next(query: &FileQuery) -> SelectStatement {
+    let order = if query.descending { Order::Desc } else { Order::Asc };
+    let mut next = Query::select();
+    next.from(files::Entity).cond_where(within(DbBackend::Sqlite, query, Way::Walk)).limit(NEAR);
+    next.columns([files::Column::Id, files::Column::NameFolded]);
+    if query.content_type.is_some() {
+        next.column(files::Column::ContentType);
+    }
+    match query.sort {
+        Sort::Created => {}
+        Sort::Name => drop(next.order_by((files::Entity, files::Column::Name), order.clone())),
+        Sort::Size => drop(next.order_by((files::Entity, files::Column::Size), order.clone())),
+    }
+    next.order_by((files::Entity, files::Column::Id), order);
+    next
 }
 
 /// Whether a statement finds at most so many rows.
@@ -265,13 +315,14 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
                 rows.from_clear().from(tags::Entity).cross_join(files::Entity).cond_where(of).and_where(one);
             }
         }
-        Way::Letters => {
+        Way::Letters | Way::Short => {
             let Some(sought) = Sought::of(backend, query) else { return };
+            let found = sought.table(way == Way::Short);
             if backend == DbBackend::Postgres {
-                rows.from_clear().from_subquery(sought.table(), "files");
+                rows.from_clear().from_subquery(found, "files");
                 return;
             }
-            rows.from_clear().from_subquery(sought.table(), "sought").cross_join(files::Entity);
+            rows.from_clear().from_subquery(found, "sought").cross_join(files::Entity);
             rows.and_where(Expr::cust("\"files\".\"rowid\" = \"sought\".\"row\""));
         }
     }
@@ -279,7 +330,7 @@ fn begin(rows: &mut SelectStatement, backend: DbBackend, query: &FileQuery, way:
 
 /// The range of an index that PostgreSQL is asked for.
 fn range(backend: DbBackend, query: &FileQuery, way: Way) -> Option<Range> {
-    let goes = backend == DbBackend::Postgres && !matches!(way, Way::Tag | Way::Letters);
+    let goes = backend == DbBackend::Postgres && !matches!(way, Way::Tag | Way::Letters | Way::Short);
     let by = match way {
         Way::Time => Some(Sort::Created),
         Way::Name => Some(Sort::Name),
@@ -289,6 +340,11 @@ fn range(backend: DbBackend, query: &FileQuery, way: Way) -> Option<Range> {
 }
 
 fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
+    within(backend, query, way).add(others(backend, query, way))
+}
+
+/// What indexes of files go by.
+fn within(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
     use files::Column;
     // A walk in another order than that of making asks for the time as it passes: no index may lead it astray.
     let passes = backend == DbBackend::Sqlite && way == Way::Walk && query.sort != Sort::Created;
@@ -311,7 +367,7 @@ fn condition(backend: DbBackend, query: &FileQuery, way: Way) -> Condition {
         query.until.map(|until| id().lt(until.0)),
         query.after.as_ref().map(|after| behind(after, query.descending)),
     ];
-    asked.into_iter().flatten().fold(others(backend, query, way), Condition::add)
+    asked.into_iter().flatten().fold(Condition::all(), Condition::add)
 }
 
 /// What no index of files goes by.
@@ -415,7 +471,7 @@ mod tests {
     };
 
     const ORDERS: [Sort; 3] = [Sort::Created, Sort::Name, Sort::Size];
-    const WAYS: [Way; 4] = [Way::Walk, Way::Tag, Way::Letters, Way::Time];
+    const WAYS: [Way; 5] = [Way::Walk, Way::Tag, Way::Letters, Way::Short, Way::Time];
 
     async fn ledger() -> (tempfile::TempDir, SqlLedger) {
         let folder = tempfile::tempdir().unwrap();
@@ -490,7 +546,7 @@ mod tests {
                     Way::Walk => true,
                     Way::Tag => query.tag.is_some(),
                     Way::Time => has_time(&query),
-                    Way::Letters | Way::Name => false,
+                    Way::Letters | Way::Short | Way::Name => false,
                 };
                 for way in WAYS.into_iter().filter(fits) {
                     let plan = plan(ledger.reader(), &query, way).await;
@@ -571,8 +627,8 @@ mod tests {
     }
 
     fn attributes(number: u128) -> Attributes {
-        let name =
-            ["Report {n}", "Отчёт {n}", "re{n}port", "\"quo\"ted {n}", "a{n}"][usize::try_from(number % 5).unwrap()];
+        let name = ["Report {n}", "Отчёт {n}", "re{n}port", "\"quo\"ted {n}", "a{n}\u{ffff}\u{d7ff}"]
+            [usize::try_from(number % 5).unwrap()];
         serde_json::from_value(serde_json::json!({
             "larder": 1, "id": Uuid::from_u128(number), "bucket": "documents", "bucket_id": Uuid::from_u128(number % 2),
             "owner": "ivanov", "owner_id": Uuid::from_u128(number % 3), "op": "op", "name": name.replace("{n}", &number.to_string()),
@@ -608,13 +664,30 @@ mod tests {
         let q = |text: &str| FileQuery { q: Some(text.into()), tag: tag(), ..live() };
         let (from, until) = (Some(FileId(Uuid::from_u128(20))), Some(FileId(Uuid::from_u128(250))));
         let mut found = 0;
-        for text in ["REPORT", "отчёт 1", "\"Quo\"", "port", " 28", "nowhere", "О", "т ", "\"", "27", "q", "'"] {
+        for text in [
+            "REPORT",
+            "отчёт 1",
+            "\"Quo\"",
+            "port",
+            " 28",
+            "nowhere",
+            "О",
+            "т ",
+            "\"",
+            "27",
+            "q",
+            "'",
+            "\u{ffff}",
+            "\u{d7ff}",
+            "1\u{ffff}",
+        ] {
             for owner in [None, Some(UserId(Uuid::from_u128(1)))] {
                 let within = FileQuery { owner, from, until, ..q(text) };
                 for query in [FileQuery { owner, ..q(text) }, within].iter().flat_map(in_each_order) {
                     let walked = names(&ledger, &query, Way::Walk).await;
                     found += walked.len();
-                    for way in WAYS {
+                    let is_short = text.chars().count() < 3;
+                    for way in WAYS.into_iter().filter(|way| is_short || *way != Way::Short) {
                         assert_eq!(names(&ledger, &query, way).await, walked, "{way:?} of {query:?}");
                     }
                 }
@@ -731,41 +804,59 @@ mod tests {
         let way = async |query: FileQuery| way(ledger.reader(), &query).await.unwrap();
         let q = |q: &str| FileQuery { q: Some(q.into()), ..live() };
         let owner = Some(UserId(Uuid::from_u128(1)));
+        let other = Some(UserId(Uuid::from_u128(2)));
         let tagged = FileQuery { tag: Some("seventh".into()), ..live() };
         let by_name = FileQuery { sort: Sort::Name, ..tagged.clone() };
         let until = FileQuery { until: Some(FileId(Uuid::from_u128(9))), sort: Sort::Size, ..live() };
         assert_eq!(way(q("report")).await, Way::Letters);
-        assert_eq!((way(q("re")).await, way(q("re\0port")).await), (Way::Letters, Way::Walk));
+        assert_eq!((way(q("re")).await, way(q("re\0port")).await), (Way::Walk, Way::Walk), "of 30 names");
         assert_eq!(way(FileQuery { owner, ..q("report") }).await, Way::Walk, "of few files the names are read");
         assert_eq!(
             (way(tagged.clone()).await, way(by_name.clone()).await, way(until.clone()).await),
             (Way::Tag, Way::Tag, Way::Time)
         );
         assert_eq!(way(FileQuery { name: Some("a".into()), ..by_name.clone() }).await, Way::Walk);
-        many(&folder).await;
+        several(&folder, 1, "report").await;
+        run(&folder, "INSERT OR IGNORE INTO tags SELECT 'seventh', id, owner_id FROM files").await;
+        ledger.remake_index().await.unwrap();
+        assert_eq!(way(FileQuery { owner, ..q("quoted") }).await, Way::Letters);
         assert_eq!(way(q("report")).await, Way::Walk, "where many have it a page is soon full");
-        for text in ["quoted", "zz", "z", "ё"] {
-            assert_eq!(way(FileQuery { owner, ..q(text) }).await, Way::Letters, "{text:?}");
+        assert_eq!(way(FileQuery { deleted: Some(true), ..q("re") }).await, Way::Walk, "of an empty trash");
+        for text in ["zz", "z", "ё", "\u{ffff}"] {
+            assert_eq!(way(FileQuery { owner, ..q(text) }).await, Way::Short, "{text:?}");
+        }
+        assert_eq!(
+            way(FileQuery { tag: tagged.tag.clone(), owner: other, ..q("z") }).await,
+            Way::Tag,
+            "few have the tag"
+        );
+        // Of the names of others many have them, of this owner's one.
+        several(&folder, 2, "third").await;
+        ledger.remake_index().await.unwrap();
+        for text in ["ir", "h"] {
+            assert_eq!(
+                (way(q(text)).await, way(FileQuery { owner, ..q(text) }).await),
+                (Way::Walk, Way::Letters),
+                "{text:?}"
+            );
         }
         // One letter begins more threes than are asked for.
         let spelt = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
-                     INSERT INTO letters (rowid, name, owner) SELECT i, 'щ' || char(20000 + i) || 'a', '' FROM n";
+                     INSERT INTO letters (rowid, name, owner) SELECT 40000 + i, 'h' || char(20000 + i) || 'a', '' FROM n";
         run(&folder, spelt).await;
-        assert_eq!(way(FileQuery { owner, ..q("щ") }).await, Way::Letters, "500");
-        run(&folder, "INSERT INTO letters (rowid, name, owner) VALUES (1, 'щщщ', '')").await;
-        let (one, two) = (way(FileQuery { owner, ..q("щ") }).await, way(FileQuery { owner, ..q("щщ") }).await);
-        assert_eq!((one, two), (Way::Walk, Way::Letters), "501");
+        assert_eq!(way(FileQuery { owner, ..q("h") }).await, Way::Walk, "too many begin with it");
         assert_eq!((way(tagged.clone()).await, way(by_name).await, way(until).await), (Way::Tag, Way::Walk, Way::Time));
         assert_eq!(way(FileQuery { deleted: Some(true), ..tagged }).await, Way::Walk);
     }
 
-    /// A larger database than a test can record: the first owner's file 1 over and over.
-    async fn many(folder: &tempfile::TempDir) {
-        let copied = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20010) \
-                      INSERT INTO files SELECT randomblob(16), epoch, version, digest, revision, bucket_id, owner_id, \
-                      'report', 'report', deleted, attributes, size, content_type FROM n, files \
-                      WHERE files.id = x'00000000000000000000000000000001'";
-        run(folder, copied).await;
-        run(folder, "INSERT OR IGNORE INTO tags SELECT 'seventh', id, owner_id FROM files").await;
+    /// A larger database than a test can record: an owner's file over and over, under another name.
+    async fn several(folder: &tempfile::TempDir, owner: u8, name: &str) {
+        let copied = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20010) \
+             INSERT INTO files SELECT randomblob(16), epoch, version, digest, revision, bucket_id, owner_id, \
+             '{name}', '{name}', deleted, attributes, size, content_type FROM n, files \
+             WHERE files.id = x'000000000000000000000000000000{owner:02x}'"
+        );
+        run(folder, &copied).await;
     }
 }

@@ -493,10 +493,10 @@ impl MigrationName for EndsOfNames {
     }
 }
 
-const ENDS_OF_NAMES: [&str; 8] = [
-    "DROP TRIGGER letters_come",
-    "DROP TRIGGER letters_go",
-    "DROP TRIGGER letters_change",
+const ENDS_OF_NAMES: [&str; 9] = [
+    "DROP TRIGGER IF EXISTS letters_come",
+    "DROP TRIGGER IF EXISTS letters_go",
+    "DROP TRIGGER IF EXISTS letters_change",
     "CREATE TRIGGER letters_come AFTER INSERT ON files \
      WHEN new.rowid <= (SELECT upto FROM lettered) OR new.rowid >= (SELECT upto FROM lettered) + 1000 \
      AND (new.rowid < (SELECT upto FROM lettered) + 3000 OR new.rowid % 64 = 0) BEGIN \
@@ -523,17 +523,21 @@ const ENDS_OF_NAMES: [&str; 8] = [
     "INSERT INTO letters (letters) VALUES ('delete-all')",
     "INSERT INTO letters (rowid, name, owner) \
      SELECT rowid, name_folded || char(1, 1), 'X' || substr(hex(owner_id), -2) FROM files",
+    "UPDATE lettered SET upto = (SELECT ifnull(max(rowid), 0) FROM files)",
 ];
 
-const LETTERS_IN: [&str; 4] = [
-    "DROP INDEX files_letters",
-    "DROP FUNCTION letters_of",
+/// Names are read on while the new index is made. Which letters are common is counted at once: nobody else may for long.
+const LETTERS_IN: [&str; 6] = [
     "CREATE OR REPLACE FUNCTION letters_in(name text, owner uuid) RETURNS tsvector \
      LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ \
      SELECT array_to_tsvector(array_append(array_agg(substr(name, at, 3)), chr(2) || owner::text)) \
      FROM generate_series(1, length(name)) AS at $$",
-    "CREATE INDEX files_letters ON files USING gin (letters_in(name_folded, owner_id)) \
+    "CREATE INDEX files_letters_in ON files USING gin (letters_in(name_folded, owner_id)) \
      WITH (fastupdate = on, gin_pending_list_limit = 512)",
+    "DROP INDEX IF EXISTS files_letters",
+    "ALTER INDEX files_letters_in RENAME TO files_letters",
+    "DROP FUNCTION IF EXISTS letters_of",
+    "ANALYZE files",
 ];
 
 #[expect(elided_lifetimes_in_paths, reason = "the trait leaves it out, and the two must agree")]
@@ -547,9 +551,6 @@ impl MigrationTrait for EndsOfNames {
         };
         for statement in statements {
             db.execute_unprepared(statement).await?;
-        }
-        if manager.get_database_backend() == DbBackend::Sqlite {
-            db.execute_unprepared("UPDATE lettered SET upto = (SELECT ifnull(max(rowid), 0) FROM files)").await?;
         }
         Ok(())
     }

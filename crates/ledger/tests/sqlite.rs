@@ -168,6 +168,32 @@ async fn a_database_of_the_first_version_is_brought_up_with_all_that_it_holds() 
     assert_eq!(claim(&ledger, 1).await.unwrap(), 3);
 }
 
+/// However much of an older index of names is there.
+#[tokio::test]
+async fn an_index_of_names_without_their_ends_is_made_anew() {
+    for upto in [0, 2, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("larder.db");
+        let ledger = SqlLedger::open(&path, CREATE).await.unwrap();
+        ledger.initialise(&identity()).await.unwrap();
+        for number in 1..=3 {
+            put(&ledger, number, 1).await.unwrap();
+        }
+        ledger.close().await;
+        raw(&path, "DELETE FROM seaql_migrations WHERE version > 'm0017_roll_of_nodes'; DROP TRIGGER letters_go").await;
+        let older = format!(
+            "INSERT INTO letters (letters) VALUES ('delete-all'); UPDATE lettered SET upto = {upto}; \
+             INSERT INTO letters (rowid, name, owner) \
+             SELECT rowid, name_folded, 'X' || substr(hex(owner_id), -2) FROM files WHERE rowid <= {upto}"
+        );
+        raw(&path, Box::leak(older.into_boxed_str())).await;
+        let ledger = SqlLedger::open(&path, Open::default()).await.unwrap();
+        assert_eq!(ledger.check_index().await.unwrap(), None, "{upto}");
+        put(&ledger, 4, 1).await.unwrap();
+        assert_eq!(ledger.check_index().await.unwrap(), None, "{upto}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_ledger_is_damaged() {
     let folder = tempfile::tempdir().unwrap();

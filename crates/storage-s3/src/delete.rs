@@ -67,9 +67,11 @@ impl Inner {
             let answer = request.set_version_id(version.clone()).send().await;
             answer.map(drop).map_err(|error| self.fault(error))
         };
-        match self.read(delete).await {
-            Err(fault) if fault.is_absent() => Ok(()),
-            answer => answer,
+        match self.again(self.options.deadlines.small, delete).await {
+            (Err(fault), _) if fault.is_absent() => Ok(()),
+            // A refusal is none where an attempt before it may have been carried out.
+            (Err(fault), before) if before.maybe => Err(fault.unsettled()),
+            (answer, _) => answer,
         }
     }
 

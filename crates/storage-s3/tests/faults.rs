@@ -270,6 +270,19 @@ async fn one_mishap_is_told_where_conditions_are_ignored_too() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_is_refused_after_one_without_an_answer_may_have_happened() {
+    for (first, kind) in
+        [(LostReply, ErrorKind::Indeterminate), (Refused(503, "SlowDown"), ErrorKind::PermissionDenied)]
+    {
+        let place = fresh(Quirks::default()).await;
+        place.store.profile().await.unwrap();
+        place.front.plan_two(0, first, Refused(403, "AccessDenied"));
+        let refused = place.store.delete(&key("a/old")).await.unwrap_err();
+        assert_eq!((refused.kind(), place.front.calm()), (&kind, 2), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_mishap_that_does_not_end_is_told() {
     for operation in &OPERATIONS {
         for (fault, _) in FAULTS.iter().filter(|(fault, _)| !matches!(fault, Drip | WrongETag)) {

@@ -179,6 +179,7 @@ impl Node {
             for (need, place) in needs.filter(|(need, _)| *need == Need::Drop) {
                 // Nor is one dropped while a store is waited for that is to keep the file.
                 if !wait.contains(&place) && !wanted.iter().any(|kept| wait.contains(kept)) {
+                    outcome.passed_over |= self.has_too_many_to_drop(place);
                     outcome.add(need, place, self.drop_copy(place, revision).await)?;
                 }
             }

@@ -10,21 +10,33 @@
 //!
 //! A crash before 4 leaves all as it was. One behind it, or a store that refuses to delete, leaves a copy that counts nowhere, which the
 //! next walk goes on with: a start's, or the hourly one; or counts again ([`Node::keep_copy`]), as soon as one of those that stay is lost.
-//! Where the store takes no deletions the copy stays, and is read where nothing else can be. So it does on a store that does not stage: a
-//! deletion that takes effect late would meet a copy that was made anew under the same key.
+//! Where the store takes no deletions the copy stays, and is read where nothing else can be.
+//!
+//! On a store that does not stage a deletion may take effect late, and would meet a copy that was made anew under the same key. So there the
+//! row says in 4 when the deletion was sent, and behind 5 the claim ends and the row stays. Thirteen deadlines of a small request later
+//! nothing of it is on its way any more ([`Dropped`](super::Dropped)): then, under a claim, it is looked whether all is gone, and 6 follows; or 3, where
+//! something still lies there. As long it is waited for before such a copy counts again, or another is made there.
 
 use crate::{
-    Attributes, Error, Result,
+    Attributes, Error, Result, Timestamp,
     create::nothing_happened,
     files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
-    reconcile::copy::{Brought, Seen},
+    reconcile::{
+        copy::{Brought, Seen},
+        dropped::sent_at,
+    },
     truth::Reading,
 };
 use std::{sync::Arc, time::Duration};
 
 /// A store that refuses to delete is not asked again for so long.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// The first time that is not this one, nor before it.
+fn after(last: Option<Timestamp>) -> Timestamp {
+    last.map_or(Timestamp::from_millis(0), |last| last.plus(Duration::from_millis(1)))
+}
 
 impl Node {
     /// Steps 1 to 6. Does nothing where something else is known of the copies by now, or its store has refused to delete lately.
@@ -34,6 +46,14 @@ impl Node {
     pub(super) async fn drop_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let now = self.environment.clock.elapsed();
         if self.state().keeps.get(&place).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        let stages = self.places[place].store.staging().is_some();
+        if !stages && revision.copies.iter().any(|copy| self.is_dropping(place, copy)) {
+            if !self.is_drop_over(place, revision) || self.end_drop(place, revision).await? {
+                return Ok(());
+            }
+        } else if self.has_too_many_to_drop(place) {
             return Ok(());
         }
         let Some(kept) = self.kept_copies(place, revision).await? else { return Ok(()) };
@@ -51,6 +71,68 @@ impl Node {
             self.state().keeps.insert(place, now + KEPT_FOR);
         }
         dropped.map(drop)
+    }
+
+    fn is_dropping(&self, place: usize, copy: &CopyRow) -> bool {
+        copy.store == self.places[place].id && copy.state == CopyState::Dropping
+    }
+
+    /// Whether so many deletions are waited for that none is sent to a place now.
+    pub(super) fn has_too_many_to_drop(&self, place: usize) -> bool {
+        self.places[place].store.staging().is_none() && self.state().dropped.is_full()
+    }
+
+    /// Whether nothing that was sent to drop a copy takes effect any more.
+    fn is_drop_over(&self, place: usize, revision: &RevisionRow) -> bool {
+        let (at, now) = (sent_at(revision, self.places[place].id), self.environment.clock.elapsed());
+        let long = self.settings.deadlines.deleted_for();
+        self.state().dropped.is_over((revision.file, revision.revision, place), at, now, long)
+    }
+
+    /// Step 6 on a store that does not stage. Says whether the row is gone, or something else is known of the copy by now.
+    async fn end_drop(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<bool> {
+        let claim = match self.claim(revision.file, Purpose::Change).await {
+            Err(Error::Gone | Error::NotFound(_)) => return Ok(true),
+            claim => claim?,
+        };
+        let ended = self.end_drop_claimed(place, revision, &claim).await;
+        if !matches!(ended, Ok(Some(true))) {
+            self.end_claim(claim, ended.as_ref().err()).await;
+        }
+        let ended = ended?;
+        if ended != Some(false) {
+            self.state().dropped.forget(&(revision.file, revision.revision, place));
+        }
+        Ok(ended != Some(false))
+    }
+
+    /// Whether the row is gone, and the claim ended with that; `None` where something else is known of the copy by now.
+    async fn end_drop_claimed(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        claim: &Claim,
+    ) -> Result<Option<bool>> {
+        let (file, number, at) = (revision.file, revision.revision, &self.places[place]);
+        let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let now = self.ledger.revision(file, number).await?;
+        if now.is_none_or(|now| now.key != revision.key || on(&now) != on(revision)) {
+            return Ok(None);
+        }
+        at.confirm().await?;
+        let sidecar = revision.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        if at.size_of(&revision.key).await?.is_some() || at.size_of(&sidecar).await?.is_some() {
+            return Ok(Some(false));
+        }
+        self.record_gone(place, revision, claim).await.map(Some)
+    }
+
+    async fn record_gone(self: &Arc<Self>, place: usize, revision: &RevisionRow, claim: &Claim) -> Result<bool> {
+        let (file, number, at) = (revision.file, revision.revision, &self.places[place]);
+        let gone = Entry::Unwanted { file, revision: number, store: at.id, state: CopyState::Dropping };
+        self.record(Some(gone), Some(claim.id)).await?;
+        tracing::info!(%file, revision = number, store = %at.name, "a copy that no placement wants was dropped");
+        Ok(true)
     }
 
     /// Step 1: the places that keep a copy. One that is not right is marked lost. What costs little comes first.
@@ -91,11 +173,13 @@ impl Node {
         let own = (row.attributes.revision == number).then_some(&row.attributes);
         self.check_kept(&wanted, &now, own).await?;
         at.confirm().await?;
-        let dropping = CopyRow { store: at.id, state: CopyState::Dropping, verified_at: None };
+        let stages = at.store.staging().is_some();
+        let sent = if stages { None } else { Some(self.environment.clock.now().max(after(sent_at(&now, at.id)))) };
+        let dropping = CopyRow { store: at.id, state: CopyState::Dropping, verified_at: sent };
         self.record(Some(Entry::Copies { file, revision: number, copies: vec![dropping] }), None).await?;
         let now = self.ledger.revision(file, number).await?;
         let Some(now) = now.filter(|now| self.is_unwanted(&now.copies, &wanted, place)) else { return Ok(false) };
-        if let Err(refused) = at.store.delete(&now.key).await {
+        if let Err(refused) = self.soon(at, &now.key, at.store.delete(&now.key)).await {
             let before =
                 on(revision).filter(|copy| copy.state == CopyState::Verified && nothing_happened(refused.kind()));
             if let Some(before) = before {
@@ -104,11 +188,14 @@ impl Node {
             }
             return Err(refused.into());
         }
-        at.store.delete(&now.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?).await?;
-        let gone = Entry::Unwanted { file, revision: number, store: at.id, state: CopyState::Dropping };
-        self.record(Some(gone), Some(claim.id)).await?;
-        tracing::info!(%file, revision = number, store = %at.name, "a copy that no placement wants was dropped");
-        Ok(true)
+        let sidecar = now.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        self.soon(at, &sidecar, at.store.delete(&sidecar)).await?;
+        if stages {
+            return self.record_gone(place, &now, claim).await;
+        }
+        let over = self.environment.clock.elapsed() + self.settings.deadlines.deleted_for();
+        self.state().dropped.sent((file, number, place), sent, over);
+        Ok(false)
     }
 
     /// Whether a copy on a place may go by what the rows say: every store of the placement has a verified one.
@@ -122,7 +209,7 @@ impl Node {
 
     /// Whether a copy that is not wanted may be deleted from a place at all.
     pub(super) fn is_dropped_from(at: &Place) -> bool {
-        at.mode.changes() && at.store.staging().is_some()
+        at.mode.changes()
     }
 
     /// The places of a bucket's placement; `None` where it names a store that is not configured.
@@ -137,17 +224,48 @@ impl Node {
     /// A copy that was being dropped counts again where its bytes are right, since others do not any more; where it is gone, so is its
     /// row.
     pub(super) async fn keep_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        if self.places[place].store.staging().is_none() && !self.is_drop_over(place, revision) {
+            return Ok(());
+        }
         match self.look_at_copy(place, revision).await? {
-            Seen::Right => self.lay_down(place, revision, Brought::Nothing, self.copy_verified(place)).await,
-            Seen::Absent => {
-                let (store, state) = (self.places[place].id, CopyState::Dropping);
-                let gone = Entry::Unwanted { file: revision.file, revision: revision.revision, store, state };
-                self.record(Some(gone), None).await.map(drop)
+            Seen::Right => {
+                self.lay_down(place, revision, Brought::Nothing, self.copy_verified(place)).await?;
+                self.state().dropped.forget(&(revision.file, revision.revision, place));
+                Ok(())
             }
+            Seen::Absent => self.keep_none(place, revision).await,
             Seen::Wrong | Seen::Unreadable => {
                 Err(Error::Conflict("a copy that was being dropped is damaged, and can't take another's place".into()))
             }
         }
+    }
+
+    /// The row of a copy that was dropped goes, unless something else is known of it by now; where one is wanted, it is made anew.
+    async fn keep_none(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let claim = match self.claim(revision.file, Purpose::Change).await {
+            Err(Error::Gone | Error::NotFound(_)) => return Ok(()),
+            claim => claim?,
+        };
+        let at = &self.places[place];
+        let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let ended = match self.ledger.revision(revision.file, revision.revision).await {
+            Ok(Some(now)) if on(&now) == on(revision) => self.record_gone(place, revision, &claim).await,
+            now => now.map(|_| false).map_err(Error::from),
+        };
+        if !matches!(ended, Ok(true)) {
+            self.end_claim(claim, ended.as_ref().err()).await;
+        }
+        self.state().dropped.forget(&(revision.file, revision.revision, place));
+        let Some(row) = self.ledger.file(revision.file).await?.filter(|_| matches!(ended, Ok(true))) else {
+            return ended.map(drop);
+        };
+        if at.mode.creates() && self.wants_copy(&row.attributes.bucket, place) {
+            let copies = vec![CopyRow { store: at.id, state: CopyState::Pending, verified_at: None }];
+            let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: copies.clone() };
+            self.record(Some(entry), None).await?;
+            self.reconcile_soon(revision.file, &copies);
+        }
+        Ok(())
     }
 
     /// Looks whether one store of the placement has the bytes, and beside them `own`, the file's newest attributes; or, of an old

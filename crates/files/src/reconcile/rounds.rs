@@ -240,6 +240,8 @@ impl Rounds {
             files.extend(self.walk(node, now).await?);
             let failed = self.failed.keys().filter(|(id, place)| !self.waits(*id, *place, now)).map(|(id, _)| *id);
             files.extend(failed.take(PAGE));
+            let dropped = node.state().dropped.due(now, WALK_EVERY, PAGE);
+            files.extend(dropped.into_iter().map(|(id, _)| id));
             self.queue.add(files);
         }
         if !self.queue.is_empty() {

@@ -67,6 +67,8 @@ pub enum Bug {
     CopyLeftBehind,
     /// The ledger forgets what is to be done about copies.
     NoteForgotten,
+    /// The ledger forgets at once what is being dropped from a store that doesn't stage.
+    DropForgotten,
     /// The ledger forgets what stores have missed.
     MissedForgotten,
     /// A node that others took for dead goes on to change stores and the ledger.
@@ -75,7 +77,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::LostFsync,
         Self::RecoverySkipped,
         Self::AttributesFirst,
@@ -100,6 +102,7 @@ impl Bug {
         Self::CopyWithoutAttributes,
         Self::CopyLeftBehind,
         Self::NoteForgotten,
+        Self::DropForgotten,
         Self::MissedForgotten,
         Self::BuriedGoesOn,
     ];

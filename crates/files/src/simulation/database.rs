@@ -4,9 +4,9 @@ use super::{bugs::Bug, executor::Process, world::World};
 use crate::{
     Bucket, DirectId, FileId, Ledger, Page, Rank, SessionId, Sha256, StoreId, Timestamp, Tombstone, User, UserId,
     ledger::{
-        Claim, CopyCount, DirectUpload, Entry, FileQuery, FileRow, Hold, Identity, Intent, LedgerError, MemoryLedger,
-        Missed, Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed, Reservation, Result, RevisionRow,
-        Session, Upload,
+        Claim, CopyCount, CopyRow, CopyState, DirectUpload, Entry, FileQuery, FileRow, Hold, Identity, Intent,
+        LedgerError, MemoryLedger, Missed, Placed, PlacedQuery, Purpose, Record, RecordId, Recorded, Refreshed,
+        Reservation, Result, RevisionRow, Session, Upload,
     },
     name_claim,
     sealed::Sealed,
@@ -224,6 +224,9 @@ impl Ledger for Watched {
         }
         let real = |record: Record| Record { settles: record.settles.and_then(|hold| self.real(hold)), ..record };
         let mut records: Vec<Record> = records.into_iter().map(real).collect();
+        if self.bug(Bug::DropForgotten) {
+            forget_drops(&mut records);
+        }
         if self.bug(Bug::NoteForgotten) {
             records.iter_mut().for_each(forget_notes);
         }
@@ -352,6 +355,18 @@ impl Ledger for Watched {
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.call("buckets", self.inner.buckets()).await
+    }
+}
+
+/// Takes copies that are being dropped for gone, where the row is to tell when their deletion was sent.
+fn forget_drops(records: &mut [Record]) {
+    for record in records {
+        if let Some(Entry::Copies { file, revision, copies }) = &record.entry
+            && let [CopyRow { store, state: CopyState::Dropping, verified_at: Some(_) }] = copies[..]
+        {
+            record.entry =
+                Some(Entry::Unwanted { file: *file, revision: *revision, store, state: CopyState::Verified });
+        }
     }
 }
 

@@ -106,6 +106,24 @@ const FAULTS_OF_COPIES_SENT: &[Fault] = &[
     Fault::Late,
 ];
 
+/// Of copies that are dropped again. None rots: what is wrong in a bucket is moved away and made anew at once, and a second deletion of it
+/// would meet that.
+const FAULTS_OF_COPIES_DROPPED: &[Fault] = &[
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Outage,
+    Fault::Partition,
+    Fault::Error,
+    Fault::Full,
+    Fault::Stall,
+    Fault::Jump,
+    Fault::HangUp,
+    Fault::DatabaseLost,
+    Fault::DatabaseOlder,
+    Fault::Late,
+    Fault::Repeated,
+];
+
 /// Of several copies, all of them on stores that stage: nothing of a request there is late.
 const FAULTS_OF_COPIES: &[Fault] = match FAULTS_OF_COPIES_SENT {
     [others @ .., Fault::Late] => others,
@@ -222,10 +240,16 @@ impl Profile {
         Self { name: "careless-hybrid", stores: Self::CARELESS_MIXED.stores, ..Self::HYBRID };
     /// One node over two disks whose placement is another one from start to start: files move, and what is left behind is dropped.
     pub const MOVES: Self = Self { name: "moves", moves: true, ..Self::REPLICAS };
+    /// Two nodes over a disk and a store that doesn't stage, whose files move so.
+    pub const MOVES_HYBRID: Self =
+        Self { name: "moves-hybrid", moves: true, faults: FAULTS_OF_COPIES_DROPPED, ..Self::HYBRID };
+    /// The same over two stores that don't stage, one of which keeps no conditions.
+    pub const MOVES_CLOUDS: Self = Self { name: "moves-clouds", stores: &[CLOUD, CARELESS], ..Self::MOVES_HYBRID };
     /// Two nodes over two disks that both hold what is answered.
     pub const SAFE: Self = Self { name: "safe", write_copies: 2, ..Self::TWINS };
     /// The profiles whose files have several copies.
-    pub const REPLICATED: [Self; 5] = [Self::REPLICAS, Self::TWINS, Self::HYBRID, Self::MOVES, Self::SAFE];
+    pub const REPLICATED: [Self; 7] =
+        [Self::REPLICAS, Self::TWINS, Self::HYBRID, Self::MOVES, Self::SAFE, Self::MOVES_HYBRID, Self::MOVES_CLOUDS];
 
     /// The profile of a seed.
     #[must_use]

@@ -46,6 +46,8 @@ pub enum Fault {
     HangUp,
     /// Requests whose sender died, or gave them up, take effect after that: on stores without staging.
     Late,
+    /// Deletions were sent twice, and the other takes effect late: on stores without staging.
+    Repeated,
     /// The database is deleted.
     DatabaseLost,
     /// An older database is put in the place of the current one.
@@ -174,7 +176,7 @@ impl World {
         let mut random = Random::new(seed);
         let executor = Executor::new(random.fork());
         let state = State::new(random, &profile, database);
-        let late = state.enabled.contains(&Fault::Late);
+        let (late, repeated) = (state.enabled.contains(&Fault::Late), state.enabled.contains(&Fault::Repeated));
         Arc::new_cyclic(|world: &Weak<Self>| {
             let disk = |(at, shelf): (usize, &super::Shelf)| {
                 let base = if shelf.staging { MemoryOptions::with_staging() } else { MemoryOptions::without_staging() };
@@ -186,6 +188,7 @@ impl World {
             };
             let disks: Vec<_> = profile.stores.iter().enumerate().map(disk).collect();
             disks.iter().for_each(|disk| disk.requests_may_be_late(late));
+            disks.iter().for_each(|disk| disk.deletions_are_repeated(repeated));
             Self { disks, executor, state: Mutex::new(state), profile }
         })
     }
@@ -469,7 +472,7 @@ impl World {
                 self.bury(process);
             }
             Fault::Unheard => drop(state.unheard.insert(process, until)),
-            Fault::HangUp | Fault::Late => {}
+            Fault::HangUp | Fault::Late | Fault::Repeated => {}
         }
         None
     }

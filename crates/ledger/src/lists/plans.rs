@@ -18,7 +18,8 @@ INSERT INTO files (id, epoch, version, digest, revision, bucket_id, owner_id, na
 SELECT lpad(to_hex(i), 32, '0')::uuid, 1, 1, '', 1, lpad(to_hex(100 + h % 3), 32, '0')::uuid,
   lpad(to_hex(CASE WHEN i % 6000 = 7 THEN 12 WHEN i % 10 < 6 THEN 10 WHEN i % 10 = 6 THEN 11 ELSE 1000 + h % 1000 END), 32, '0')::uuid,
   name, name, h % 50 = 0, repeat('attributes ', 60), h % 10000000, CASE WHEN h % 7 = 0 THEN 'text/plain' ELSE 'application/pdf' END
-FROM (SELECT i, h, '2026/' || h % 1000 || '/report ' || md5(i::text) AS name
+FROM (SELECT i, h, '2026/' || h % 1000 || '/report ' || md5(i::text)
+    || CASE WHEN i % 10 >= 6 THEN ' жж' ELSE '' END AS name
   FROM (SELECT i, abs(hashint8(i))::bigint AS h FROM generate_series(1, 60000) i) numbered) named;
 INSERT INTO tags (tag, file_id, owner_id)
 SELECT CASE WHEN size % 100 = 0 THEN 'rare' ELSE 'common' END, id, owner_id FROM files;
@@ -209,14 +210,20 @@ async fn what_few_names_hold_is_found_by_its_letters_over_postgresql() {
     for (owner, sort) in
         [None, Some(LARGE)].into_iter().flat_map(|owner| [Sort::Created, Sort::Size].map(|sort| (owner, sort)))
     {
-        let query = FileQuery { sort, ..q(owner, "REPORT 12a") };
-        assert_eq!(way(&db, &query).await.unwrap(), Way::Letters, "{query:?}");
-        for plan in plans(&db, &query, Way::Letters).await {
-            let of_files = without_counts(&plan);
-            let scans = scans(&of_files);
-            let by = scans[0].unwrap();
-            assert!(by.contains("letters_in(name_folded, owner_id) @@ "), "{}", plan.join("\n"));
-            assert!(scans[1..].iter().all(|by| by.unwrap().contains("(file_id = files.id)")), "{}", plan.join("\n"));
+        for text in ["REPORT 12a", "ZZ", "w"] {
+            let query = FileQuery { sort, ..q(owner, text) };
+            assert_eq!(way(&db, &query).await.unwrap(), Way::Letters, "{query:?}");
+            for plan in plans(&db, &query, Way::Letters).await {
+                let of_files = without_counts(&plan);
+                let scans = scans(&of_files);
+                let by = scans[0].unwrap();
+                assert!(by.contains("letters_in(name_folded, owner_id) @@ "), "{}", plan.join("\n"));
+                assert!(
+                    scans[1..].iter().all(|by| by.unwrap().contains("(file_id = files.id)")),
+                    "{}",
+                    plan.join("\n")
+                );
+            }
         }
     }
     for (owner, text) in [
@@ -237,6 +244,14 @@ async fn what_few_names_hold_is_found_by_its_letters_over_postgresql() {
         let found = lines(&db, worth_seeking).await;
         assert_eq!(found[0].split(" & ").count(), worth, "{sought:?}: {found:?}");
     }
+    // What many have, but not this owner; and what so many have that the index would tell of it late.
+    assert_eq!(way(&db, &q(Some(LARGE), "ЖЖ")).await.unwrap(), Way::Letters);
+    let rare = FileQuery { content_type: Some("none".into()), ..q(None, "жж") };
+    assert_eq!(way(&db, &rare).await.unwrap(), Way::Walk);
+    // Few have the tag; the trash is small.
+    let tagged = FileQuery { tag: Some("rare".into()), ..q(None, "z") };
+    assert_eq!(way(&db, &tagged).await.unwrap(), Way::Tag);
+    assert_eq!(way(&db, &FileQuery { deleted: Some(true), ..q(None, "z") }).await.unwrap(), Way::Walk);
     // Pages that are soon full, and an owner whose names are few.
     for query in [q(None, "report"), q(Some(LARGE), "report 1"), q(None, "re"), q(Some(SMALL), "REPORT 12a")] {
         assert_eq!(way(&db, &query).await.unwrap(), Way::Walk, "{query:?}");

@@ -94,10 +94,17 @@ impl Range {
         rows
     }
 
-    /// Those of the next so many files of the range that a query wants.
-    pub(super) fn next(&self, query: &FileQuery, others: Condition, files: u64) -> SelectStatement {
+    /// The next so many files of the range.
+    pub(super) fn next(&self, query: &FileQuery, files: u64) -> SelectStatement {
         let mut next = self.all(query);
-        next.expr(Expr::cust("\"files\".*")).limit(files);
+        next.limit(files);
+        next
+    }
+
+    /// Those of the next so many files of the range that a query wants.
+    pub(super) fn next_fitting(&self, query: &FileQuery, others: Condition, files: u64) -> SelectStatement {
+        let mut next = self.next(query, files);
+        next.expr(Expr::cust("\"files\".*"));
         Query::select().from_subquery(next, "files").cond_where(self.rest(query, others)).take()
     }
 

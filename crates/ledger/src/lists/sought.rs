@@ -13,15 +13,14 @@ use larder_files::{
 };
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement,
-    sea_query::{Expr, Query, SelectStatement, SimpleExpr, UnionType},
+    sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr, UnionType},
 };
 use std::collections::BTreeSet;
 
 /// So many threes of letters are sought of one `q`: more hardly narrow it further.
 const THREES_MAX: usize = 32;
 
-/// So many threes that begin alike are sought at once over SQLite, some 30 ms; what more begin with, names have so often that a page is
-/// full before long.
+/// So many threes that begin alike are sought at once over SQLite among the names of one owner, some 30 ms.
 const ALIKE_MAX: i64 = 500;
 
 /// What stands between the letters that PostgreSQL is told of, and before an owner among them: no name has either.
@@ -51,6 +50,16 @@ pub(super) const WORTH_SEEKING: &str = "SELECT string_agg( \
     SELECT unnest(most_common_elems::text::text[]) AS letters, unnest(most_common_elem_freqs) AS share FROM pg_stats \
     WHERE schemaname = current_schema() AND tablename = 'files_letters') AS counted ON counted.letters = sought \
     ) AS shares) AS places WHERE share < 0.05 OR place <= 2";
+
+/// What part of all names has a three that begins as asked for, by what the server has counted; a name that has two counts twice.
+const SHARE_ALIKE: &str = "SELECT coalesce(sum(share), 0)::float8 FROM ( \
+    SELECT unnest(most_common_elems::text::text[]) AS three, unnest(most_common_elem_freqs) AS share FROM pg_stats \
+    WHERE schemaname = current_schema() AND tablename = 'files_letters') AS counted WHERE starts_with(three, $1)";
+
+/// Where more names have a three that begins as asked for the index is not asked: it gathers them all before it tells of the first. Of one
+/// owner's names hardly any may have what half of all have.
+const SHARE_MAX: f64 = 0.05;
+const SHARE_MAX_OF_OWNER: f64 = 0.5;
 
 /// What is sought of the names of all, or of one owner.
 #[derive(Debug)]
@@ -88,20 +97,48 @@ impl Sought {
         Some(Self { backend, letters, owner: query.owner })
     }
 
-    /// Whether there are letters of nearly all names, and not too many that begin as asked for.
+    /// Whether only one or two letters are sought.
+    pub(super) fn is_short(&self) -> bool {
+        matches!(self.letters, Letters::Alike(..))
+    }
+
+    /// Whether there are letters of nearly all names.
     pub(super) async fn is_indexed(&self, db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        Ok(self.backend == DbBackend::Postgres || behind(db).await? <= BEHIND_MAX)
+    }
+
+    /// Whether [`Sought::rows`] asks for so much that it is soon answered.
+    pub(super) async fn is_narrow(&self, db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let Letters::Alike(from, until) = &self.letters else { return Ok(true) };
+        let one = async |sql: String, values: Vec<sea_orm::Value>| {
+            let row = db.query_one_raw(Statement::from_sql_and_values(self.backend, sql, values)).await?;
+            row.ok_or_else(|| crate::convert::wrong("no count"))
+        };
         if self.backend == DbBackend::Postgres {
-            return Ok(true);
+            let share: f64 = one(SHARE_ALIKE.to_owned(), vec![from.clone().into()]).await?.try_get_by_index(0)?;
+            return Ok(share <= if self.owner.is_some() { SHARE_MAX_OF_OWNER } else { SHARE_MAX });
         }
-        if behind(db).await? > BEHIND_MAX {
+        // Of the names of all it is known by now that many have them.
+        if self.owner.is_none() {
             return Ok(false);
         }
-        let Letters::Alike(from, until) = &self.letters else { return Ok(true) };
         let sql = format!("SELECT count(three) FROM ({ALIKE} SELECT three FROM alike LIMIT {})", ALIKE_MAX + 1);
-        let values = [from, until, until].map(|bound| bound.clone().into());
-        let count = db.query_one_raw(Statement::from_sql_and_values(self.backend, sql, values)).await?;
-        let count: i64 = count.ok_or_else(|| crate::convert::wrong("no count"))?.try_get_by_index(0)?;
+        let count: i64 =
+            one(sql, [from, until, until].map(|bound| bound.clone().into()).into()).await?.try_get_by_index(0)?;
         Ok(count <= ALIKE_MAX)
+    }
+
+    /// The numbers of the rows of all whose names have one or two letters, over SQLite: read straight from the lists of all threes that
+    /// begin with them. `None` of more letters.
+    pub(super) fn all(&self) -> Option<SelectStatement> {
+        let Letters::Alike(from, until) = &self.letters else { return None };
+        if self.backend == DbBackend::Postgres {
+            return None;
+        }
+        let (term, mut rows) = (|| Expr::col("term"), Query::select());
+        rows.distinct().expr_as(Expr::col("doc"), "row").from("letters_terms");
+        rows.and_where(term().gte(from)).and_where(term().lt(until));
+        Some(Query::select().from_subquery(rows, "had").take())
     }
 
     /// Those whose names have the letters, and for a few of which the index can't tell it yet.
@@ -113,15 +150,19 @@ impl Sought {
     }
 
     /// The same as a table: over PostgreSQL of files, which no other index has a part in; over SQLite of the numbers of their rows, with
-    /// the last rows, which have no letters yet.
-    pub(super) fn table(&self) -> SelectStatement {
+    /// the last rows, which have no letters yet. Of `all` owners where that is asked for.
+    pub(super) fn table(&self, all: bool) -> SelectStatement {
         if self.backend == DbBackend::Postgres {
             return alone(self.rows());
         }
         let row = || Expr::cust("\"rowid\"");
         let behind = Expr::cust("\"rowid\" > (SELECT upto FROM lettered)");
         let behind = Query::select().expr(row()).from(files::Entity).and_where(behind).take();
-        self.rows().expr_as(row(), "row").union(UnionType::All, behind).take()
+        let found = match self.all().filter(|_| all) {
+            Some(mut all) => all.expr(Expr::cust("\"row\"")).take(),
+            None => self.rows().expr_as(row(), "row").take(),
+        };
+        { found }.union(UnionType::All, behind).take()
     }
 
     fn in_file(&self) -> SimpleExpr {

@@ -97,6 +97,7 @@ struct Inner {
     options: MemoryOptions,
     state: Mutex<State>,
     late: AtomicBool,
+    repeats: AtomicBool,
 }
 
 impl MemoryDisk {
@@ -109,7 +110,8 @@ impl MemoryDisk {
             clock: options.clock.clone(),
             ..State::default()
         };
-        Self(Arc::new(Inner { options, state: Mutex::new(state), late: AtomicBool::new(false) }))
+        let no = || AtomicBool::new(false);
+        Self(Arc::new(Inner { options, state: Mutex::new(state), late: no(), repeats: no() }))
     }
 
     /// Ends a process: its lock is free, what it changed stays visible, and its calls in flight change nothing more.
@@ -150,6 +152,24 @@ impl MemoryDisk {
     /// killed) after it was sent waits for [`MemoryDisk::deliver_late`]; before, and by default, it is lost.
     pub fn requests_may_be_late(&self, late: bool) {
         self.0.late.store(late, Ordering::SeqCst);
+    }
+
+    /// From now on, on a disk without staging, each deletion was sent twice, as by a client that had no answer in time: the other waits for
+    /// [`MemoryDisk::deliver_late`].
+    pub fn deletions_are_repeated(&self, repeated: bool) {
+        self.0.repeats.store(repeated, Ordering::SeqCst);
+    }
+
+    /// Has a deletion that was carried out come once more.
+    pub(super) fn repeat_deletion(&self, key: &Key) {
+        if !self.options().staging && self.0.repeats.load(Ordering::SeqCst) {
+            let target = key.clone();
+            let effect = Box::new(move |state: &mut State| {
+                state.remove(&target);
+                Ok(None)
+            });
+            self.lock().late.push(Effect { key: key.clone(), effect });
+        }
     }
 
     /// How many requests wait to be delivered late.

@@ -250,7 +250,9 @@ impl Store for MemoryStore {
             state.remove(&target);
             Ok(None)
         };
-        self.change(&DELETE, key, Durable::Now, effect).await.map(|_| ())
+        self.change(&DELETE, key, Durable::Now, effect).await?;
+        self.disk.repeat_deletion(key);
+        Ok(())
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<Listed>> {

@@ -56,6 +56,8 @@ struct Plan {
     at: usize,
     times: usize,
     fault: Option<Fault>,
+    /// What happens to the request behind the last of those.
+    then: Option<Fault>,
     passed: usize,
     struck: usize,
 }
@@ -94,7 +96,12 @@ impl Front {
 
     /// Lets `fault` happen to `times` requests from the `at`-th one, counted from now.
     pub fn plan(&self, at: usize, times: usize, fault: Fault) {
-        *self.plan.lock().unwrap() = Plan { at, times, fault: Some(fault), passed: 0, struck: 0 };
+        *self.plan.lock().unwrap() = Plan { at, times, fault: Some(fault), ..Plan::default() };
+    }
+
+    /// The same for one request; and `then` happens to the next one.
+    pub fn plan_two(&self, at: usize, fault: Fault, then: Fault) {
+        *self.plan.lock().unwrap() = Plan { at, times: 1, fault: Some(fault), then: Some(then), ..Plan::default() };
     }
 
     /// Lets nothing happen any more; tells how often something did.
@@ -129,8 +136,9 @@ impl Front {
         let index = plan.passed;
         plan.passed += 1;
         let is_due = (plan.at..plan.at + plan.times).contains(&index);
-        plan.struck += usize::from(is_due);
-        is_due.then_some(fault)
+        let fault = if is_due { Some(fault) } else { plan.then.filter(|_| index == plan.at + plan.times) };
+        plan.struck += usize::from(fault.is_some());
+        fault
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, AnyError> {

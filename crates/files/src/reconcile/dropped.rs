@@ -1,0 +1,74 @@
+//! [`Dropped`]: copies whose deletion was sent to a store that does not stage, where it may take effect long after it was answered, or
+//! though it never was. Until that is over no copy may come to lie there again.
+
+use crate::{
+    FileId, Timestamp,
+    ledger::{CopyRow, CopyState, RevisionRow},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// So many are waited for at once: some megabytes. Of others a walk finds the rows.
+const DROPPED_MAX: usize = 32_768;
+
+/// A revision of a file, on a place.
+type Which = (FileId, u64, usize);
+
+#[derive(Debug)]
+struct Sent {
+    /// By which the row tells one deletion from the next.
+    at: Option<Timestamp>,
+    /// By the clock that never jumps.
+    over: Duration,
+    is_told: bool,
+}
+
+/// What this node waits for. None of it outlives the process: one that finds such a row waits from then on.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped(BTreeMap<Which, Sent>);
+
+impl Dropped {
+    /// Whether no more can be waited for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= DROPPED_MAX
+    }
+
+    /// A deletion that the row of a copy tells of was sent: it takes effect before `over`, or never.
+    pub(super) fn sent(&mut self, which: Which, at: Option<Timestamp>, over: Duration) {
+        if !self.is_full() || self.0.contains_key(&which) {
+            self.0.insert(which, Sent { at, over, is_told: false });
+        }
+    }
+
+    /// Whether the deletion that a row tells of takes effect no more. One that was not known is waited for, for so `long`.
+    pub(super) fn is_over(&mut self, which: Which, at: Option<Timestamp>, now: Duration, long: Duration) -> bool {
+        match self.0.get(&which).filter(|sent| sent.at == at) {
+            Some(sent) => sent.over <= now,
+            None => {
+                self.sent(which, at, now + long);
+                false
+            }
+        }
+    }
+
+    /// The row is gone, or counts again.
+    pub(super) fn forget(&mut self, which: &Which) {
+        self.0.remove(which);
+    }
+
+    /// Some copies that need be waited for no longer, each told once. Those of which nothing came for so `long` are left to a walk.
+    pub(super) fn due(&mut self, now: Duration, long: Duration, most: usize) -> Vec<(FileId, usize)> {
+        self.0.retain(|_, sent| now < sent.over + long);
+        let over = self.0.iter_mut().filter(|(_, sent)| sent.over <= now && !sent.is_told).take(most);
+        over.map(|((file, _, place), sent)| {
+            sent.is_told = true;
+            (*file, *place)
+        })
+        .collect()
+    }
+}
+
+/// When the deletion of a copy was sent that a row says is being dropped.
+pub(super) fn sent_at(revision: &RevisionRow, store: crate::StoreId) -> Option<Timestamp> {
+    let is_this = |copy: &&CopyRow| copy.store == store && copy.state == CopyState::Dropping;
+    revision.copies.iter().find(is_this).and_then(|copy| copy.verified_at)
+}
