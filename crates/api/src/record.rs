@@ -180,6 +180,10 @@ impl From<User> for Person {
 
 fn copies(rows: &[CopyRow], files: &Files, viewer: Role) -> Option<Vec<Copy>> {
     let name = |row: &CopyRow| files.store_name(row.store).map_or_else(|| row.store.to_string(), ToString::to_string);
-    let copy = |row: &CopyRow| Copy { store: name(row), state: row.state, verified_at: row.verified_at };
+    let copy = |row: &CopyRow| {
+        // Of one that is being dropped the row tells another time.
+        let verified_at = row.verified_at.filter(|_| row.state != CopyState::Dropping);
+        Copy { store: name(row), state: row.state, verified_at }
+    };
     (viewer == Role::Admin).then(|| rows.iter().map(copy).collect())
 }

@@ -76,7 +76,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         return Err(busy(format_args!("over {database}")));
     }
     if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
-        let wait = indicatif::HumanDuration(config.settings().deadlines.whole);
+        let wait = indicatif::HumanDuration(config.settings().deadlines.late());
         output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
     }
     let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };

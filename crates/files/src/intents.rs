@@ -31,7 +31,7 @@ use crate::{
     files::{Node, Place},
     fsck::UPLOADED_WITHIN,
     layout,
-    ledger::{Claim, Entry, Hold, Intent, IntentState, LedgerError, Record, Recorded, Upload},
+    ledger::{Claim, CopyRow, CopyState, Entry, Hold, Intent, IntentState, LedgerError, Record, Recorded, Upload},
     name_claim::NameClaim,
     truth::Reading,
 };
@@ -70,6 +70,12 @@ impl Deadlines {
     /// When an upload that was undone is looked at for the last time.
     fn look_again(self) -> Duration {
         self.small * 10
+    }
+
+    /// How long a rebuild waits: nothing that was sent before takes effect later.
+    #[must_use]
+    pub fn late(self) -> Duration {
+        self.whole.max(self.deleted_for())
     }
 
     /// How long after a deletion could be sent nothing of it takes effect any more.
@@ -480,10 +486,11 @@ impl Node {
         let place = &self.places[self.place_of(upload)?];
         // An older copy of the database, and one that is served beside this, knows nothing of what may have come of it.
         self.check_mark_on(place, 0).await?;
-        let is_a_files = match upload.revision {
-            Some((file, number)) => self.ledger.revision(file, number).await?.is_some_and(|row| row.key == upload.key),
-            None => false,
+        let row = match upload.revision {
+            Some((file, number)) => self.ledger.revision(file, number).await?.filter(|row| row.key == upload.key),
+            None => None,
         };
+        let is_a_files = row.is_some();
         // Of a copy, which is made under its file's key, another may be on its way by now: a younger one.
         let older = if is_a_files { upload.lease } else { Duration::ZERO };
         let ended = self.abort_uploads(place, Some(&upload.key), older, |_| true).await;
@@ -491,6 +498,15 @@ impl Node {
             warn!(key = %upload.key, store = %place.name, "what an upload left stays where nothing may be deleted");
         } else if is_a_files {
             warn!(key = %upload.key, "an upload that was undone is a file's after all, and stays");
+            let untold = row.filter(|row| row.copies.iter().all(|copy| copy.store != place.id));
+            if let Some(row) = untold
+                && place.size_of(&upload.key).await? == Some(row.size)
+            {
+                // The reconciler says whether it is wanted.
+                let seen = vec![CopyRow { store: place.id, state: CopyState::Present, verified_at: None }];
+                let entry = Entry::Copies { file: row.file, revision: row.revision, copies: seen };
+                self.record_group(Record { entry: Some(entry), ..Record::default() }).await?;
+            }
         } else {
             place.store.delete(&sidecar(upload)?).await?;
             place.store.delete(&upload.key).await?;

@@ -164,7 +164,7 @@ pub struct CopyRow {
     pub store: StoreId,
     /// How sure it is.
     pub state: CopyState,
-    /// When its hash was last known to match.
+    /// When its hash was last known to match; of one that is being dropped from a store that does not stage, when its deletion was last sent.
     pub verified_at: Option<Timestamp>,
 }
 

@@ -88,7 +88,7 @@ pub async fn rebuild(
     installation.raise(epoch, older.as_deref()).await?;
     if installation.places.iter().any(|place| place.store.staging().is_none()) {
         // Nothing that was sent before may arrive later; a mark, or a marker of a rebuild that broke off, may have by now.
-        parts.environment.clock.sleep(settings.deadlines.whole.max(settings.deadlines.small)).await;
+        parts.environment.clock.sleep(settings.deadlines.late()).await;
         installation = Installation::read(&parts, older.as_deref(), &options, run).await?;
         if installation.markers.iter().any(|marker| marker.epoch != epoch) {
             epoch = next_epoch(installation.epoch.max(epoch), &parts.environment);

@@ -261,6 +261,53 @@ async fn a_deletion_that_never_came_to_a_bucket_is_sent_again_or_its_copy_counts
 }
 
 #[tokio::test]
+async fn a_bucket_that_lets_nothing_be_deleted_is_asked_once_an_hour() {
+    let stuck = Arc::<Faults>::default();
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["a"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    stuck.plan("delete.sent", "documents", ErrorKind::PermissionDenied);
+    let files = start(&larder, &["b"]).await;
+    let begun = larder.world.elapsed();
+    let passed = async |minutes: u64| {
+        let over = begun + Duration::from_secs(60 * minutes);
+        until("time passes", async || larder.world.elapsed() > over).await;
+    };
+    passed(5).await;
+    let is = |copies: Vec<_>| copies == ["a", "b"].map(|store| (store.to_owned(), CopyState::Verified));
+    assert!(is(copies(&larder, id, 1).await), "it counts as it did");
+    let struck = stuck.struck();
+    passed(50).await;
+    assert!(struck > 0 && stuck.struck() == struck, "{struck}, then {}", stuck.struck());
+    stuck.heal();
+    comes_to(&larder, id, 1, &["b"]).await;
+    assert_eq!(content(&files, id).await.unwrap(), b"file");
+}
+
+#[tokio::test]
+async fn a_damaged_copy_whose_deletion_never_came_is_made_anew_where_it_is_wanted_again() {
+    let stuck = Arc::<Faults>::default();
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["a"]).await;
+    let file = put(&files, "file").await.attributes;
+    drop(files);
+    stuck.plan("delete.sent", "documents", ErrorKind::Timeout);
+    let files = start(&larder, &["b"]).await;
+    let is_dropping = async || copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Dropping));
+    until("it is being dropped", is_dropping).await;
+    drop(files);
+    stuck.heal();
+    rots(&larder, 0, &file.key);
+    let files = start(&larder, &["a", "b"]).await;
+    // Nobody makes one before the deletion can't come any more.
+    let found = fsck(&files, FsckOptions { verify: true, repair: true }).await.1;
+    assert!(found.is_empty() && is_dropping().await, "{found:?}");
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+}
+
+#[tokio::test]
 async fn a_file_that_is_moved_to_a_bucket_of_another_placement_moves() {
     let larder = stores();
     let placement = vec![StoreName::new("a").unwrap()];

@@ -3,6 +3,9 @@
 //!
 //! Each measure is a process of its own, this program too, from a file to the bucket or back. Programs take turns; told is the median of
 //! the rounds, with what the process took of processors and memory.
+//!
+//! With the binary of Larder in `LARDER` the large file is also sent by curl to a server of it that keeps files in a bucket there, beside
+//! what sends it there straight: of the server it is told what it took itself.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -14,7 +17,7 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -145,6 +148,132 @@ fn compare(mib: usize, files: usize, rounds: usize) -> Outcome<()> {
                 took.peak_mib
             );
         }
+    }
+    match env::var("LARDER") {
+        Ok(binary) => through(&binary, &path, rounds, &programs),
+        Err(_) => Ok(()),
+    }
+}
+
+/// A server of the binary whose only store is a bucket.
+struct Server {
+    process: Child,
+    api: String,
+    token: String,
+}
+
+const PASSWORD: &str = "a password for measurements only";
+
+impl Server {
+    fn start(binary: &str, data: &str) -> Outcome<Self> {
+        fs::create_dir(data)?;
+        let store = "kind = \"s3\"\nbucket = \"through\"\ncreate_bucket = true";
+        let endpoint = env::var("S3_ENDPOINT")?;
+        let settings = format!("placement = \"cloud\"\n[stores.cloud]\n{store}\nendpoint = \"{endpoint}\"\n");
+        fs::write(format!("{data}/larder.toml"), settings)?;
+        let told = |words: &[&str]| {
+            let mut command = Command::new(binary);
+            command.args(["--data", data]).args(words).env_remove("S3_ENDPOINT").env_remove("S3_BUCKET");
+            command
+        };
+        let mut user = told(&["user", "add", "bench", "--admin", "--password-stdin"]).stdin(Stdio::piped()).spawn()?;
+        writeln!(user.stdin.take().ok_or("no input")?, "{PASSWORD}")?;
+        if !user.wait()?.success() {
+            return Err("the server's user can't be made".into());
+        }
+        let log = format!("{data}/log");
+        let output = File::create(&log)?;
+        let process = told(&["serve", "--listen", "127.0.0.1:0"]).stdout(output.try_clone()?).stderr(output).spawn()?;
+        let mut server = Self { process, api: String::new(), token: String::new() };
+        let listens = |log: &str| {
+            let port: String = log.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+            (port != "0").then_some(port)
+        };
+        for _ in 0..200 {
+            thread::sleep(Duration::from_millis(50));
+            if let Some(port) = listens(&fs::read_to_string(&log)?) {
+                server.api = format!("http://127.0.0.1:{port}/api/v1");
+                break;
+            }
+        }
+        let body = format!("{{\"username\":\"bench\",\"password\":\"{PASSWORD}\"}}");
+        let words = ["-sS", "-f", "-H", "Content-Type: application/json", "-d", &body];
+        let answer = Command::new("curl").args(words).arg(format!("{}/auth/login", server.api)).output()?;
+        let answer: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
+        server.token = answer["access_token"].as_str().ok_or("no log-in")?.to_owned();
+        Ok(server)
+    }
+
+    /// How curl sends a file there.
+    fn upload(&self, file: &str) -> Vec<String> {
+        let (url, token) = (
+            format!("{}/buckets/documents/files?name=large", self.api),
+            format!("Authorization: Bearer {}", self.token),
+        );
+        let words = [
+            "curl",
+            "-sS",
+            "-f",
+            "-X",
+            "POST",
+            "-H",
+            &token,
+            "-H",
+            "Content-Type: application/octet-stream",
+            "-T",
+            file,
+            &url,
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+
+    /// Seconds of processors so far, and its most memory.
+    fn took(&self) -> Outcome<(f64, f64)> {
+        let of = format!("/proc/{}", self.process.id());
+        let stat = fs::read_to_string(format!("{of}/stat"))?;
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let status = fs::read_to_string(format!("{of}/status"))?;
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
+        let ticks = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        Ok((ticks / 100.0, peak.unwrap_or_default() / 1024.0))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// One file up through a server, and straight.
+#[allow(clippy::print_stdout, reason = "it is what was asked for")]
+fn through(binary: &str, path: &impl Fn(&str) -> String, rounds: usize, programs: &[Program]) -> Outcome<()> {
+    let server = Server::start(binary, &path("data"))?;
+    let upload = server.upload(&path("large"));
+    let mut took: Vec<Vec<Took>> = vec![vec![]; programs.len() + 1];
+    let ways = took.len();
+    for round in 0..rounds {
+        for at in (0..ways).map(|place| (round + place) % ways) {
+            let one = match at.checked_sub(1) {
+                Some(at) => measure(&programs[at].up, &programs[at].variables)?,
+                None => {
+                    let before = server.took()?.0;
+                    let sent = measure(&upload, &[])?;
+                    let (processor, peak_mib) = server.took()?;
+                    Took { processor: processor - before, peak_mib, ..sent }
+                }
+            };
+            took[at].push(one);
+        }
+    }
+    let medians: Vec<Took> = took.into_iter().map(median).collect();
+    let names = ["curl to a server of larder"].into_iter().chain(programs.iter().map(|program| program.name));
+    for (name, took) in names.zip(&medians) {
+        let against = took.seconds / medians[0].seconds;
+        let (seconds, processor, peak) = (took.seconds, took.processor, took.peak_mib);
+        println!("| one file up, {name} | {seconds:.2} | {against:.2} | {processor:.2} | {peak:.0} |");
     }
     Ok(())
 }

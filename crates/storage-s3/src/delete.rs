@@ -77,6 +77,13 @@ impl Inner {
 
     /// Deletes every version of an object, and every mark that says that it is deleted.
     async fn delete_versions(&self, name: &str) -> Outcome<()> {
+        let mut gone = 0;
+        let deleted = self.delete_versions_counted(name, &mut gone).await;
+        // A refusal is none where some are gone.
+        deleted.map_err(|fault| if gone > 0 { fault.unsettled() } else { fault })
+    }
+
+    async fn delete_versions_counted(&self, name: &str, gone: &mut usize) -> Outcome<()> {
         loop {
             let ask = || async {
                 let request = self.client().list_object_versions().bucket(self.bucket()).prefix(name);
@@ -92,6 +99,7 @@ impl Inner {
             }
             for (_, version) in ours {
                 self.delete_version(name, version.map(str::to_owned)).await?;
+                *gone += 1;
             }
         }
     }

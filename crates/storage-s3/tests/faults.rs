@@ -283,6 +283,19 @@ async fn a_deletion_that_is_refused_after_one_without_an_answer_may_have_happene
 }
 
 #[tokio::test]
+async fn a_deletion_of_versions_that_is_refused_behind_the_first_may_have_happened() {
+    let place = fresh(Quirks { versioned: true, ..Quirks::default() }).await;
+    place.store.profile().await.unwrap();
+    place.front.requests();
+    place.front.plan(2, 1, Refused(403, "AccessDenied"));
+    let refused = place.store.delete(&key("a/old")).await.unwrap_err();
+    assert_eq!((refused.kind(), place.front.calm()), (&ErrorKind::Indeterminate, 1), "{:?}", place.front.requests());
+    place.front.plan(0, 1, Refused(403, "AccessDenied"));
+    let refused = place.store.delete(&key("a/old")).await.unwrap_err();
+    assert_eq!((refused.kind(), place.front.calm()), (&ErrorKind::PermissionDenied, 1));
+}
+
+#[tokio::test]
 async fn a_mishap_that_does_not_end_is_told() {
     for operation in &OPERATIONS {
         for (fault, _) in FAULTS.iter().filter(|(fault, _)| !matches!(fault, Drip | WrongETag)) {

@@ -287,6 +287,9 @@ impl Check<'_> {
     fn check_copy(&self, row: &FileRow, revision: &RevisionRow, spot: &Spot, survives: Survives) -> Option<Trouble> {
         let place = &self.node.places[spot.place];
         let known = revision.copies.iter().find(|copy| copy.store == place.id).map(|copy| copy.state);
+        if known == Some(CopyState::Dropping) {
+            return None;
+        }
         let is_missing = match known {
             Some(CopyState::Lost) => spot.bytes == Bytes::Absent && self.is_wanted(row, spot.place),
             _ => self.is_to_be_made(row, revision, spot.place),

@@ -189,6 +189,11 @@ impl Node {
 
     /// Steps 1 to 6 for one copy. Where nothing may be put, what is not right is marked lost.
     pub(crate) async fn mend_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let at = &self.places[place];
+        let is_dropping = copy_on(revision, at.id).is_some_and(|copy| copy.state == CopyState::Dropping);
+        if is_dropping && at.store.staging().is_none() {
+            return Err(Error::Conflict("it is being dropped: its deletion may be on its way for some minutes".into()));
+        }
         let brought = match self.look_at_copy(place, revision).await? {
             Seen::Right => Brought::Nothing,
             seen => match self.give_up_copy(place, revision, seen).await? {
@@ -411,7 +416,8 @@ impl Node {
             Brought::Nothing => copy_on(now, at.id) != copy_on(revision, at.id),
             // Another node has made it meanwhile.
             Brought::Staged(_) | Brought::StagedOver(_) => copy_on(now, at.id).is_some_and(CopyRow::is_readable),
-            Brought::Put(_) => false,
+            // What is being dropped has no copy made.
+            Brought::Put(_) => copy_on(now, at.id).is_some_and(|copy| copy.state == CopyState::Dropping),
         };
         if self.is_moot(revision, is_news).await? {
             return Ok(Laid::Moot);

@@ -13,13 +13,12 @@
 //! Where the store takes no deletions the copy stays, and is read where nothing else can be.
 //!
 //! On a store that does not stage a deletion may take effect late, and would meet a copy that was made anew under the same key. So there the
-//! row says in 4 when the deletion was sent, and behind 5 the claim ends and the row stays. Thirteen deadlines of a small request later
+//! row says in 4 when the deletion is sent, and behind 5, where it says so anew, the claim ends and the row stays. Thirteen deadlines of a small request later
 //! nothing of it is on its way any more ([`Dropped`](super::Dropped)): then, under a claim, it is looked whether all is gone, and 6 follows; or 3, where
 //! something still lies there. As long it is waited for before such a copy counts again, or another is made there.
 
 use crate::{
     Attributes, Error, Result, Timestamp,
-    create::nothing_happened,
     files::{Node, Place},
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
     reconcile::{
@@ -28,6 +27,7 @@ use crate::{
     },
     truth::Reading,
 };
+use larder_storage_core::ErrorKind;
 use std::{sync::Arc, time::Duration};
 
 /// A store that refuses to delete is not asked again for so long.
@@ -44,16 +44,14 @@ impl Node {
     /// # Errors
     /// Of this store, or where no other is sure to keep the file.
     pub(super) async fn drop_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
-        let now = self.environment.clock.elapsed();
-        if self.state().keeps.get(&place).is_some_and(|until| *until > now) {
+        let stages = self.places[place].store.staging().is_some();
+        let is_sent = !stages && revision.copies.iter().any(|copy| self.is_dropping(place, copy));
+        if is_sent && (!self.is_drop_over(place, revision) || self.end_drop(place, revision).await?) {
             return Ok(());
         }
-        let stages = self.places[place].store.staging().is_some();
-        if !stages && revision.copies.iter().any(|copy| self.is_dropping(place, copy)) {
-            if !self.is_drop_over(place, revision) || self.end_drop(place, revision).await? {
-                return Ok(());
-            }
-        } else if self.has_too_many_to_drop(place) {
+        let now = self.environment.clock.elapsed();
+        let is_kept = self.state().keeps.get(&place).is_some_and(|until| *until > now);
+        if is_kept || self.has_too_many_to_drop(place) {
             return Ok(());
         }
         let Some(kept) = self.kept_copies(place, revision).await? else { return Ok(()) };
@@ -64,11 +62,6 @@ impl Node {
         let dropped = self.drop_claimed(place, revision, &kept, &claim).await;
         if !matches!(dropped, Ok(true)) {
             self.end_claim(claim, dropped.as_ref().err()).await;
-        }
-        if let Err(Error::ReadOnly(why)) = &dropped {
-            let store = &self.places[place].name;
-            tracing::warn!(%store, why, "copies that no placement wants stay there for now: it refuses to delete them");
-            self.state().keeps.insert(place, now + KEPT_FOR);
         }
         dropped.map(drop)
     }
@@ -173,29 +166,45 @@ impl Node {
         let own = (row.attributes.revision == number).then_some(&row.attributes);
         self.check_kept(&wanted, &now, own).await?;
         at.confirm().await?;
-        let stages = at.store.staging().is_some();
-        let sent = if stages { None } else { Some(self.environment.clock.now().max(after(sent_at(&now, at.id)))) };
-        let dropping = CopyRow { store: at.id, state: CopyState::Dropping, verified_at: sent };
-        self.record(Some(Entry::Copies { file, revision: number, copies: vec![dropping] }), None).await?;
+        let (stages, begun) = (at.store.staging().is_some(), self.environment.clock.elapsed());
+        let dropping = async |last: Option<Timestamp>| {
+            let sent = if stages { None } else { Some(self.environment.clock.now().max(after(last))) };
+            let copies = vec![CopyRow { store: at.id, state: CopyState::Dropping, verified_at: sent }];
+            self.record(Some(Entry::Copies { file, revision: number, copies }), None).await.map(|_| sent)
+        };
+        let sent = dropping(sent_at(&now, at.id)).await?;
         let now = self.ledger.revision(file, number).await?;
         let Some(now) = now.filter(|now| self.is_unwanted(&now.copies, &wanted, place)) else { return Ok(false) };
-        if let Err(refused) = self.soon(at, &now.key, at.store.delete(&now.key)).await {
-            let before =
-                on(revision).filter(|copy| copy.state == CopyState::Verified && nothing_happened(refused.kind()));
+        // Others count from when they see the row: what is sent must be sent soon.
+        if !stages && self.environment.clock.elapsed() - begun > self.settings.deadlines.small {
+            return Ok(false);
+        }
+        let sidecar = now.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        let deleted = match self.soon(at, &now.key, at.store.delete(&now.key)).await {
+            Ok(()) => self.soon(at, &sidecar, at.store.delete(&sidecar)).await.map_err(|refused| (refused, false)),
+            Err(refused) => Err((refused, true)),
+        };
+        if let Err((refused, is_first)) = &deleted
+            && matches!(refused.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
+        {
+            tracing::warn!(store = %at.name, %refused, "copies that no placement wants stay there for now: it refuses to delete them");
+            self.state().keeps.insert(place, self.environment.clock.elapsed() + KEPT_FOR);
+            let before = on(revision).filter(|copy| copy.state == CopyState::Verified && *is_first);
             if let Some(before) = before {
                 // It counts as it did.
                 self.record(Some(Entry::Copies { file, revision: number, copies: vec![before] }), None).await?;
+                return deleted.map(|()| false).map_err(|(refused, _)| refused.into());
             }
-            return Err(refused.into());
         }
-        let sidecar = now.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
-        self.soon(at, &sidecar, at.store.delete(&sidecar)).await?;
         if stages {
+            deleted.map_err(|(refused, _)| refused)?;
             return self.record_gone(place, &now, claim).await;
         }
+        // Whatever became of it: from here on nothing more of it is sent.
+        let sent = dropping(sent).await?;
         let over = self.environment.clock.elapsed() + self.settings.deadlines.deleted_for();
         self.state().dropped.sent((file, number, place), sent, over);
-        Ok(false)
+        deleted.map(|()| false).map_err(|(refused, _)| refused.into())
     }
 
     /// Whether a copy on a place may go by what the rows say: every store of the placement has a verified one.
@@ -233,37 +242,50 @@ impl Node {
                 self.state().dropped.forget(&(revision.file, revision.revision, place));
                 Ok(())
             }
-            Seen::Absent => self.keep_none(place, revision).await,
-            Seen::Wrong | Seen::Unreadable => {
-                Err(Error::Conflict("a copy that was being dropped is damaged, and can't take another's place".into()))
-            }
+            seen @ (Seen::Absent | Seen::Wrong | Seen::Unreadable) => self.keep_none(place, revision, seen).await,
         }
     }
 
-    /// The row of a copy that was dropped goes, unless something else is known of it by now; where one is wanted, it is made anew.
-    async fn keep_none(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+    /// The row of a copy that can't count again, unless something else is known of it by now: it goes where there are no bytes. Where a copy is
+    /// wanted, it is made anew.
+    async fn keep_none(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<()> {
+        let Some(row) = self.ledger.file(revision.file).await? else { return Ok(()) };
+        let at = &self.places[place];
+        let state = if seen == Seen::Absent { CopyState::Pending } else { CopyState::Lost };
+        let is_wanted = at.mode.creates() && self.wants_copy(&row.attributes.bucket, place);
+        if state == CopyState::Lost && !is_wanted {
+            return Err(Error::Conflict(
+                "a copy that was being dropped is damaged, and can't take another's place".into(),
+            ));
+        }
         let claim = match self.claim(revision.file, Purpose::Change).await {
             Err(Error::Gone | Error::NotFound(_)) => return Ok(()),
             claim => claim?,
         };
-        let at = &self.places[place];
         let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let wanted = Entry::Copies {
+            file: revision.file,
+            revision: revision.revision,
+            copies: vec![CopyRow { store: at.id, state, verified_at: None }],
+        };
         let ended = match self.ledger.revision(revision.file, revision.revision).await {
-            Ok(Some(now)) if on(&now) == on(revision) => self.record_gone(place, revision, &claim).await,
+            Ok(Some(now)) if on(&now) == on(revision) && state == CopyState::Pending => {
+                self.record_gone(place, revision, &claim).await
+            }
+            Ok(Some(now)) if on(&now) == on(revision) => {
+                self.record(Some(wanted.clone()), Some(claim.id)).await.map(|_| true)
+            }
             now => now.map(|_| false).map_err(Error::from),
         };
         if !matches!(ended, Ok(true)) {
             self.end_claim(claim, ended.as_ref().err()).await;
         }
         self.state().dropped.forget(&(revision.file, revision.revision, place));
-        let Some(row) = self.ledger.file(revision.file).await?.filter(|_| matches!(ended, Ok(true))) else {
-            return ended.map(drop);
-        };
-        if at.mode.creates() && self.wants_copy(&row.attributes.bucket, place) {
-            let copies = vec![CopyRow { store: at.id, state: CopyState::Pending, verified_at: None }];
-            let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies: copies.clone() };
-            self.record(Some(entry), None).await?;
-            self.reconcile_soon(revision.file, &copies);
+        if ended? && is_wanted {
+            if state == CopyState::Pending {
+                self.record(Some(wanted), None).await?;
+            }
+            self.reconcile_soon(revision.file, &[CopyRow { store: at.id, state, verified_at: None }]);
         }
         Ok(())
     }

@@ -19,29 +19,38 @@ struct Sent {
     at: Option<Timestamp>,
     /// By the clock that never jumps.
     over: Duration,
-    is_told: bool,
+    /// When it is told the next time.
+    told: Duration,
 }
+
+/// What was told and is still there is told again after so long.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// What this node waits for. None of it outlives the process: one that finds such a row waits from then on.
 #[derive(Debug, Default)]
-pub(crate) struct Dropped(BTreeMap<Which, Sent>);
+pub(crate) struct Dropped {
+    sent: BTreeMap<Which, Sent>,
+    /// Nothing is to be told before.
+    next: Duration,
+}
 
 impl Dropped {
     /// Whether no more can be waited for now.
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= DROPPED_MAX
+        self.sent.len() >= DROPPED_MAX
     }
 
     /// A deletion that the row of a copy tells of was sent: it takes effect before `over`, or never.
     pub(super) fn sent(&mut self, which: Which, at: Option<Timestamp>, over: Duration) {
-        if !self.is_full() || self.0.contains_key(&which) {
-            self.0.insert(which, Sent { at, over, is_told: false });
+        if !self.is_full() || self.sent.contains_key(&which) {
+            self.next = self.next.min(over);
+            self.sent.insert(which, Sent { at, over, told: over });
         }
     }
 
     /// Whether the deletion that a row tells of takes effect no more. One that was not known is waited for, for so `long`.
     pub(super) fn is_over(&mut self, which: Which, at: Option<Timestamp>, now: Duration, long: Duration) -> bool {
-        match self.0.get(&which).filter(|sent| sent.at == at) {
+        match self.sent.get(&which).filter(|sent| sent.at == at) {
             Some(sent) => sent.over <= now,
             None => {
                 self.sent(which, at, now + long);
@@ -52,18 +61,22 @@ impl Dropped {
 
     /// The row is gone, or counts again.
     pub(super) fn forget(&mut self, which: &Which) {
-        self.0.remove(which);
+        self.sent.remove(which);
     }
 
-    /// Some copies that need be waited for no longer, each told once. Those of which nothing came for so `long` are left to a walk.
+    /// Some copies that need be waited for no longer. Those of which nothing came for so `long` are left to a walk.
     pub(super) fn due(&mut self, now: Duration, long: Duration, most: usize) -> Vec<(FileId, usize)> {
-        self.0.retain(|_, sent| now < sent.over + long);
-        let over = self.0.iter_mut().filter(|(_, sent)| sent.over <= now && !sent.is_told).take(most);
-        over.map(|((file, _, place), sent)| {
-            sent.is_told = true;
-            (*file, *place)
-        })
-        .collect()
+        if now < self.next {
+            return vec![];
+        }
+        self.sent.retain(|_, sent| now < sent.over + long);
+        let mut due = vec![];
+        for ((file, _, place), sent) in self.sent.iter_mut().filter(|(_, sent)| sent.told <= now).take(most) {
+            sent.told = now + TOLD_AGAIN;
+            due.push((*file, *place));
+        }
+        self.next = self.sent.values().map(|sent| sent.told).min().unwrap_or(Duration::ZERO);
+        due
     }
 }
 

@@ -396,8 +396,12 @@ impl Rounds {
     fn choose(&mut self, node: &Arc<Node>, rows: &[Placed], files: &mut BTreeSet<FileId>) {
         let now = node.environment.clock.elapsed();
         for placed in rows {
-            let (waiting, open): (Vec<_>, Vec<_>) =
-                node.lacking(placed).into_iter().partition(|(_, place)| self.waits(placed.file, *place, now));
+            let is_held = |need: &Need, place: usize| *need == Need::Drop && node.has_too_many_to_drop(place);
+            let (waiting, open): (Vec<_>, Vec<_>) = node
+                .lacking(placed)
+                .into_iter()
+                .partition(|(need, place)| self.waits(placed.file, *place, now) || is_held(need, *place));
+            self.passed_over |= waiting.iter().any(|(need, place)| is_held(need, *place));
             self.passed_over |= waiting.iter().any(|(need, _)| *need == Need::Check);
             if !open.is_empty() {
                 files.insert(placed.file);

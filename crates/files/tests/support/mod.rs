@@ -250,7 +250,7 @@ impl Clock for Alarm {
 
 /// Steps of a disk or a ledger that fail: those of a name, on keys that hold a text, until they are healed.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<(&'static str, &'static str, ErrorKind)>>);
+pub(crate) struct Faults(Mutex<Vec<(&'static str, &'static str, ErrorKind)>>, AtomicU64);
 
 impl Faults {
     pub(crate) fn plan(&self, step: &'static str, on: &'static str, kind: ErrorKind) {
@@ -261,9 +261,15 @@ impl Faults {
         self.0.lock().unwrap().clear();
     }
 
+    /// How often something failed by plan.
+    pub(crate) fn struck(&self) -> u64 {
+        self.1.load(Ordering::SeqCst)
+    }
+
     fn find(&self, name: &str, key: &str) -> Result<(), ErrorKind> {
         let planned = self.0.lock().unwrap();
         let fault = planned.iter().find(|(step, on, _)| *step == name && key.contains(on));
+        self.1.fetch_add(u64::from(fault.is_some()), Ordering::SeqCst);
         fault.map_or(Ok(()), |(.., kind)| Err(kind.clone()))
     }
 }
