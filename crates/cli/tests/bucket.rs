@@ -90,7 +90,7 @@ fn a_bucket_alone_keeps_files_and_who_lives_is_told_without_a_directory() {
 fn a_lost_database_is_brought_back_from_a_bucket_alone() {
     let bucket = Bucket::new();
     let larder =
-        bucket.larder_with("", "create_bucket = true\nrequest_seconds = 5\npart_seconds = 1\ncomplete_seconds = 1\n");
+        bucket.larder_with("", "create_bucket = true\nrequest_seconds = 1\npart_seconds = 1\ncomplete_seconds = 1\n");
     larder.user("ada", true);
     let id = larder.put("file", "content");
     let before = larder.ok(&["dump"]);

@@ -20,6 +20,7 @@
 use crate::{
     Attributes, Error, Result, Timestamp,
     files::{Node, Place},
+    layout,
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
     reconcile::{
         copy::{Brought, Seen},
@@ -36,6 +37,12 @@ const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 /// The first time that is not this one, nor before it.
 fn after(last: Option<Timestamp>) -> Timestamp {
     last.map_or(Timestamp::from_millis(0), |last| last.plus(Duration::from_millis(1)))
+}
+
+/// Whether a file's newest attributes lie on a place as an overlay.
+async fn lies_over(at: &Place, own: &Attributes) -> Result<bool> {
+    let overlay = layout::overlay(own.id, own.epoch, own.version);
+    Ok(matches!(at.attributes_at(&overlay).await?, Reading::Valid(found) if *found == *own))
 }
 
 impl Node {
@@ -290,7 +297,7 @@ impl Node {
         Ok(())
     }
 
-    /// Looks whether one store of the placement has the bytes, and beside them `own`, the file's newest attributes; or, of an old
+    /// Looks whether one store of the placement has the bytes, and beside them, or over them where it can't compare, `own`, the file's newest attributes; or, of an old
     /// revision, some that describe it.
     async fn check_kept(
         self: &Arc<Self>,
@@ -300,13 +307,20 @@ impl Node {
     ) -> Result<()> {
         let sidecar = revision.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
         for (place, at) in wanted.iter().map(|place| (*place, &self.places[*place])) {
-            let is_right = |found: &Attributes| {
+            let is_of_this = |found: &Attributes| {
                 (found.id, found.revision, &found.key) == (revision.file, revision.revision, &revision.key)
-                    && own.is_none_or(|own| found.rank() >= own.rank())
+            };
+            let beside = match at.attributes_at(&sidecar).await? {
+                Reading::Valid(found) if is_of_this(&found) => Some(found.rank()),
+                _ => None,
+            };
+            let is_current = match (beside, own) {
+                (Some(rank), Some(own)) => rank >= own.rank() || lies_over(at, own).await?,
+                (beside, _) => beside.is_some(),
             };
             if at.size_of(&revision.key).await? != Some(revision.size) {
                 self.doubt(place, revision).await;
-            } else if matches!(at.attributes_at(&sidecar).await?, Reading::Valid(found) if is_right(&found)) {
+            } else if is_current {
                 return Ok(());
             } else if at.mode.changes() {
                 // They are to be carried there first.

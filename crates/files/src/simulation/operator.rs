@@ -130,7 +130,11 @@ impl Operator {
         let (first, placed) = {
             let mut state = self.world.state();
             let first = state.random.index(stores.len());
-            (first, if moves && !state.healed { 1 + state.random.index(stores.len()) } else { stores.len() })
+            if let Some(only) = state.narrowed {
+                (only, 1)
+            } else {
+                (first, if moves && !state.healed { 1 + state.random.index(stores.len()) } else { stores.len() })
+            }
         };
         let name = |shelf: &Shelf| StoreName::new(shelf.name).expect("profiles name them well");
         let in_order = stores[first..].iter().chain(&stores[..first]).map(name);
@@ -385,7 +389,30 @@ impl Operator {
         let third = self.started().await?;
         self.replicate().await?;
         same_dump("a rebuild", &dump, &self.dump(&third).await?)?;
-        self.inspect(&third).await
+        self.inspect(&third).await?;
+        if self.world.profile.moves {
+            self.world.kill(third.process);
+            self.narrow().await?;
+        }
+        Ok(())
+    }
+
+    /// Every placement names one store from now on: all goes from the others, and a rebuild knows the same.
+    async fn narrow(&self) -> Verdict {
+        {
+            let mut state = self.world.state();
+            state.narrowed = Some(state.random.index(self.world.profile.stores.len()));
+        }
+        let node = self.started().await?;
+        self.left_alone().await?;
+        self.inspect(&node).await?;
+        let dump = self.dump(&node).await?;
+        self.world.kill(node.process);
+        self.rebuild(None, None).await?;
+        let node = self.started().await?;
+        self.left_alone().await?;
+        same_dump("a rebuild after a move", &dump, &self.dump(&node).await?)?;
+        self.inspect(&node).await
     }
 
     async fn started(&self) -> Result<Started, String> {

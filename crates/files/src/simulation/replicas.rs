@@ -63,6 +63,46 @@ impl Operator {
         }
     }
 
+    /// Waits until every revision has one copy, on the only store that placements name, and no other store has bytes or attributes beside them.
+    pub(super) async fn left_alone(&self) -> Verdict {
+        let until = self.world.executor.now() + MADE_AFTER;
+        loop {
+            self.check_copies(false)?;
+            let left = self.check_alone();
+            match left {
+                Ok(()) => return Ok(()),
+                Err(why) if self.world.executor.now() > until => return Err(format!("{why} after {MADE_AFTER:?}")),
+                Err(_) => self.world.executor.sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    fn check_alone(&self) -> Verdict {
+        let only = self.world.state().narrowed;
+        let database = self.world.state().database.clone();
+        let rows = revisions(&database).map_err(|error| format!("the ledger fails when all has healed: {error:?}"))?;
+        let identity = database_stores(&database)?;
+        let name = only.map(|only| self.world.profile.stores[only].name);
+        let store = identity.iter().find(|known| Some(known.name.as_str()) == name).map(|known| known.id);
+        for (_, revision) in &rows {
+            // What a rebuild has seen there, and has no other copy of, stays as it was seen.
+            let is_this = |copy: &CopyRow| Some(copy.store) == store && copy.is_readable();
+            if revision.copies.len() != 1 || !revision.copies.iter().all(is_this) {
+                return Err(format!(
+                    "I4: revision {} of {} lies elsewhere: {:?}",
+                    revision.revision, revision.file, revision.copies
+                ));
+            }
+        }
+        for (at, disk) in self.world.disks.iter().enumerate().filter(|(at, _)| Some(*at) != only) {
+            let left = disk.objects().into_iter().find(|(key, _)| !key.as_str().starts_with(".larder/"));
+            if let Some((key, _)) = left {
+                return Err(format!("I4: `{key}` is left in store {at}, which no placement names"));
+            }
+        }
+        Ok(())
+    }
+
     /// Tombstones, and the newest record of each user and bucket, lie on every store that takes them.
     fn check_records(&self) -> Verdict {
         let database = self.world.state().database.clone();

@@ -121,6 +121,8 @@ pub(super) struct State {
     pub(super) rotten: BTreeSet<(usize, Key)>,
     /// Whether all faults are over, and every start finds the placement of all stores.
     pub(super) healed: bool,
+    /// The one store that placements name from now on.
+    pub(super) narrowed: Option<usize>,
     pub(super) clients: usize,
     pub(super) violation: Option<String>,
     /// Whether the operator has judged.
@@ -587,6 +589,7 @@ impl State {
             opened_late: BTreeMap::new(),
             rotten: BTreeSet::new(),
             healed: false,
+            narrowed: None,
             clients: 0,
             violation: None,
             judged: false,
