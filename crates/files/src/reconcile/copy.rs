@@ -563,6 +563,6 @@ impl Node {
 }
 
 /// What is known of a revision's copy on a store.
-fn copy_on(revision: &RevisionRow, store: StoreId) -> Option<&CopyRow> {
+pub(super) fn copy_on(revision: &RevisionRow, store: StoreId) -> Option<&CopyRow> {
     revision.copies.iter().find(|copy| copy.store == store)
 }

@@ -23,7 +23,7 @@ use crate::{
     layout,
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
     reconcile::{
-        copy::{Brought, Seen},
+        copy::{Brought, Seen, copy_on},
         dropped::sent_at,
     },
     truth::Reading,
@@ -52,7 +52,8 @@ impl Node {
     /// Of this store, or where no other is sure to keep the file.
     pub(super) async fn drop_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let stages = self.places[place].store.staging().is_some();
-        let is_sent = !stages && revision.copies.iter().any(|copy| self.is_dropping(place, copy));
+        let is_sent =
+            !stages && copy_on(revision, self.places[place].id).is_some_and(|copy| copy.state == CopyState::Dropping);
         if is_sent && (!self.is_drop_over(place, revision) || self.end_drop(place, revision).await?) {
             return Ok(());
         }
@@ -71,10 +72,6 @@ impl Node {
             self.end_claim(claim, dropped.as_ref().err()).await;
         }
         dropped.map(drop)
-    }
-
-    fn is_dropping(&self, place: usize, copy: &CopyRow) -> bool {
-        copy.store == self.places[place].id && copy.state == CopyState::Dropping
     }
 
     /// Whether so many deletions are waited for that none is sent to a place now.
@@ -114,7 +111,7 @@ impl Node {
         claim: &Claim,
     ) -> Result<Option<bool>> {
         let (file, number, at) = (revision.file, revision.revision, &self.places[place]);
-        let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let on = |row: &RevisionRow| copy_on(row, at.id).cloned();
         let now = self.ledger.revision(file, number).await?;
         if now.is_none_or(|now| now.key != revision.key || on(&now) != on(revision)) {
             return Ok(None);
@@ -166,7 +163,7 @@ impl Node {
         // Those that were read, and no others.
         let wanted = self.whole_placement(&row.attributes.bucket).filter(|wanted| wanted == kept);
         let Some(wanted) = wanted else { return Ok(false) };
-        let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let on = |row: &RevisionRow| copy_on(row, at.id).cloned();
         if now.key != revision.key || on(&now) != on(revision) || !self.is_unwanted(&now.copies, &wanted, place) {
             return Ok(false);
         }
@@ -269,7 +266,7 @@ impl Node {
             Err(Error::Gone | Error::NotFound(_)) => return Ok(()),
             claim => claim?,
         };
-        let on = |row: &RevisionRow| row.copies.iter().find(|copy| copy.store == at.id).cloned();
+        let on = |row: &RevisionRow| copy_on(row, at.id).cloned();
         let wanted = Entry::Copies {
             file: revision.file,
             revision: revision.revision,

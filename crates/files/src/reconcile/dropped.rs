@@ -3,7 +3,8 @@
 
 use crate::{
     FileId, Timestamp,
-    ledger::{CopyRow, CopyState, RevisionRow},
+    ledger::{CopyState, RevisionRow},
+    reconcile::copy::copy_on,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -82,6 +83,5 @@ impl Dropped {
 
 /// When the deletion of a copy was sent that a row says is being dropped.
 pub(super) fn sent_at(revision: &RevisionRow, store: crate::StoreId) -> Option<Timestamp> {
-    let is_this = |copy: &&CopyRow| copy.store == store && copy.state == CopyState::Dropping;
-    revision.copies.iter().find(is_this).and_then(|copy| copy.verified_at)
+    copy_on(revision, store).filter(|copy| copy.state == CopyState::Dropping)?.verified_at
 }

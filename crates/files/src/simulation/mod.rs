@@ -89,26 +89,9 @@ const SECOND: Shelf = Shelf { name: "second", ..DISK };
 const CLOUD: Shelf = Shelf { name: "cloud", staging: false, ..DISK };
 const CARELESS: Shelf = Shelf { name: "careless", conditions: false, ..CLOUD };
 
-/// Of several copies, on stores that don't stage too.
-const FAULTS_OF_COPIES_SENT: &[Fault] = &[
+/// Whatever can befall copies.
+const FAULTS_OF_ALL_COPIES: &[Fault] = &[
     Fault::Rot,
-    Fault::Crash,
-    Fault::PowerCut,
-    Fault::Outage,
-    Fault::Partition,
-    Fault::Error,
-    Fault::Full,
-    Fault::Stall,
-    Fault::Jump,
-    Fault::HangUp,
-    Fault::DatabaseLost,
-    Fault::DatabaseOlder,
-    Fault::Late,
-];
-
-/// Of copies that are dropped again. None rots: what is wrong in a bucket is moved away and made anew at once, and a second deletion of it
-/// would meet that.
-const FAULTS_OF_COPIES_DROPPED: &[Fault] = &[
     Fault::Crash,
     Fault::PowerCut,
     Fault::Outage,
@@ -123,6 +106,19 @@ const FAULTS_OF_COPIES_DROPPED: &[Fault] = &[
     Fault::Late,
     Fault::Repeated,
 ];
+
+/// Of several copies, on stores that don't stage too.
+const FAULTS_OF_COPIES_SENT: &[Fault] = match FAULTS_OF_ALL_COPIES {
+    [others @ .., Fault::Repeated] => others,
+    _ => panic!("the fault of deletions alone comes last"),
+};
+
+/// Of copies that are dropped again. None rots: what is wrong in a bucket is moved away and made anew at once, and a second deletion of it
+/// would meet that.
+const FAULTS_OF_COPIES_DROPPED: &[Fault] = match FAULTS_OF_ALL_COPIES {
+    [Fault::Rot, others @ ..] => others,
+    _ => panic!("the fault of copies alone comes first"),
+};
 
 /// Of several copies, all of them on stores that stage: nothing of a request there is late.
 const FAULTS_OF_COPIES: &[Fault] = match FAULTS_OF_COPIES_SENT {
