@@ -19,6 +19,7 @@ fn calls(log: &str) -> Vec<(String, String)> {
         let Some((pid, text)) = line.split_once(' ') else { continue };
         let text = text.trim_start();
         if let Some(half) = text.strip_suffix("<unfinished ...>") {
+            let half = half.trim_end();
             begun.insert(pid, half.to_owned());
             // What is sent counts from when it began; what is synced only when it is done.
             if !half.contains("sync(") {
@@ -43,6 +44,14 @@ fn synced(call: &str) -> Option<&str> {
     let (descriptor, result) = call.split_once(')')?;
     result.trim_start().starts_with("= 0").then_some(())?;
     descriptor.split_once('<')?.1.strip_suffix('>')
+}
+
+#[test]
+fn a_sync_counts_once_it_is_done_whole_or_in_two_lines() {
+    let log = "7 fsync(4</a/b> <unfinished ...>\n8 fsync(5</c>)    = 0\n9 write(6<socket:[1]>, \"x\", 1) = 1\n\
+               7 <... fsync resumed>)              = 0\n7 fsync(4</d>)    = -1 EIO (Input/output error)\n";
+    let calls = calls(log);
+    assert_eq!(calls.iter().map(|(_, call)| synced(call)).collect::<Vec<_>>(), [Some("/c"), None, Some("/a/b"), None]);
 }
 
 #[test]
