@@ -148,7 +148,10 @@ async fn by_letters(
     sought: Option<Sought>,
 ) -> Result<Option<Way>, DbErr> {
     let Some(sought) = sought else { return Ok(None) };
-    if !has_many_files(db, query.owner).await? || is_soon_over(db, query).await? || !sought.is_indexed(db).await? {
+    if !has_many_files(db, query.owner).await?
+        || is_soon_over(db, query, &sought).await?
+        || !sought.is_indexed(db).await?
+    {
         return Ok(None);
     }
     if let Some(all) = sought.all()
@@ -168,9 +171,9 @@ async fn has_many_files(db: &impl ConnectionTrait, owner: Option<UserId>) -> Res
 }
 
 /// Whether a short walk fills the page, or comes to the end of all that it could.
-async fn is_soon_over(db: &impl ConnectionTrait, query: &FileQuery) -> Result<bool, DbErr> {
+async fn is_soon_over(db: &impl ConnectionTrait, query: &FileQuery, sought: &Sought) -> Result<bool, DbErr> {
     let backend = db.get_database_backend();
-    if backend == DbBackend::Sqlite && query.q.as_ref().is_none_or(|q| folded(q).chars().nth(2).is_some()) {
+    if backend == DbBackend::Sqlite && !sought.is_short() {
         // It counts the names that have some letters one by one.
         return Ok(false);
     }
