@@ -2,7 +2,8 @@
 //! it was told: what was acknowledged holds; what was not is absent or whole; nothing is left over; and a rebuild brings back the
 //! same.
 //!
-//! `LARDER_CRASH_ROUNDS` (20; a third of it over two stores or PostgreSQL, a sixth over buckets), `LARDER_CRASH_SEED` (random; printed), `LARDER_CRASH_CLIENTS` (16).
+//! `LARDER_CRASH_ROUNDS` (20; a third of it over two stores or PostgreSQL, a sixth over a bucket, a fifteenth over PostgreSQL with one),
+//! `LARDER_CRASH_SEED` (random; printed), `LARDER_CRASH_CLIENTS` (16).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails loudly and tells what it skips")]
 
 #[path = "common/bucket.rs"]
@@ -389,9 +390,19 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-/// Kills installations of a kind, each so often and then the next; `share` of the rounds that are asked for, `default` where none are. Ends
-/// early where there is nothing to make one of.
-fn kill<Beside>(default: u64, share: u64, installation: impl Fn() -> Option<(Larder, Beside)>) {
+/// How often installations of a kind are killed.
+struct Rounds {
+    /// Where none are asked for.
+    default: u64,
+    /// Which part of those.
+    share: u64,
+    /// How many there are from one rebuild to the next.
+    rebuild_every: u64,
+}
+
+/// Kills installations of a kind, each so often and then the next. Ends early where there is nothing to make one of.
+fn kill<Beside>(rounds: &Rounds, installation: impl Fn() -> Option<(Larder, Beside)>) {
+    let Rounds { default, share, rebuild_every } = *rounds;
     let mut bits = [0; 8];
     getrandom::fill(&mut bits).unwrap();
     let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
@@ -401,23 +412,27 @@ fn kill<Beside>(default: u64, share: u64, installation: impl Fn() -> Option<(Lar
     let mut random = Random(seed);
     for first in (1..=rounds).step_by(ROUNDS_OF_ONE as usize) {
         let Some((larder, _beside)) = installation() else { return };
-        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), clients, &mut random);
+        one_installation(&larder, first..=rounds.min(first + ROUNDS_OF_ONE - 1), rebuild_every, clients, &mut random);
     }
 }
 
+const ALWAYS: u64 = 1;
+/// A rebuild over a bucket waits for what may be on its way there.
+const SELDOM: u64 = 3;
+
 #[test]
 fn whatever_was_acknowledged_survives_every_kill() {
-    kill(20, 1, || Some((Larder::new(), ())));
+    kill(&Rounds { default: 20, share: 1, rebuild_every: ALWAYS }, || Some((Larder::new(), ())));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_and_comes_to_both_of_two_stores() {
-    kill(30, 3, || Some((Larder::mirrored(), ())));
+    kill(&Rounds { default: 30, share: 3, rebuild_every: ALWAYS }, || Some((Larder::mirrored(), ())));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_postgresql() {
-    kill(30, 3, || Some((Larder::over_postgresql()?, ())));
+    kill(&Rounds { default: 30, share: 3, rebuild_every: ALWAYS }, || Some((Larder::over_postgresql()?, ())));
 }
 
 /// What a bucket is waited for: what was on its way when a process was killed has arrived three times as long after.
@@ -430,28 +445,48 @@ fn over_a_bucket(before: &str) -> Option<(Larder, Bucket)> {
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_a_bucket_alone() {
-    kill(30, 6, || over_a_bucket(""));
+    kill(&Rounds { default: 30, share: 6, rebuild_every: SELDOM }, || over_a_bucket(""));
 }
 
 #[test]
 fn whatever_was_acknowledged_survives_every_kill_over_a_disk_and_a_bucket() {
-    kill(30, 6, || over_a_bucket("placement = [\"local\", \"far\"]\n[stores.local]\n"));
+    let before = "placement = [\"local\", \"far\"]\n[stores.local]\n";
+    kill(&Rounds { default: 30, share: 6, rebuild_every: SELDOM }, || over_a_bucket(before));
+}
+
+/// With no directory there is no lock that a dead process lets go of: each kill costs the minute after which others bury it.
+#[test]
+fn whatever_was_acknowledged_survives_every_kill_over_postgresql_and_a_bucket() {
+    kill(&Rounds { default: 15, share: 15, rebuild_every: ALWAYS }, || {
+        let (larder, bucket) = (Larder::over_postgresql()?, Bucket::new());
+        larder.configure(&bucket.stores(SHORT));
+        Some((larder, bucket))
+    });
 }
 
 /// How often one installation is killed before the next one begins: it is checked whole after each round, so it must not grow for ever.
 const ROUNDS_OF_ONE: u64 = 40;
 
-fn one_installation(larder: &Larder, rounds: RangeInclusive<u64>, clients: usize, random: &mut Random) {
+fn one_installation(
+    larder: &Larder,
+    rounds: RangeInclusive<u64>,
+    rebuild_every: u64,
+    clients: usize,
+    random: &mut Random,
+) {
     let users = clients.min(4);
     larder.user("root", true);
     (0..users).for_each(|user| larder.user(&format!("user{user}"), false));
     let mut oracles: Vec<Oracle> = (0..clients).map(|number| Oracle::new(number, users, random.next())).collect();
-    for round in rounds {
+    for round in rounds.clone() {
         let began = Instant::now();
         let mut people = People::log_in(larder, users);
         oracles = hammer(oracles, &people, random);
         people.server.kill();
         let recovered = check(larder, &mut oracles, &mut people.clients);
+        if round.is_multiple_of(rebuild_every) || round == *rounds.end() {
+            larder.assert_rebuilds_equal();
+        }
         let (acknowledged, files): (u64, usize) =
             oracles.iter().fold((0, 0), |(sum, files), oracle| (sum + oracle.acknowledged, files + oracle.files.len()));
         println!("round {round}, {:?}: {acknowledged} acknowledged, {files} files known; {recovered}", began.elapsed());
@@ -498,7 +533,8 @@ fn hammer(oracles: Vec<Oracle>, people: &People, random: &mut Random) -> Vec<Ora
 
 /// Waits until it is known what became of everything that was under way, and nothing of it can turn up any more.
 fn until_settled(larder: &Larder, root: &Client) {
-    let until = Instant::now() + 2 * DEADLINE;
+    // A node without locks is taken for dead after a minute, and its claims are waited for as long again and half.
+    let until = Instant::now() + 4 * DEADLINE;
     loop {
         let ready = root.get("/health/ready").text();
         let open = larder.run(&["fsck", "--json"]).stdout;
@@ -531,7 +567,6 @@ fn check(larder: &Larder, oracles: &mut [Oracle], clients: &mut [Client]) -> Str
     if larder.second().exists() {
         larder.assert_mirrored();
     }
-    larder.assert_rebuilds_equal();
     said.lines().find(|line| line.starts_with("recovered")).unwrap_or("nothing was left").to_owned()
 }
 

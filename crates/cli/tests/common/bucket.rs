@@ -94,12 +94,16 @@ impl Bucket {
 
     pub(crate) fn larder_with(&self, before: &str, more: &str) -> Larder {
         let larder = Larder::new();
-        let endpoint = &self.endpoint;
-        let toml = format!(
-            "{before}[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
-             endpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\n{more}"
-        );
-        larder.file("data/larder.toml", toml);
+        larder.configure(&format!("{before}{}", self.stores(more)));
         larder
+    }
+
+    /// What the configuration says of this bucket, as the store `far`.
+    pub(crate) fn stores(&self, more: &str) -> String {
+        let endpoint = &self.endpoint;
+        format!(
+            "[stores.far]\nkind = \"s3\"\nbucket = \"acme\"\nprefix = \"files\"\n\
+             endpoint = \"{endpoint}\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\n{more}"
+        )
     }
 }

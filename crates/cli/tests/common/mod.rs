@@ -54,8 +54,14 @@ impl Larder {
         getrandom::fill(&mut random).unwrap();
         let schema = format!("t{:016x}", u64::from_le_bytes(random));
         let larder = Self { schema: Some(larder_ledger::Server::new(&url, &schema).unwrap()), ..Self::new() };
-        larder.file("data/larder.toml", format!("[database]\nurl = \"{url}\"\nschema = \"{schema}\"\n"));
+        larder.configure(&format!("[database]\nurl = \"{url}\"\nschema = \"{schema}\"\n"));
         Some(larder)
+    }
+
+    /// Adds lines to the configuration.
+    pub(crate) fn configure(&self, lines: &str) {
+        let before = fs::read_to_string(self.data().join("larder.toml")).unwrap_or_default();
+        self.file("data/larder.toml", format!("{before}{lines}"));
     }
 
     /// Another node of the same installation, with a data directory of its own: the same rows, the same store, the same secrets.
