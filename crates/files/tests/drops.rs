@@ -235,6 +235,47 @@ async fn no_copy_is_made_in_a_bucket_while_a_deletion_of_it_may_be_on_its_way() 
     assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
 }
 
+/// A file on the disk, and a node that is about to put a copy of it into the bucket.
+async fn a_copy_on_its_way(gate: &Arc<Gate>) -> (Larder, Files, FileId) {
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(gate.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["b"]).await;
+    let id = put(&files, "file").await.attributes.id;
+    drop(files);
+    gate.close();
+    let files = start(&larder, &["a", "b"]).await;
+    gate.reached().await;
+    (larder, files, id)
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_to_a_bucket_while_it_is_being_dropped_there_does_not_count() {
+    let gate = Gate::at("put.visible");
+    let (larder, files, id) = a_copy_on_its_way(&gate).await;
+    let row = larder.ledger.revision(id, 1).await.unwrap().unwrap();
+    let other = start(&larder, &["b"]).await;
+    // As one that another node's placement does not want, before its bytes were there.
+    let store = larder.ledger.identity().await.unwrap().unwrap().stores.into_iter().find(|known| known.name == "a");
+    let copies_there = vec![CopyRow { store: store.unwrap().id, state: CopyState::Present, verified_at: None }];
+    let entry = Some(Entry::Copies { file: id, revision: 1, copies: copies_there });
+    larder.ledger.record(vec![Record { entry, ..Record::default() }]).await;
+    let is_dropping = async || copies(&larder, id, 1).await.contains(&("a".into(), CopyState::Dropping));
+    drop(other);
+    let other = start(&larder, &["b"]).await;
+    until("it is being dropped", is_dropping).await;
+    let begun = larder.world.elapsed();
+    gate.open();
+    until("its bytes are there", async || keys_on(&larder, 0).contains(&row.key)).await;
+    while larder.world.elapsed() - begun < OVER {
+        let now = copies(&larder, id, 1).await;
+        assert!(now.contains(&("a".into(), CopyState::Dropping)), "{now:?} after {:?}", larder.world.elapsed() - begun);
+        tokio::task::yield_now().await;
+    }
+    drop(files);
+    comes_to(&larder, id, 1, &["b"]).await;
+    assert_eq!(keys_on(&larder, 0), []);
+    assert_eq!(content(&other, id).await.unwrap(), b"file");
+}
+
 #[tokio::test]
 async fn a_deletion_that_never_came_to_a_bucket_is_sent_again_or_its_copy_counts_again() {
     for (placement, left) in [(["b"].as_slice(), ["b"].as_slice()), (&["a", "b"], &["a", "b"])] {
@@ -323,6 +364,51 @@ async fn a_file_that_is_moved_to_a_bucket_of_another_placement_moves() {
     comes_to(&larder, id, 1, &["c"]).await;
     assert_eq!(keys_on(&larder, 0), []);
     assert_eq!(keys_on(&larder, 2).len(), 2);
+}
+
+/// What was moved out of the way on a store.
+fn in_quarantine(larder: &Larder, store: usize) -> usize {
+    let keys = larder.stores[store].1.objects().into_iter().map(|(key, _)| key);
+    keys.filter(|key| key.as_str().starts_with(".larder/quarantine/")).count()
+}
+
+#[tokio::test]
+async fn a_damaged_copy_in_a_bucket_is_made_anew_once_its_deletion_can_come_no_second_time() {
+    let larder = bucket_and_disk(MemoryOptions::without_staging());
+    larder.stores[0].1.deletions_are_repeated(true);
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    rots(&larder, 0, &file.key);
+    let found = fsck(&files, FsckOptions { verify: true, repair: true }).await.1;
+    assert!(found.len() == 1 && found[0].detail.contains("moved to quarantine"), "{found:?}");
+    let begun = larder.world.elapsed();
+    until("a turn or two are over", async || larder.world.elapsed() - begun > 3 * EVERY).await;
+    assert!(copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Dropping)));
+    assert_eq!((content(&files, file.id).await.unwrap(), larder.stores[0].1.late_requests()), (b"file".to_vec(), 1));
+    larder.stores[0].1.deliver_late(&mut |_| true);
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    let passed = larder.world.elapsed() - begun;
+    assert!(passed >= OVER - EVERY && passed < OVER + 6 * EVERY, "{passed:?}");
+    assert_eq!((keys_on(&larder, 0).len(), in_quarantine(&larder, 0)), (2, 1));
+    assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+}
+
+#[tokio::test]
+async fn broken_attributes_in_a_bucket_are_replaced_and_not_deleted_first() {
+    for conditions in [true, false] {
+        let larder = bucket_and_disk(MemoryOptions { conditions, ..MemoryOptions::without_staging() });
+        larder.stores[0].1.deletions_are_repeated(true);
+        let files = start(&larder, &["a"]).await;
+        let file = put(&files, "file").await.attributes;
+        assert!(larder.stores[0].1.damage(&file.sidecar(), "{}"), "there are some");
+        let found = fsck(&files, FsckOptions { verify: true, repair: true }).await.1;
+        assert!(found.iter().any(|found| found.detail.contains("written again")), "{found:?}");
+        // What can't be compared can't be replaced.
+        assert_eq!(larder.stores[0].1.late_requests(), usize::from(!conditions));
+        assert_eq!(in_quarantine(&larder, 0), 1);
+        assert_eq!(fsck(&files, FsckOptions { verify: true, repair: false }).await.1, []);
+    }
 }
 
 /// Other bytes of the same length under a key.

@@ -105,17 +105,10 @@ impl Check<'_> {
         let row = self.node.ledger.file(attributes.id).await?.ok_or(Error::NotFound("file"))?;
         let attributes = if row.attributes.revision == attributes.revision { row.attributes } else { attributes };
         let key = attributes.sidecar();
-        let options = match at.attributes_at(&key).await? {
-            Reading::Valid(found) if found.rank() > attributes.rank() => return Ok(()),
-            Reading::Valid(_) => PutOptions::replace(),
-            Reading::Absent => PutOptions::create(),
-            Reading::Broken(_) => {
-                self.quarantine(place, &key).await?;
-                PutOptions::create()
-            }
-        };
-        at.store.put(&key, attributes.to_bytes().into(), options).await?;
-        Ok(())
+        match at.attributes_at(&key).await? {
+            Reading::Valid(_) if !at.mode.changes() => Err(at.takes_no_changes()),
+            _ => self.node.write_beside(place, &attributes).await,
+        }
     }
 
     /// As the reconciler does it, which looks again first: bad bytes go out of the way under the file's claim, good ones are brought.
@@ -129,6 +122,9 @@ impl Check<'_> {
         Ok(match copies.iter().find(|copy| copy.store == store).map(|copy| copy.state) {
             Some(CopyState::Verified) => "made anew from another copy",
             Some(CopyState::Lost) => "the copy is marked lost",
+            Some(CopyState::Dropping) => {
+                "moved to quarantine; a server makes it anew once nothing of that is on its way"
+            }
             _ => "somebody else is at it",
         }
         .into())
@@ -152,8 +148,18 @@ impl Check<'_> {
 impl Place {
     /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
     pub(crate) async fn quarantine(&self, environment: &Environment, key: &Key) -> Result<()> {
+        self.keep_aside(environment, key).await?;
+        Ok(self.store.delete(key).await?)
+    }
+
+    pub(crate) fn takes_no_changes(&self) -> Error {
+        Error::ReadOnly(format!("the store `{}` takes no changes", self.name))
+    }
+
+    /// Copies an object below `.larder/quarantine/`, if it is there.
+    pub(crate) async fn keep_aside(&self, environment: &Environment, key: &Key) -> Result<()> {
         if !self.mode.changes() {
-            return Err(Error::ReadOnly(format!("the store `{}` takes no changes", self.name)));
+            return Err(self.takes_no_changes());
         }
         if self.size_of(key).await?.is_none() {
             return Ok(());
@@ -165,7 +171,7 @@ impl Place {
             }
             copied => drop(copied?),
         }
-        Ok(self.store.delete(key).await?)
+        Ok(())
     }
 }
 

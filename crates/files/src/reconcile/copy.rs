@@ -250,6 +250,11 @@ impl Node {
         }
         if counts {
             tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
+        }
+        if seen != Seen::Absent && at.mode.creates() && at.store.staging().is_none() {
+            return self.drop_damaged(place, revision).await.map(|()| Way::Moot);
+        }
+        if counts {
             let copies = vec![CopyRow { store: at.id, state: CopyState::Lost, verified_at: None }];
             self.record(Some(Entry::Copies { file: revision.file, revision: revision.revision, copies }), None).await?;
         }
@@ -481,9 +486,11 @@ impl Node {
 
     /// Step 5. What is as high already stays, and is made durable; what can't be replaced stays, and an overlay tells: elsewhere, or
     /// on the same store where that takes changes and can't compare.
-    async fn write_beside(&self, place: usize, attributes: &Attributes) -> Result<()> {
+    pub(crate) async fn write_beside(&self, place: usize, attributes: &Attributes) -> Result<()> {
         let (at, sidecar) = (&self.places[place], attributes.sidecar());
-        let mode = match at.attributes_at(&sidecar).await? {
+        let found = at.attributes_at(&sidecar).await?;
+        let is_broken = matches!(found, Reading::Broken(_));
+        let mode = match found {
             Reading::Valid(found) if found.id == attributes.id && found.rank() >= attributes.rank() => {
                 return Ok(at.make_durable(&sidecar).await?);
             }
@@ -501,16 +508,33 @@ impl Node {
                 return Err(Error::ReadOnly(format!("the store `{}` takes no attributes", at.name)));
             }
             Reading::Absent => PutMode::Create,
-            Reading::Broken(_) => {
+            Reading::Broken(_) if at.store.staging().is_some() => {
                 at.quarantine(&self.environment, &sidecar).await?;
                 PutMode::Create
             }
+            // A deletion might take effect late, and meet those that are put then: so only where nothing can be replaced by comparison.
+            Reading::Broken(_) => {
+                at.keep_aside(&self.environment, &sidecar).await?;
+                let etag = at.store.head(&sidecar).await?.etag;
+                // It is to be put over these, and over none that have come to lie there since.
+                if !matches!(at.attributes_at(&sidecar).await?, Reading::Broken(_)) {
+                    return Err(Error::Busy);
+                }
+                PutMode::ReplaceIf(etag)
+            }
         };
-        let options = PutOptions { mode, ..PutOptions::create() };
-        let put = at.store.put(&sidecar, attributes.to_bytes().into(), options);
-        match self.soon(at, &sidecar, put).await {
-            Err(error) if *error.kind() == ErrorKind::Unsupported => self.write_over(place, attributes).await,
-            put => Ok(put.map(drop)?),
+        let put = |mode| {
+            let put = at.store.put(&sidecar, attributes.to_bytes().into(), PutOptions { mode, ..PutOptions::create() });
+            self.soon(at, &sidecar, put)
+        };
+        match put(mode).await {
+            Err(error) if *error.kind() != ErrorKind::Unsupported => Err(error.into()),
+            Err(_) if is_broken => {
+                self.soon(at, &sidecar, at.store.delete(&sidecar)).await?;
+                Ok(put(PutMode::Create).await.map(drop)?)
+            }
+            Err(_) => self.write_over(place, attributes).await,
+            Ok(_) => Ok(()),
         }
     }
 

@@ -15,7 +15,8 @@
 //! On a store that does not stage a deletion may take effect late, and would meet a copy that was made anew under the same key. So there the
 //! row says in 4 when the deletion is sent, and behind 5, where it says so anew, the claim ends and the row stays. Thirteen deadlines of a small request later
 //! nothing of it is on its way any more ([`Dropped`](super::Dropped)): then, under a claim, it is looked whether all is gone, and 6 follows; or 3, where
-//! something still lies there. As long it is waited for before such a copy counts again, or another is made there.
+//! something still lies there. As long it is waited for before such a copy counts again, or another is made there. Damaged bytes go from
+//! there the same way ([`Node::drop_damaged`]), also where a copy is wanted, which is made anew behind that.
 
 use crate::{
     Attributes, Error, Result, Timestamp,
@@ -57,9 +58,7 @@ impl Node {
         if is_sent && (!self.is_drop_over(place, revision) || self.end_drop(place, revision).await?) {
             return Ok(());
         }
-        let now = self.environment.clock.elapsed();
-        let is_kept = self.state().keeps.get(&place).is_some_and(|until| *until > now);
-        if is_kept || self.has_too_many_to_drop(place) {
+        if self.refuses_to_delete(place) || self.has_too_many_to_drop(place) {
             return Ok(());
         }
         let Some(kept) = self.kept_copies(place, revision).await? else { return Ok(()) };
@@ -171,12 +170,7 @@ impl Node {
         self.check_kept(&wanted, &now, own).await?;
         at.confirm().await?;
         let (stages, begun) = (at.store.staging().is_some(), self.environment.clock.elapsed());
-        let dropping = async |last: Option<Timestamp>| {
-            let sent = if stages { None } else { Some(self.environment.clock.now().max(after(last))) };
-            let copies = vec![CopyRow { store: at.id, state: CopyState::Dropping, verified_at: sent }];
-            self.record(Some(Entry::Copies { file, revision: number, copies }), None).await.map(|_| sent)
-        };
-        let sent = dropping(sent_at(&now, at.id)).await?;
+        let sent = self.record_dropping(place, revision, sent_at(&now, at.id)).await?;
         let now = self.ledger.revision(file, number).await?;
         let Some(now) = now.filter(|now| self.is_unwanted(&now.copies, &wanted, place)) else { return Ok(false) };
         // Others count from when they see the row: what is sent must be sent soon.
@@ -189,10 +183,8 @@ impl Node {
             Err(refused) => Err((refused, true)),
         };
         if let Err((refused, is_first)) = &deleted
-            && matches!(refused.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
+            && self.is_refused(place, refused)
         {
-            tracing::warn!(store = %at.name, %refused, "copies that no placement wants stay there for now: it refuses to delete them");
-            self.state().keeps.insert(place, self.environment.clock.elapsed() + KEPT_FOR);
             let before = on(revision).filter(|copy| copy.state == CopyState::Verified && *is_first);
             if let Some(before) = before {
                 // It counts as it did.
@@ -205,10 +197,90 @@ impl Node {
             return self.record_gone(place, &now, claim).await;
         }
         // Whatever became of it: from here on nothing more of it is sent.
-        let sent = dropping(sent).await?;
-        let over = self.environment.clock.elapsed() + self.settings.deadlines.deleted_for();
-        self.state().dropped.sent((file, number, place), sent, over);
+        self.record_sent(place, revision, sent).await?;
         deleted.map(|()| false).map_err(|(refused, _)| refused.into())
+    }
+
+    /// Records that a copy is being dropped, and where its deletion may take effect late, when it is sent: later than `last`.
+    async fn record_dropping(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        last: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>> {
+        let at = &self.places[place];
+        let stages = at.store.staging().is_some();
+        let sent = if stages { None } else { Some(self.environment.clock.now().max(after(last))) };
+        let copies = vec![CopyRow { store: at.id, state: CopyState::Dropping, verified_at: sent }];
+        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
+        self.record(Some(entry), None).await?;
+        Ok(sent)
+    }
+
+    /// Records that nothing more of a deletion is sent, and has it waited for from now on.
+    async fn record_sent(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        last: Option<Timestamp>,
+    ) -> Result<()> {
+        let sent = self.record_dropping(place, revision, last).await?;
+        let over = self.environment.clock.elapsed() + self.settings.deadlines.deleted_for();
+        self.state().dropped.sent((revision.file, revision.revision, place), sent, over);
+        Ok(())
+    }
+
+    /// Moves the damaged bytes of a copy to quarantine, on a store that does not stage: a deletion, so they are dropped, and made anew once
+    /// nothing of it is on its way any more. Under the file's claim.
+    ///
+    /// # Errors
+    /// Of the store. Where it refuses to delete, the copy is marked lost, and it is not asked again for an hour.
+    pub(super) async fn drop_damaged(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let at = &self.places[place];
+        if self.refuses_to_delete(place) || self.has_too_many_to_drop(place) {
+            self.record_lost(place, revision).await?;
+            return Err(Error::Conflict("a damaged copy can't be moved away for now".into()));
+        }
+        at.keep_aside(&self.environment, &revision.key).await?;
+        let begun = self.environment.clock.elapsed();
+        let sent = self.record_dropping(place, revision, None).await?;
+        // Others count from when they see the row: what is sent must be sent soon.
+        if self.environment.clock.elapsed() - begun > self.settings.deadlines.small {
+            return Err(Error::Busy);
+        }
+        let deleted = self.soon(at, &revision.key, at.store.delete(&revision.key)).await;
+        if let Err(refused) = &deleted
+            && self.is_refused(place, refused)
+        {
+            self.record_lost(place, revision).await?;
+        } else {
+            self.record_sent(place, revision, sent).await?;
+        }
+        Ok(deleted?)
+    }
+
+    async fn record_lost(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let copies = vec![CopyRow { store: self.places[place].id, state: CopyState::Lost, verified_at: None }];
+        let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
+        self.record(Some(entry), None).await.map(drop)
+    }
+
+    /// Whether a place is not to be asked to delete, since it refused to lately.
+    fn refuses_to_delete(&self, place: usize) -> bool {
+        let now = self.environment.clock.elapsed();
+        self.state().keeps.get(&place).is_some_and(|until| *until > now)
+    }
+
+    /// Whether a place has refused to delete for certain, which is remembered.
+    fn is_refused(&self, place: usize, error: &larder_storage_core::Error) -> bool {
+        let is_refused =
+            matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported);
+        if is_refused {
+            let store = &self.places[place].name;
+            tracing::warn!(%store, %error, "copies that are to go stay there for now: it refuses to delete them");
+            self.state().keeps.insert(place, self.environment.clock.elapsed() + KEPT_FOR);
+        }
+        is_refused
     }
 
     /// Whether a copy on a place may go by what the rows say: every store of the placement has a verified one.

@@ -113,13 +113,6 @@ const FAULTS_OF_COPIES_SENT: &[Fault] = match FAULTS_OF_ALL_COPIES {
     _ => panic!("the fault of deletions alone comes last"),
 };
 
-/// Of copies that are dropped again. None rots: what is wrong in a bucket is moved away and made anew at once, and a second deletion of it
-/// would meet that.
-const FAULTS_OF_COPIES_DROPPED: &[Fault] = match FAULTS_OF_ALL_COPIES {
-    [Fault::Rot, others @ ..] => others,
-    _ => panic!("the fault of copies alone comes first"),
-};
-
 /// Of several copies, all of them on stores that stage: nothing of a request there is late.
 const FAULTS_OF_COPIES: &[Fault] = match FAULTS_OF_COPIES_SENT {
     [others @ .., Fault::Late] => others,
@@ -230,7 +223,7 @@ impl Profile {
     /// Two nodes that do.
     pub const TWINS: Self = Self { name: "twins", nodes: 2, ..Self::REPLICAS };
     /// Two nodes that keep every file on a disk and on a store that doesn't stage.
-    pub const HYBRID: Self = Self { name: "hybrid", replicas: true, faults: FAULTS_OF_COPIES_SENT, ..Self::MIXED };
+    pub const HYBRID: Self = Self { name: "hybrid", replicas: true, faults: FAULTS_OF_ALL_COPIES, ..Self::MIXED };
     /// The same, where that store keeps no conditions.
     pub const CARELESS_HYBRID: Self =
         Self { name: "careless-hybrid", stores: Self::CARELESS_MIXED.stores, ..Self::HYBRID };
@@ -238,7 +231,7 @@ impl Profile {
     pub const MOVES: Self = Self { name: "moves", moves: true, ..Self::REPLICAS };
     /// Two nodes over a disk and a store that doesn't stage, whose files move so.
     pub const MOVES_HYBRID: Self =
-        Self { name: "moves-hybrid", moves: true, faults: FAULTS_OF_COPIES_DROPPED, ..Self::HYBRID };
+        Self { name: "moves-hybrid", moves: true, faults: FAULTS_OF_ALL_COPIES, ..Self::HYBRID };
     /// The same over two stores that don't stage, one of which keeps no conditions.
     pub const MOVES_CLOUDS: Self = Self { name: "moves-clouds", stores: &[CLOUD, CARELESS], ..Self::MOVES_HYBRID };
     /// Two nodes over two disks that both hold what is answered.
