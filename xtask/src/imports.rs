@@ -57,6 +57,7 @@ const TABLE: &[Row] = &[
         tests: &[],
         never: &[],
     },
+    Row { package: "larder-media", ours: &[], tests: &[], never: &[HTTP, SQL, &["tokio", "async-*"]] },
     Row { package: "xtask", ours: &[], tests: &[], never: &[HTTP, SQL, &["tokio", "clap"]] },
 ];
 
