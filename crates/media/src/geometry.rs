@@ -58,6 +58,19 @@ impl Region {
         self == Self::whole(size)
     }
 
+    /// The part of this region that lies inside a picture of this size; never empty, and never outside by a rounding.
+    pub(crate) fn inside(self, size: Size) -> Self {
+        let side = |start: f64, length: f64, most: u32| {
+            let most = f64::from(most);
+            let start = start.clamp(0.0, most - 1e-6);
+            let length = length.clamp(1e-6, most - start);
+            (start, if start + length > most { length * (1.0 - 1e-9) } else { length })
+        };
+        let (left, width) = side(self.left, self.width, size.width);
+        let (top, height) = side(self.top, self.height, size.height);
+        Self { left, top, width, height }
+    }
+
     /// The largest region inside this one with the shape `width` to `height`, as near to `focus` as its edges let it.
     fn with_shape(self, width: f64, height: f64, focus: Point) -> Self {
         let scale = (self.width / width).min(self.height / height);
@@ -118,7 +131,7 @@ pub(crate) fn lay_out(recipe: &Recipe, stored: Size, orientation: Orientation, f
 }
 
 /// The part that `crop` keeps, in whole pixels, so that what is not resized is not blurred either.
-fn crop(recipe: &Recipe, whole: Size) -> Region {
+pub(crate) fn crop(recipe: &Recipe, whole: Size) -> Region {
     let Some(crop) = recipe.crop else { return Region::whole(whole) };
     let side = |start: f64, length: f64, of: u32| {
         let start = (start * f64::from(of)).round().min(f64::from(of - 1));

@@ -1,15 +1,23 @@
 #![doc = include_str!("../README.md")]
 mod bytes;
 mod colour;
+mod decode;
+mod encode;
 mod error;
 mod fixed;
 mod format;
 mod geometry;
+mod libwebp;
 mod limits;
 mod orientation;
 mod pixels;
+mod placeholder;
 mod probe;
 mod recipe;
+mod render;
+mod smart;
+mod steps;
+mod strip;
 mod svg;
 
 pub use error::{Error, Result};
@@ -17,5 +25,7 @@ pub use format::Format;
 pub use geometry::{Point, Size};
 pub use limits::Limits;
 pub use orientation::Orientation;
+pub use placeholder::{Placeholder, placeholder};
 pub use probe::{Probe, probe};
 pub use recipe::{InvalidRecipe, Recipe, RecipeInUrl};
+pub use render::{RenderOptions, Rendition, render};

@@ -110,13 +110,16 @@ impl Pixels {
 
     /// The region, resized by Lanczos with three lobes; alpha is premultiplied meanwhile.
     pub(crate) fn resized(self, region: Region, size: Size) -> Self {
-        if size == self.size && region.is_whole(size) {
-            return self;
-        }
+        if size == self.size && region.is_whole(size) { self } else { self.sampled(region, size) }
+    }
+
+    /// A copy of the region, resized.
+    pub(crate) fn sampled(&self, region: Region, size: Size) -> Self {
+        let Region { left, top, width, height } = region.inside(self.size);
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
             .use_alpha(self.alpha)
-            .crop(region.left, region.top, region.width, region.height);
+            .crop(left, top, width, height);
         let kind = self.pixel_type();
         let from = ImageRef::new(self.size.width, self.size.height, &self.bytes, kind).expect("the bytes fit the size");
         let mut to = Image::new(size.width, size.height, kind);

@@ -11,9 +11,8 @@ mod svg;
 mod tiff;
 mod webp;
 
-pub(crate) use avif::{Avif, Item};
 pub(crate) use ico::largest as largest_icon;
-pub(crate) use jpeg::segments as jpeg_segments;
+pub(crate) use jpeg::{scans as jpeg_scans, segments as jpeg_segments};
 pub(crate) use png::chunks as png_chunks;
 pub(crate) use webp::chunks as webp_chunks;
 

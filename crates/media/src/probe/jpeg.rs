@@ -9,6 +9,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) payload: &'a [u8],
     /// Marker, length and payload.
     pub(crate) whole: &'a [u8],
+    /// Where the first byte behind it lies.
+    pub(crate) end: usize,
 }
 
 const START_OF_SCAN: u8 = 0xda;
@@ -42,10 +44,38 @@ pub(crate) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
         let marker = bytes.get(at + 1).copied().filter(|_| !over && bytes[at] == 0xff)?;
         let end = at + 2 + usize::from(be16(bytes, at + 2)?);
         over = marker == START_OF_SCAN || marker == END_OF_IMAGE;
-        let segment = Segment { marker, payload: bytes.get(at + 4..end)?, whole: &bytes[at..end] };
+        let segment = Segment { marker, payload: bytes.get(at + 4..end)?, whole: &bytes[at..end], end };
         at = end;
         Some(segment)
     })
+}
+
+/// The coded part of the picture.
+pub(crate) struct Scans {
+    /// How many scans there are.
+    pub(crate) count: usize,
+    /// Where the first byte behind the picture lies; `None` where the picture is cut short.
+    pub(crate) end: Option<usize>,
+}
+
+/// Walks the scans from marker to marker.
+pub(crate) fn scans(bytes: &[u8]) -> Scans {
+    let (mut at, mut count) = (segments(bytes).last().map_or(2, |last| last.end), 1);
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) {
+        at += found;
+        match bytes.get(at + 1) {
+            Some(&END_OF_IMAGE) => return Scans { count, end: Some(at + 2) },
+            // A coded 0xff, a restart, or fill.
+            Some(0 | 0xd0..=0xd7) => at += 2,
+            Some(0xff) => at += 1,
+            Some(&marker) => {
+                count += usize::from(marker == START_OF_SCAN);
+                at += 2 + usize::from(be16(bytes, at + 2).unwrap_or_default());
+            }
+            None => break,
+        }
+    }
+    Scans { count, end: None }
 }
 
 /// Start of frame, of any kind of coding; three numbers in the range are other segments.

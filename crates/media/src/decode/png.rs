@@ -1,0 +1,65 @@
+//! PNG, by the `png` crate itself: `image` would inflate every text, and knows no picture of which a part is missing.
+
+use super::{Decoded, Source};
+use crate::{Error, Format, Result, colour::PROFILE_BYTES_MAX, pixels::Pixels};
+use png::{ColorType, Decoder, DecodingError, Limits, Transformations};
+
+/// The shade of what is missing.
+const GREY: u8 = 128;
+
+pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
+    let mut reader = open(source)?;
+    let colours = reader.output_color_type().0;
+    let length = reader.output_buffer_size().ok_or_else(|| Error::corrupt(Format::Png, "its size overflows"))?;
+    let mut bytes = missing(length, colours);
+    let truncated = match reader.next_frame(&mut bytes) {
+        Ok(_) => false,
+        Err(DecodingError::IoError(fault)) if fault.kind() == std::io::ErrorKind::UnexpectedEof => true,
+        Err(fault) => return Err(source.fault(fault)),
+    };
+    let profile = reader.info().icc_profile.as_ref().map(|profile| profile.to_vec());
+    let pixels =
+        spread(bytes, colours, source).ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
+    Ok(Decoded { pixels: pixels.without_idle_alpha(), profile, truncated })
+}
+
+/// Reads the chunks before the pixels. A profile that inflates beyond its limit is left out.
+fn open<'a>(source: &Source<'a>) -> Result<png::Reader<super::Reader<'a>>> {
+    let with = |profile: bool| {
+        let row_bytes = source.probe.stored.width as usize * 8;
+        let mut decoder =
+            Decoder::new_with_limits(source.reader(), Limits { bytes: PROFILE_BYTES_MAX + row_bytes * 4 });
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(!profile);
+        decoder.set_transformations(Transformations::normalize_to_color8());
+        decoder.read_info()
+    };
+    match with(true) {
+        Err(DecodingError::LimitsExceeded) => with(false).map_err(|fault| source.fault(fault)),
+        opened => opened.map_err(|fault| source.fault(fault)),
+    }
+}
+
+/// Opaque grey.
+fn missing(length: usize, colours: ColorType) -> Vec<u8> {
+    let mut bytes = vec![GREY; length];
+    if matches!(colours, ColorType::GrayscaleAlpha | ColorType::Rgba) {
+        bytes.iter_mut().skip(colours.samples() - 1).step_by(colours.samples()).for_each(|alpha| *alpha = 255);
+    }
+    bytes
+}
+
+/// Red, green and blue for each shade of grey.
+fn spread(bytes: Vec<u8>, colours: ColorType, source: &Source<'_>) -> Option<Pixels> {
+    let size = source.probe.stored;
+    match colours {
+        ColorType::Grayscale => Pixels::new(size, false, bytes.iter().flat_map(|shade| [*shade; 3]).collect()),
+        ColorType::GrayscaleAlpha => {
+            let rgba = bytes.chunks_exact(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]);
+            Pixels::new(size, true, rgba.collect())
+        }
+        ColorType::Rgb => Pixels::new(size, false, bytes),
+        ColorType::Rgba => Pixels::new(size, true, bytes),
+        ColorType::Indexed => None,
+    }
+}

@@ -1,0 +1,375 @@
+//! Renditions by what is seen in them.
+
+mod common;
+
+use common::{BLUE, DECODED, GREEN, HEIGHT, RED, WIDTH, animated_gif, jpeg, made, marked, near, picture, png, seen};
+use image::RgbaImage;
+use larder_media::{Error, Format, Limits, Point, Recipe, RenderOptions, Size, placeholder, probe, render};
+use std::borrow::Cow;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Corner {
+    TopLeft,
+    TopRight,
+    BottomRight,
+    BottomLeft,
+}
+
+use Corner::{BottomLeft, BottomRight, TopLeft, TopRight};
+
+/// Where the red and the green mark are shown for each orientation from 1 to 8.
+const SHOWN: [(Corner, Corner); 8] = [
+    (TopLeft, TopRight),
+    (TopRight, TopLeft),
+    (BottomRight, BottomLeft),
+    (BottomLeft, BottomRight),
+    (TopLeft, BottomLeft),
+    (TopRight, BottomRight),
+    (BottomRight, TopRight),
+    (BottomLeft, TopLeft),
+];
+
+/// The corner that has this colour, of which there must be exactly one.
+fn corner_of(colour: [u8; 3], image: &RgbaImage) -> Corner {
+    let (right, bottom) = (image.width() - 3, image.height() - 3);
+    let corners = [(TopLeft, 2, 2), (TopRight, right, 2), (BottomRight, right, bottom), (BottomLeft, 2, bottom)];
+    let mut found = corners.into_iter().filter(|(_, x, y)| near(&image.get_pixel(*x, *y).0[..3], colour, 40));
+    let (corner, ..) = found.next().unwrap_or_else(|| panic!("no corner has {colour:?}"));
+    assert!(found.next().is_none());
+    corner
+}
+
+fn size(width: u32, height: u32) -> Size {
+    Size { width, height }
+}
+
+#[test]
+fn every_format_is_shown_upright_from_every_orientation() {
+    for format in [Format::Jpeg, Format::Png, Format::Webp, Format::Tiff] {
+        for (orientation, (red, green)) in (1..).zip(SHOWN) {
+            let source = picture(format, orientation);
+            let shown = if orientation > 4 { size(HEIGHT, WIDTH) } else { size(WIDTH, HEIGHT) };
+            assert_eq!(probe(&source).map(|probe| probe.shown()), Ok(shown), "{format} {orientation}");
+            for recipe in ["f_png", "f_webp,w_24", "f_jpeg,q_95", "f_png,w_30,h_30"] {
+                let image = seen(&made(&source, recipe).expect(recipe));
+                let corners = (corner_of(RED, &image), corner_of(GREEN, &image));
+                assert_eq!(corners, (red, green), "{format} {orientation} {recipe}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crop_is_of_the_picture_as_it_is_shown() {
+    let quarters = [(TopLeft, "0:0"), (TopRight, "0.5:0"), (BottomRight, "0.5:0.5"), (BottomLeft, "0:0.5")];
+    for (orientation, (red, _)) in (1..).zip(SHOWN) {
+        let (_, start) = quarters.into_iter().find(|(corner, _)| *corner == red).expect("every corner is listed");
+        let recipe = format!("f_png,crop_{start}:0.5:0.5");
+        let image = seen(&made(&picture(Format::Png, orientation), &recipe).expect("a right recipe"));
+        assert_eq!(corner_of(RED, &image), red, "{orientation}");
+    }
+}
+
+#[test]
+fn formats_without_an_orientation_are_shown_as_stored() {
+    for format in [Format::Gif, Format::Bmp, Format::Ico, Format::Svg] {
+        let image = seen(&made(&picture(format, 1), "f_png").expect("a right picture"));
+        assert_eq!((corner_of(RED, &image), corner_of(GREEN, &image)), (TopLeft, TopRight), "{format}");
+        assert_eq!(image.dimensions(), (WIDTH, HEIGHT), "{format}");
+    }
+}
+
+#[test]
+fn every_format_becomes_every_other() {
+    for from in DECODED {
+        for to in [Format::Jpeg, Format::Png, Format::Webp, Format::Gif] {
+            let rendition = made(&picture(from, 1), &format!("w_24,f_{to}")).expect("a right recipe");
+            assert_eq!((rendition.format, rendition.size), (to, size(24, 16)), "{from} to {to}");
+            let found = probe(&rendition.bytes).expect("a right file");
+            assert_eq!((found.format, found.stored), (to, size(24, 16)), "{from} to {to}");
+            assert_eq!(corner_of(RED, &seen(&rendition)), TopLeft, "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn avif_is_written() {
+    for bg in ["", ",bg_fff"] {
+        let source = picture(Format::Png, 6);
+        let rendition = made(&source, &format!("w_16,f_avif{bg}")).expect("a right recipe");
+        let found = probe(&rendition.bytes).expect("a right file");
+        assert_eq!((found.format, found.stored, found.shown()), (Format::Avif, size(16, 24), size(16, 24)));
+    }
+}
+
+#[test]
+fn rotating_and_flipping_come_after_resizing() {
+    let source = picture(Format::Png, 1);
+    let corners = |recipe: &str| {
+        let rendition = made(&source, recipe).expect(recipe);
+        let image = seen(&rendition);
+        assert_eq!((image.width(), image.height()), (rendition.size.width, rendition.size.height), "{recipe}");
+        (corner_of(RED, &image), corner_of(GREEN, &image))
+    };
+    assert_eq!(corners("w_24,rot_90,f_png"), (TopRight, BottomRight));
+    assert_eq!(corners("rot_180,f_png"), (BottomRight, BottomLeft));
+    assert_eq!(corners("rot_270,f_png"), (BottomLeft, TopLeft));
+    assert_eq!(corners("flip_h,f_png"), (TopRight, TopLeft));
+    assert_eq!(corners("flip_v,f_png"), (BottomLeft, BottomRight));
+    assert_eq!(corners("flip_hv,f_png"), (BottomRight, BottomLeft));
+    assert_eq!(corners("rot_90,flip_h,f_png"), (TopLeft, BottomLeft));
+    assert_eq!(made(&source, "w_24,rot_90").map(|rendition| rendition.size), Ok(size(16, 24)));
+}
+
+#[test]
+fn cover_keeps_the_focal_point() {
+    let focused = |x: f64, recipe: &str| {
+        let recipe: Recipe = recipe.parse().expect("right");
+        let options = RenderOptions { focal: Some(Point { x, y: 0.5 }), ..RenderOptions::default() };
+        seen(&render(&picture(Format::Png, 1), &recipe, &options).expect("right"))
+    };
+    let recipe = "w_16,h_32,fit_cover,g_focal,f_png";
+    assert_eq!(corner_of(RED, &RgbaImage::from_fn(16, 16, |x, y| *focused(0.0, recipe).get_pixel(x, y / 2))), TopLeft);
+    assert!(near(&focused(0.0, recipe).get_pixel(8, 8).0, RED, 5));
+    assert!(near(&focused(1.0, recipe).get_pixel(8, 8).0, GREEN, 5));
+    assert!(near(&focused(0.5, recipe).get_pixel(8, 8).0, BLUE, 5));
+    assert!(near(&focused(f64::NAN, recipe).get_pixel(8, 8).0, BLUE, 5));
+    assert!(
+        near(&focused(1.0, "w_16,h_32,fit_cover,f_png").get_pixel(8, 8).0, BLUE, 5),
+        "g_center takes no focal point"
+    );
+}
+
+#[test]
+fn smart_keeps_what_there_is_to_see() {
+    let mut plain = image::RgbImage::from_pixel(300, 60, image::Rgb([90; 3]));
+    for (x, y) in (240..270).flat_map(|x| (15..45).map(move |y| (x, y))) {
+        plain.put_pixel(x, y, image::Rgb(if (x + y) % 6 < 3 { RED } else { [250; 3] }));
+    }
+    for orientation in 1..=8_u16 {
+        let source = png(&plain, |info| info.exif_metadata = Some(Cow::Owned(common::exif(orientation))));
+        let image = seen(&made(&source, "w_60,h_60,fit_cover,g_smart,f_png").expect("right"));
+        assert_eq!(image.dimensions(), (60, 60));
+        assert!(image.pixels().filter(|pixel| pixel.0[0] > 200).count() > 600, "{orientation}: the square is cut");
+    }
+}
+
+#[test]
+fn contain_fills_the_canvas_with_the_background() {
+    let source = picture(Format::Png, 1);
+    let corner = |recipe: &str| seen(&made(&source, recipe).expect(recipe)).get_pixel(1, 1).0;
+    assert_eq!(corner("w_24,h_24,fit_contain,f_png")[3], 0);
+    assert_eq!(corner("w_24,h_24,fit_contain,f_png,bg_00ff00"), [0, 255, 0, 255]);
+    assert!(near(&corner("w_24,h_24,fit_contain,f_jpeg"), [255; 3], 4));
+    let small = made(&source, "w_100,h_100,fit_contain,f_png").expect("right");
+    assert_eq!(small.size, size(100, 100));
+    let dots = seen(&small).pixels().filter(|pixel| pixel.0[3] == 255).count() as u32;
+    assert_eq!(dots, WIDTH * HEIGHT, "the picture itself is not enlarged");
+}
+
+#[test]
+fn transparency_is_kept_or_flattened() {
+    let half = RgbaImage::from_fn(20, 20, |x, _| image::Rgba(if x < 10 { [200, 0, 0, 255] } else { [0, 200, 0, 0] }));
+    let mut source = std::io::Cursor::new(Vec::new());
+    half.write_to(&mut source, image::ImageFormat::Png).expect("an encoder");
+    let right = |recipe: &str| seen(&made(source.get_ref(), recipe).expect(recipe)).get_pixel(17, 10).0;
+    for format in ["png", "webp", "gif"] {
+        assert_eq!(right(&format!("f_{format}"))[3], 0, "{format}");
+        assert!(near(&right(&format!("f_{format},bg_0000ff"))[..3], [0, 0, 255], 12), "{format}");
+    }
+    assert!(near(&right("f_jpeg"), [255; 3], 6));
+    assert!(near(&right("f_jpeg,bg_000"), [0; 3], 6));
+}
+
+#[test]
+fn a_wide_gamut_becomes_srgb() {
+    let profile = moxcms::ColorProfile::new_display_p3().encode().expect("a profile");
+    let plain = image::RgbImage::from_pixel(8, 8, image::Rgb([200, 100, 100]));
+    let source = png(&plain, |info| info.icc_profile = Some(Cow::Owned(profile)));
+    assert!(probe(&source).is_ok_and(|probe| probe.profile));
+    for recipe in ["f_png", "f_png,w_4", ""] {
+        let rendition = made(&source, recipe).expect("right");
+        let [red, green, ..] = seen(&rendition).get_pixel(2, 2).0;
+        assert!(red > 205 && green < 100, "{recipe}: {red} {green}");
+        assert!(probe(&rendition.bytes).is_ok_and(|probe| !probe.profile), "{recipe}");
+    }
+}
+
+#[test]
+fn no_metadata_is_left() {
+    let secret = b"Exif\0\0GPS 55.7558 N, 37.6173 E".as_slice();
+    let mut tailed = jpeg(&marked(), &[secret, b"http://ns.adobe.com/xap/1.0/\0GPS in XMP"]);
+    tailed.extend(b"GPS behind the end");
+    let text = png(&marked(), |info| {
+        info.uncompressed_latin1_text.push(png::text_metadata::TEXtChunk::new("where", "GPS here"))
+    });
+    let mut exif = picture(Format::Webp, 1);
+    exif.truncate(exif.len() - 4);
+    exif.extend(b" GPS");
+    for source in [tailed, text, exif] {
+        let has_gps = |bytes: &[u8]| bytes.windows(3).any(|part| part == b"GPS");
+        assert!(has_gps(&source), "the test's picture has it");
+        for recipe in ["", "w_20", "f_jpeg", "f_png", "f_webp", "f_gif", "q_100", "f_auto"] {
+            let rendition = made(&source, recipe).expect(recipe);
+            assert!(!has_gps(&rendition.bytes), "{:?} {recipe}", rendition.format);
+        }
+    }
+}
+
+#[test]
+fn a_rendition_of_the_same_size_is_not_larger_than_the_source() {
+    let mut small = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut small, 20);
+    encoder.add_app_segment(1, b"Exif\0\0secret".to_vec()).expect("short");
+    encoder.encode(&marked(), WIDTH as u16, HEIGHT as u16, jpeg_encoder::ColorType::Rgb).expect("an encoder");
+    for recipe in ["q_100", "f_jpeg,q_100", "f_auto,q_100", "w_4000,q_100"] {
+        let rendition = made(&small, recipe).expect("right");
+        assert!(rendition.is_source && rendition.bytes.len() < small.len(), "{recipe}");
+        assert!(!rendition.bytes.windows(6).any(|part| part == b"secret"), "{recipe}");
+        let (ours, theirs) = (seen(&rendition), image::load_from_memory(&small).expect("right").into_rgba8());
+        assert_eq!(ours, theirs, "not a pixel is touched");
+    }
+    for recipe in ["q_100,w_47", "f_webp,q_100", "f_png", "q_100,flip_h", "q_100,rot_180", "q_100,crop_0:0:1:0.5"] {
+        assert!(!made(&small, recipe).expect("right").is_source, "{recipe}");
+    }
+    let turned = jpeg(&marked(), &[&[b"Exif\0\0".as_slice(), &common::exif(3)].concat()]);
+    assert!(!made(&turned, "q_100").expect("right").is_source, "it would be upside down");
+}
+
+#[test]
+fn an_animation_stays_one_where_the_format_can() {
+    let source = animated_gif(&[RED, GREEN, BLUE]);
+    assert_eq!(probe(&source).map(|probe| probe.frames), Ok(3));
+    for recipe in ["w_10", "w_10,f_gif", "w_10,f_webp", "w_10,f_webp,rot_90,blur_1"] {
+        let rendition = made(&source, recipe).expect(recipe);
+        let found = probe(&rendition.bytes).expect("a right file");
+        assert_eq!((rendition.frames, found.frames, found.stored), (3, 3, rendition.size), "{recipe}");
+    }
+    let still = made(&source, "f_jpeg").expect("right");
+    assert_eq!(still.frames, 1);
+    assert!(near(&seen(&still).get_pixel(5, 5).0, RED, 20));
+    let there_and_back = made(&made(&source, "f_webp").expect("right").bytes, "f_gif").expect("right");
+    assert_eq!(there_and_back.frames, 3);
+}
+
+#[test]
+fn an_animation_keeps_its_times_and_its_colours() {
+    let webp = made(&animated_gif(&[RED, GREEN]), "f_webp,q_90").expect("right");
+    let frames = gif_frames(&made(&webp.bytes, "f_gif").expect("right").bytes);
+    assert_eq!(frames.len(), 2);
+    for ((delay, colour), wanted) in frames.into_iter().zip([RED, GREEN]) {
+        assert_eq!(delay, 7);
+        assert!(near(&colour, wanted, 25), "{colour:?} {wanted:?}");
+    }
+}
+
+fn gif_frames(bytes: &[u8]) -> Vec<(u16, [u8; 3])> {
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::RGBA);
+    let mut decoder = options.read_info(bytes).expect("a right file");
+    let mut frames = Vec::new();
+    while let Some(frame) = decoder.read_next_frame().expect("a right frame") {
+        frames.push((frame.delay, [frame.buffer[0], frame.buffer[1], frame.buffer[2]]));
+    }
+    frames
+}
+
+#[test]
+fn an_animation_of_too_many_frames_is_refused_and_its_still_is_not() {
+    let source = animated_gif(&vec![RED; 101]);
+    let refused = made(&source, "").expect_err("over the limit").to_string();
+    assert_eq!(refused, "the number of frames is 101, over the limit of 100: ask for a still, as with `f_jpeg`");
+    assert!(made(&source, "f_jpeg").is_ok());
+    assert!(made(&animated_gif(&vec![RED; 100]), "").is_ok());
+}
+
+#[test]
+fn a_cut_picture_is_shown_as_far_as_it_goes() {
+    let tall =
+        image::RgbImage::from_fn(64, 512, |x, y| image::Rgb([(x * 3) as u8, (y / 3) as u8, ((x * y) % 200) as u8]));
+    for source in [jpeg(&tall, &[]), png(&tall, |_| {})] {
+        let half = made(&source[..source.len() / 2], "f_png").expect("half of it is there");
+        assert!(half.truncated && half.size == size(64, 512), "{:?}", probe(&source));
+        let (there, missing) = (seen(&half), seen(&half));
+        let whole = seen(&made(&source, "f_png").expect("all of it is there"));
+        assert!((0..64).all(|x| near(&there.get_pixel(x, 40).0, [0, 1, 2].map(|at| whole.get_pixel(x, 40).0[at]), 3)));
+        assert!((0..64).all(|x| near(&missing.get_pixel(x, 511).0, [128; 3], 3)), "{:?}", missing.get_pixel(9, 511));
+        assert!(!made(&source, "f_png").expect("all of it is there").truncated);
+    }
+}
+
+#[test]
+fn a_drawing_is_drawn_at_the_size_that_is_asked_for() {
+    let source = common::svg();
+    for (recipe, wanted) in
+        [("w_480", size(480, 320)), ("w_480,h_480,fit_cover", size(480, 480)), ("", size(48, 32)), ("h_8", size(12, 8))]
+    {
+        let rendition = made(source.as_bytes(), recipe).expect(recipe);
+        assert_eq!((rendition.size, rendition.format), (wanted, Format::Png), "{recipe}");
+    }
+    let sharp = seen(&made(source.as_bytes(), "w_480").expect("right"));
+    assert!(
+        near(&sharp.get_pixel(158, 5).0, RED, 2) && near(&sharp.get_pixel(161, 5).0, BLUE, 2),
+        "the edge is drawn, not enlarged"
+    );
+}
+
+#[test]
+fn a_deadline_that_is_over_ends_the_work() {
+    for format in DECODED {
+        let recipe: Recipe = "w_10".parse().expect("right");
+        let options = RenderOptions { is_over: &|| true, ..RenderOptions::default() };
+        assert_eq!(render(&picture(format, 1), &recipe, &options).map(|_| ()), Err(Error::Deadline), "{format}");
+    }
+}
+
+#[test]
+fn a_deadline_is_noticed_between_any_two_looks() {
+    let looks = std::cell::Cell::new(0);
+    let recipe: Recipe = "w_10,blur_1,f_webp".parse().expect("right");
+    for last in 0.. {
+        looks.set(0);
+        let is_over = || {
+            looks.set(looks.get() + 1);
+            looks.get() > last
+        };
+        match render(
+            &picture(Format::Png, 6),
+            &recipe,
+            &RenderOptions { is_over: &is_over, ..RenderOptions::default() },
+        ) {
+            Err(fault) => assert_eq!(fault, Error::Deadline, "after {last} looks"),
+            Ok(_) => break assert!(last > 10, "looked at {last} times only"),
+        }
+    }
+}
+
+#[test]
+fn limits_are_the_callers() {
+    let mut limits = Limits::default();
+    limits.pixels_max = 100;
+    let recipe: Recipe = "".parse().expect("right");
+    let refused = render(&picture(Format::Png, 1), &recipe, &RenderOptions { limits, ..RenderOptions::default() });
+    assert!(matches!(refused, Err(Error::TooLarge { limit: 100, .. })));
+    assert!(matches!(made(&picture(Format::Png, 1), "w_4096,h_4096,dpr_3,fit_contain"), Err(Error::TooLarge { .. })));
+    assert!(matches!(made(&picture(Format::Png, 1), "w_4096,h_4096,fit_contain,f_avif"), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn the_same_recipe_gives_the_same_bytes() {
+    for recipe in ["w_20,f_jpeg", "w_20,f_png", "w_20,f_webp", "w_20,f_gif", "w_20,h_20,fit_cover,g_smart,f_avif"] {
+        let source = picture(Format::Webp, 6);
+        assert_eq!(made(&source, recipe), made(&source, recipe), "{recipe}");
+    }
+}
+
+#[test]
+fn a_placeholder_is_of_the_picture_as_it_is_shown() {
+    let of = |orientation: u16| {
+        placeholder(&picture(Format::Jpeg, orientation), &Limits::default(), &|| false).expect("a right picture")
+    };
+    let ratio = |hash: &[u8]| thumbhash::thumb_hash_to_approximate_aspect_ratio(hash).expect("a right hash");
+    assert!(ratio(&of(1).thumbhash) > 1.2 && ratio(&of(6).thumbhash) < 0.8);
+    assert!(near(&of(1).dominant_colour, BLUE, 20), "{:?}", of(1).dominant_colour);
+    assert!(of(1).thumbhash.len() <= 25);
+}
