@@ -2,18 +2,16 @@
 //! format; those that are more than a call have a file.
 
 mod ico;
+mod jpeg;
 mod png;
 mod reader;
 
-use crate::{
-    Error, Format, Limits, Probe, Result, Size, colour::PROFILE_BYTES_MAX, pixels::Pixels, probe::jpeg_scans, svg,
-};
+use crate::{Error, Format, Limits, Probe, Result, Size, colour::PROFILE_BYTES_MAX, pixels::Pixels, svg};
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageResult,
-    codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    codecs::{bmp::BmpDecoder, gif::GifDecoder, tiff::TiffDecoder, webp::WebPDecoder},
 };
 use reader::Reader;
-use std::io::Cursor;
 
 /// A picture whose headers are read and within the limits.
 #[derive(Clone, Copy)]
@@ -58,7 +56,7 @@ impl<'a> Source<'a> {
     pub(crate) fn still(&self, drawn: Size) -> Result<Decoded> {
         self.in_time()?;
         let decoded = match self.probe.format {
-            Format::Jpeg => self.jpeg(),
+            Format::Jpeg => jpeg::decode(self),
             Format::Png => png::decode(self),
             Format::Gif => self.first_frame(),
             Format::Webp => WebPDecoder::new(self.reader())
@@ -100,14 +98,6 @@ impl<'a> Source<'a> {
     /// [`Error::Deadline`] where the caller's deadline is over.
     pub(crate) fn in_time(&self) -> Result<()> {
         if (self.is_over)() { Err(Error::Deadline) } else { Ok(()) }
-    }
-
-    /// The whole JPEG through the decoder of `image`.
-    fn jpeg(&self) -> Result<Decoded> {
-        let scans = jpeg_scans(self.bytes);
-        self.limits.check_scans(scans.count)?;
-        let decoder = JpegDecoder::new(Cursor::new(self.bytes)).map_err(|fault| self.fault(fault))?;
-        Ok(Decoded { truncated: scans.end.is_none(), ..self.through_image(decoder)? })
     }
 
     fn gif(&self) -> Result<GifDecoder<Reader<'a>>> {

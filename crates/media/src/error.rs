@@ -58,11 +58,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn corrupt(format: Format, what: impl std::fmt::Display) -> Self {
-        Self::Corrupt { format, what: what.to_string() }
+        Self::Corrupt { format, what: shortened(&what) }
     }
 
     pub(crate) fn encode(format: Format, what: impl std::fmt::Display) -> Self {
-        Self::Encode { format, what: what.to_string() }
+        Self::Encode { format, what: shortened(&what) }
     }
 
     pub(crate) fn unsupported(what: impl std::fmt::Display, instead: &'static str) -> Self {
@@ -70,9 +70,26 @@ impl Error {
     }
 }
 
+/// A decoder's own words, which repeat what the picture holds: some TIFFs make them half a megabyte long.
+fn shortened(what: &impl std::fmt::Display) -> String {
+    const LETTERS_MAX: usize = 200;
+    let mut text = what.to_string();
+    if let Some((end, _)) = text.char_indices().nth(LETTERS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_message_is_cut() {
+        assert!(Error::corrupt(Format::Tiff, "8, ".repeat(100_000)).to_string().len() < 300);
+        assert!(Error::corrupt(Format::Tiff, "ж".repeat(1_000)).to_string().contains("ж…"));
+    }
 
     #[test]
     fn every_message_says_what_to_do() {

@@ -12,7 +12,7 @@ mod tiff;
 mod webp;
 
 pub(crate) use ico::largest as largest_icon;
-pub(crate) use jpeg::{scans as jpeg_scans, segments as jpeg_segments};
+pub(crate) use jpeg::{Scans, scans as jpeg_scans, segments as jpeg_segments};
 pub(crate) use png::chunks as png_chunks;
 pub(crate) use webp::chunks as webp_chunks;
 

@@ -13,6 +13,7 @@ pub(crate) struct Segment<'a> {
     pub(crate) end: usize,
 }
 
+const PROGRESSIVE_FRAME: u8 = 0xc2;
 const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: u8 = 0xd9;
 
@@ -54,17 +55,20 @@ pub(crate) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
 pub(crate) struct Scans {
     /// How many scans there are.
     pub(crate) count: usize,
+    /// Whether each scan refines the whole picture.
+    pub(crate) progressive: bool,
     /// Where the first byte behind the picture lies; `None` where the picture is cut short.
     pub(crate) end: Option<usize>,
 }
 
 /// Walks the scans from marker to marker.
 pub(crate) fn scans(bytes: &[u8]) -> Scans {
+    let progressive = segments(bytes).any(|segment| segment.marker == PROGRESSIVE_FRAME);
     let (mut at, mut count) = (segments(bytes).last().map_or(2, |last| last.end), 1);
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) {
         at += found;
         match bytes.get(at + 1) {
-            Some(&END_OF_IMAGE) => return Scans { count, end: Some(at + 2) },
+            Some(&END_OF_IMAGE) => return Scans { count, progressive, end: Some(at + 2) },
             // A coded 0xff, a restart, or fill.
             Some(0 | 0xd0..=0xd7) => at += 2,
             Some(0xff) => at += 1,
@@ -75,7 +79,7 @@ pub(crate) fn scans(bytes: &[u8]) -> Scans {
             None => break,
         }
     }
-    Scans { count, end: None }
+    Scans { count, progressive, end: None }
 }
 
 /// Start of frame, of any kind of coding; three numbers in the range are other segments.

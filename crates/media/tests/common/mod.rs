@@ -1,5 +1,5 @@
 //! Pictures made for the tests, byte by byte where that is the point.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
 
 use image::{ExtendedColorType, ImageEncoder, RgbImage, RgbaImage};
 use larder_media::{Format, Recipe, RenderOptions, Rendition, Result, render};
@@ -16,9 +16,21 @@ pub fn made(source: &[u8], recipe: &str) -> Result<Rendition> {
     render(source, &recipe.parse::<Recipe>()?, &RenderOptions::default())
 }
 
-/// The pixels of a rendition, decoded by `image`.
+/// The pixels of a rendition, by decoders that are not the crate's own choice of the moment.
 pub fn seen(rendition: &Rendition) -> RgbaImage {
+    if rendition.format == Format::Jpeg {
+        return seen_jpeg(&rendition.bytes);
+    }
     image::load_from_memory(&rendition.bytes).expect("the rendition is a right file").into_rgba8()
+}
+
+pub fn seen_jpeg(bytes: &[u8]) -> RgbaImage {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    let bytes = decoder.decode().expect("a right file");
+    let info = decoder.info().expect("it is decoded");
+    let channels = info.pixel_format.pixel_bytes();
+    let rgba = bytes.chunks(channels).flat_map(|pixel| [pixel[0], pixel[channels / 2], pixel[channels - 1], 255]);
+    RgbaImage::from_raw(info.width.into(), info.height.into(), rgba.collect()).expect("as many as the header says")
 }
 
 pub fn near(found: &[u8], wanted: [u8; 3], most: u8) -> bool {
