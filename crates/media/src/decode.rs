@@ -27,6 +27,8 @@ pub(crate) struct Decoded {
     pub(crate) pixels: Pixels,
     /// The ICC profile of the pixels.
     pub(crate) profile: Option<Vec<u8>>,
+    /// How many pixels of the picture, along each side, one of these is the mean of.
+    pub(crate) shrink: u32,
     /// Whether the file ends too early: what was there is shown, the rest is grey.
     pub(crate) truncated: bool,
 }
@@ -49,14 +51,15 @@ impl<'a> Source<'a> {
         Ok(Self { bytes, probe, limits, is_over })
     }
 
-    /// Decodes the picture, or the first frame of an animation. A drawing is drawn at `drawn` pixels.
+    /// Decodes the picture, or the first frame of an animation. A drawing is drawn at `drawn` pixels; a picture that is to be resized
+    /// to no more than a part of its width and height, `reduction`, may be decoded to fewer pixels.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Unsupported`], [`Error::TooLarge`], [`Error::Deadline`].
-    pub(crate) fn still(&self, drawn: Size) -> Result<Decoded> {
+    pub(crate) fn still(&self, drawn: Size, reduction: f64) -> Result<Decoded> {
         self.in_time()?;
         let decoded = match self.probe.format {
-            Format::Jpeg => jpeg::decode(self),
+            Format::Jpeg => jpeg::decode(self, reduction),
             Format::Png => png::decode(self),
             Format::Gif => self.first_frame(),
             Format::Webp => WebPDecoder::new(self.reader())
@@ -72,7 +75,7 @@ impl<'a> Source<'a> {
             Format::Svg => svg::draw(self.bytes, drawn, self.limits).map(Decoded::whole),
             Format::Avif => Err(Error::unsupported("reading AVIF", "convert it to JPEG, PNG or WebP")),
         }?;
-        let expected = if self.probe.format == Format::Svg { drawn } else { self.probe.stored };
+        let expected = if self.probe.format == Format::Svg { drawn } else { self.probe.stored.shrunk(decoded.shrink) };
         if decoded.pixels.size() != expected {
             return Err(Error::corrupt(self.probe.format, "its pixels are more or fewer than its header says"));
         }
@@ -132,7 +135,7 @@ impl<'a> Source<'a> {
         let profile = if self.probe.profile { decoder.icc_profile().ok().flatten() } else { None };
         let profile = profile.filter(|profile| profile.len() <= PROFILE_BYTES_MAX);
         let image = DynamicImage::from_decoder(decoder).map_err(|fault| self.fault(fault))?;
-        Ok(Decoded { pixels: from_image(image), profile, truncated: false })
+        Ok(Decoded { profile, ..Decoded::whole(from_image(image)) })
     }
 
     fn image_limits(&self) -> image::Limits {
@@ -158,7 +161,7 @@ impl<'a> Source<'a> {
 impl Decoded {
     /// A whole picture in sRGB.
     fn whole(pixels: Pixels) -> Self {
-        Self { pixels, profile: None, truncated: false }
+        Self { pixels, profile: None, shrink: 1, truncated: false }
     }
 }
 

@@ -27,6 +27,11 @@ impl Size {
         self.width.max(self.height)
     }
 
+    /// The size of a picture of which `by` pixels along each side become one, the last ones perhaps fewer.
+    pub(crate) fn shrunk(self, by: u32) -> Self {
+        Self { width: self.width.div_ceil(by), height: self.height.div_ceil(by) }
+    }
+
     /// This size times `scale`, rounded, no side below one pixel.
     pub(crate) fn scaled(self, scale: f64) -> Self {
         let side = |length: u32| (f64::from(length) * scale).round().max(1.0) as u32;
@@ -56,6 +61,12 @@ impl Region {
 
     pub(crate) fn is_whole(self, size: Size) -> bool {
         self == Self::whole(size)
+    }
+
+    /// The same part of a picture of which `by` pixels along each side became one.
+    pub(crate) fn shrunk(self, by: u32) -> Self {
+        let by = f64::from(by);
+        Self { left: self.left / by, top: self.top / by, width: self.width / by, height: self.height / by }
     }
 
     /// The part of this region that lies inside a picture of this size; never empty, and never outside by a rounding.
@@ -118,6 +129,14 @@ pub(crate) struct Layout {
     pub(crate) shown: Size,
     /// The canvas, where it is larger than the picture, and the fractions of the free space left of and above the picture.
     pub(crate) canvas: Option<(Size, Point)>,
+}
+
+impl Layout {
+    /// How many pixels of the picture become one along each side, at least.
+    pub(crate) fn reduction(&self) -> f64 {
+        let across = self.region.width / f64::from(self.stored.width);
+        across.min(self.region.height / f64::from(self.stored.height))
+    }
 }
 
 /// Lays a picture of `stored` pixels out by the recipe. `focus` is in fractions of the picture as shown.

@@ -7,6 +7,7 @@ mod error;
 mod fixed;
 mod format;
 mod geometry;
+pub mod jpeg;
 mod libwebp;
 mod limits;
 mod orientation;

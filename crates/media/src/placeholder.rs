@@ -26,9 +26,12 @@ pub struct Placeholder {
 pub fn placeholder(source: &[u8], limits: &Limits, is_over: &dyn Fn() -> bool) -> Result<Placeholder> {
     let source = Source::open(source, limits, is_over)?;
     let small = |size: crate::Size| size.scaled((f64::from(LOOKED_AT) / f64::from(size.longest())).min(1.0));
-    let decoded = source.still(small(source.probe.stored))?;
-    let size = decoded.pixels.size();
-    let mut pixels = decoded.pixels.resized(Region::whole(size), small(size)).turned(source.probe.orientation);
+    let stored = source.probe.stored;
+    let reduction = f64::from(stored.longest()) / f64::from(LOOKED_AT);
+    let decoded = source.still(small(stored), reduction)?;
+    let size = if source.probe.format == crate::Format::Svg { small(stored) } else { stored };
+    let whole = Region::whole(size).shrunk(decoded.shrink);
+    let mut pixels = decoded.pixels.resized(whole, small(size)).turned(source.probe.orientation);
     if let Some(conversion) = decoded.profile.as_deref().and_then(Conversion::from_profile) {
         pixels = conversion.apply(pixels);
     }

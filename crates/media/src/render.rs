@@ -81,9 +81,10 @@ pub fn render(source: &[u8], recipe: &Recipe, options: &RenderOptions<'_>) -> Re
 
 fn still(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> Result<Rendition> {
     let drawn = drawn_size(recipe, source);
-    let Decoded { pixels, profile, truncated } = source.still(drawn)?;
+    let layout = lay_out(recipe, drawn, source.probe.orientation, Point::CENTER);
+    let Decoded { pixels, profile, shrink, truncated } = source.still(drawn, layout.reduction())?;
     let format = still_format(recipe, &source.probe, options.accepted, pixels.has_alpha());
-    let plan = plan(source, &pixels, profile.as_deref(), recipe, options, format)?;
+    let plan = plan(source, (drawn, &pixels, shrink), profile.as_deref(), recipe, options, format)?;
     let done = steps::run(pixels, &plan, source)?.without_idle_alpha();
     source.in_time()?;
     let encoded = encode::still(done, format, recipe.quality, options.is_over)?;
@@ -100,7 +101,7 @@ fn animation(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>, 
     options.limits.check_frames(source.probe.frames)?;
     let mut frames = source.frames()?.peekable();
     let plan = match frames.peek() {
-        Some(Ok(first)) => plan(source, &first.pixels, None, recipe, options, format)?,
+        Some(Ok(first)) => plan(source, (first.pixels.size(), &first.pixels, 1), None, recipe, options, format)?,
         Some(Err(fault)) => return Err(fault.clone()),
         None => return Err(Error::corrupt(source.probe.format, "it has no frame")),
     };
@@ -116,10 +117,11 @@ fn animation(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>, 
     Ok(Rendition { bytes, format, size: plan.size(), frames: count, truncated: false, is_source: false })
 }
 
-/// Lays the rendition out, and checks its size before it is made.
+/// Lays the rendition of a picture of this size out, and checks its size before it is made. The pixels are those of the picture, or
+/// the means of so many along each side.
 fn plan(
     source: &Source<'_>,
-    pixels: &Pixels,
+    (size, pixels, shrink): (Size, &Pixels, u32),
     profile: Option<&[u8]>,
     recipe: &Recipe,
     options: &RenderOptions<'_>,
@@ -132,11 +134,12 @@ fn plan(
         named => named.anchor().unwrap_or(Point::CENTER),
     };
     let background = recipe.background.or_else(|| (!format.has_alpha()).then_some(Colour::WHITE));
-    let layout = lay_out(recipe, pixels.size(), orientation, focus);
+    let layout = lay_out(recipe, size, orientation, focus);
     let plan = Plan {
         recipe: *recipe,
         orientation,
         layout,
+        shrink,
         conversion: profile.and_then(Conversion::from_profile),
         background,
     };
@@ -249,7 +252,8 @@ mod tests {
 
     #[test]
     fn an_animation_stays_one_where_the_format_can() {
-        let cases: [(&str, Format, u32, &[Format], Option<Format>); 7] = [
+        type Case = (&'static str, Format, u32, &'static [Format], Option<Format>);
+        let cases: [Case; 7] = [
             ("", Format::Gif, 2, &[], Some(Format::Gif)),
             ("", Format::Gif, 1, &[], None),
             ("f_webp", Format::Gif, 2, &[], Some(Format::Webp)),

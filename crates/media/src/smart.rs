@@ -29,7 +29,7 @@ fn weights(pixels: &Pixels) -> Vec<u64> {
     let seen: Vec<(i64, u64)> = pixels.iter().map(|pixel| (lightness(pixel), colourfulness(pixel))).collect();
     let step = |at: usize, other: usize| seen.get(other).map_or(0, |there| there.0.abs_diff(seen[at].0));
     let weight = |at: usize| {
-        let right = if (at + 1) % width == 0 { 0 } else { step(at, at + 1) };
+        let right = if (at + 1).is_multiple_of(width) { 0 } else { step(at, at + 1) };
         4 * (right + step(at, at + width)) + seen[at].1 / 4
     };
     (0..seen.len()).map(weight).collect()
@@ -72,7 +72,7 @@ mod tests {
     fn picture(left: u32) -> Pixels {
         let pixel = |x: u32, y: u32| {
             let inside = (left..left + 20).contains(&x) && (40..60).contains(&y);
-            if inside && (x / 4 + y / 4) % 2 == 0 { [250, 40, 40] } else { [120; 3] }
+            if inside && (x / 4 + y / 4).is_multiple_of(2) { [250, 40, 40] } else { [120; 3] }
         };
         let bytes = (0..100).flat_map(|y| (0..200).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
         Pixels::new(SIZE, false, bytes).expect("fits")

@@ -14,6 +14,8 @@ pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) orientation: Orientation,
     pub(crate) layout: Layout,
+    /// How many pixels of the picture, along each side, one of those that are decoded is the mean of.
+    pub(crate) shrink: u32,
     pub(crate) conversion: Option<Conversion>,
     /// What lies under the picture; `None` where it may stay transparent.
     pub(crate) background: Option<Colour>,
@@ -24,7 +26,7 @@ type Step = fn(Pixels, &Plan) -> Pixels;
 /// Every step, in order. Cropping and resizing are one step and come first, because all others are cheaper on the small picture; the
 /// layout says where the crop lies in the picture as it is stored, before it is turned.
 const STEPS: [(&str, Step); 9] = [
-    ("crop and resize", |pixels, plan| pixels.resized(plan.layout.region, plan.layout.stored)),
+    ("crop and resize", |pixels, plan| pixels.resized(plan.layout.region.shrunk(plan.shrink), plan.layout.stored)),
     ("convert to sRGB", to_srgb),
     ("orient", |pixels, plan| pixels.turned(plan.orientation)),
     ("put on the canvas", put_on_canvas),

@@ -71,6 +71,49 @@ fn a_crop_is_of_the_picture_as_it_is_shown() {
     }
 }
 
+/// Hills of colour, and a dark corner.
+fn landscape(width: u32, height: u32) -> image::RgbImage {
+    image::RgbImage::from_fn(width, height, |x, y| {
+        let (across, down) = (f64::from(x) / f64::from(width), f64::from(y) / f64::from(height));
+        let wave = |waves: f64| 128.0 + 100.0 * (waves * (across + 2.0 * down)).sin();
+        let lit = if across < 0.2 && down < 0.2 { 0.1 } else { 1.0 };
+        image::Rgb([wave(5.0), wave(9.0), 255.0 * across].map(|shade| (shade * lit) as u8))
+    })
+}
+
+/// The mean difference of two pictures of one size, in shades.
+fn difference(one: &RgbaImage, other: &RgbaImage) -> f64 {
+    assert_eq!(one.dimensions(), other.dimensions());
+    let sum: u64 = one.iter().zip(other.iter()).map(|(one, other)| u64::from(one.abs_diff(*other))).sum();
+    sum as f64 / one.len() as f64
+}
+
+#[test]
+fn a_jpeg_that_is_decoded_to_a_fraction_looks_as_one_that_is_decoded_whole() {
+    use jpeg_encoder::SamplingFactor::{F_1_1, F_2_1, F_2_2, F_4_1};
+    for (width, height) in [(640, 480), (643, 487)] {
+        let landscape = landscape(width, height);
+        for (sampling, is_progressive) in
+            [(F_1_1, false), (F_2_1, false), (F_2_2, false), (F_4_1, false), (F_2_2, true)]
+        {
+            for orientation in [1, 6] {
+                let exif = common::exif(orientation);
+                let source = [b"Exif\0\0".as_slice(), &exif].concat();
+                let source = common::jpeg_of(&landscape, &[&source], sampling, is_progressive);
+                let whole = png(&landscape, |info| info.exif_metadata = Some(Cow::Owned(exif)));
+                for recipe in ["w_300", "w_120", "w_40", "w_40,crop_0.5:0:0.5:0.5", "w_30,h_30,fit_cover,g_northwest"] {
+                    let recipe = format!("f_png,{recipe}");
+                    let [found, wanted] =
+                        [&source, &whole].map(|source| seen(&made(source, &recipe).expect("a right picture")));
+                    let difference = difference(&found, &wanted);
+                    let what = format!("{width}x{height} {sampling:?} {is_progressive} {orientation} {recipe}");
+                    assert!(difference < 3.0, "{what}: {difference}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn formats_without_an_orientation_are_shown_as_stored() {
     for format in [Format::Gif, Format::Bmp, Format::Ico, Format::Svg] {

@@ -20,7 +20,7 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     let profile = reader.info().icc_profile.as_ref().map(|profile| profile.to_vec());
     let pixels =
         spread(bytes, colours, source).ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
-    Ok(Decoded { pixels: pixels.without_idle_alpha(), profile, truncated })
+    Ok(Decoded { profile, truncated, ..Decoded::whole(pixels.without_idle_alpha()) })
 }
 
 /// Reads the chunks before the pixels. A profile that inflates beyond its limit is left out.

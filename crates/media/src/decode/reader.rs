@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
 
     fn look(&mut self) -> Result<()> {
         self.reads = self.reads.wrapping_add(1);
-        let over = self.reads % READS_PER_LOOK == 0 && (self.is_over)();
+        let over = self.reads.is_multiple_of(READS_PER_LOOK) && (self.is_over)();
         if over { Err(Error::new(ErrorKind::TimedOut, "the deadline is over")) } else { Ok(()) }
     }
 }

@@ -130,7 +130,12 @@ mod tests {
         ];
         for (colours, alpha, kind, depth) in cases {
             let colour = |at: u32| {
-                [(at % colours % 250) as u8, (at % colours / 250) as u8, 9, if at % colours == 0 { alpha } else { 255 }]
+                [
+                    (at % colours % 250) as u8,
+                    (at % colours / 250) as u8,
+                    9,
+                    if at.is_multiple_of(colours) { alpha } else { 255 },
+                ]
             };
             let source = pixels(37, (0..37 * 60).map(colour));
             let (found, bits, bytes) = read(&encode(&source).expect("an encoder"));

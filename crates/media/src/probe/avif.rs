@@ -16,24 +16,16 @@ pub(crate) struct Avif<'a> {
     pub(crate) size: Size,
     pub(crate) orientation: Orientation,
     pub(crate) profile: Option<&'a [u8]>,
-    pub(crate) colour: Option<Item>,
-    pub(crate) alpha: Option<Item>,
+    pub(crate) alpha: bool,
     /// A sequence of frames, of which only the first is a picture of its own.
     pub(crate) animated: bool,
-}
-
-/// Where the coded picture of an item lies in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Item {
-    pub(crate) start: usize,
-    pub(crate) length: usize,
 }
 
 pub(super) fn probe(bytes: &[u8]) -> Result<Probe> {
     let avif = Avif::read(bytes)?;
     Ok(Probe {
         orientation: avif.orientation,
-        alpha: avif.alpha.is_some(),
+        alpha: avif.alpha,
         profile: avif.profile.is_some(),
         frames: if avif.animated { super::FRAMES_COUNTED } else { 1 },
         ..Probe::still(Format::Avif, avif.size.width, avif.size.height)
@@ -51,13 +43,11 @@ impl<'a> Avif<'a> {
         let primary = find(meta, b"pitm").and_then(item_id).ok_or_else(missing("it has no primary item"))?;
         let properties = Properties::read(meta).ok_or_else(missing("it has no properties"))?;
         let size = properties.of(primary).find_map(|(name, payload)| size(name, payload));
-        let alpha = alpha_item(meta, &properties, primary);
         Ok(Self {
             size: size.ok_or_else(missing("its primary item has no size"))?,
             orientation: orientation(&properties, primary),
             profile: properties.of(primary).find_map(|(name, payload)| profile(name, payload)),
-            colour: location(meta, primary),
-            alpha: alpha.and_then(|id| location(meta, id)),
+            alpha: alpha_item(meta, &properties, primary).is_some(),
             animated: bytes.get(8..12) == Some(b"avis".as_slice()),
         })
     }
@@ -173,56 +163,4 @@ fn alpha_item(meta: &[u8], properties: &Properties<'_>, primary: u32) -> Option<
         properties.of(*item).any(|(name, payload)| name == b"auxC" && payload.windows(5).any(|part| part == b"alpha"))
     };
     auxiliary.find(is_alpha)
-}
-
-/// Where the item lies, by `iloc`; `None` where it is in more than one piece or not in the file itself.
-fn location(meta: &[u8], item: u32) -> Option<Item> {
-    let iloc = find(meta, b"iloc")?;
-    let (version, sizes) = (*iloc.first()?, be16(iloc, 4)?);
-    let [offset_bytes, length_bytes, base_bytes, index_bytes] =
-        [12, 8, 4, 0].map(|shift| usize::from(sizes >> shift & 15));
-    let mut reader = Reader { bytes: iloc, at: 6 };
-    let id_bytes = if version < 2 { 2 } else { 4 };
-    let count = reader.take(id_bytes)?;
-    for _ in 0..count.min(COUNT_MAX as u64) {
-        let id = reader.take(id_bytes)?;
-        let in_file = version == 0 || reader.take(2)? & 15 == 0;
-        reader.take(2)?;
-        let base = reader.take(base_bytes)?;
-        let extents = reader.take(2)?;
-        let mut found = None;
-        for _ in 0..extents.min(COUNT_MAX as u64) {
-            if version > 0 {
-                reader.take(index_bytes)?;
-            }
-            let (offset, length) = (reader.take(offset_bytes)?, reader.take(length_bytes)?);
-            found = Some((base.checked_add(offset)?, length));
-        }
-        if id == u64::from(item) {
-            let (start, length) = found.filter(|_| in_file && extents == 1)?;
-            return Some(Item { start: usize::try_from(start).ok()?, length: usize::try_from(length).ok()? });
-        }
-    }
-    None
-}
-
-/// Numbers of varying width, one after the other.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    /// A number of 0, 2, 4 or 8 bytes; no bytes are 0.
-    fn take(&mut self, bytes: usize) -> Option<u64> {
-        let number = match bytes {
-            0 => 0,
-            2 => be16(self.bytes, self.at)?.into(),
-            4 => be32(self.bytes, self.at)?.into(),
-            8 => be64(self.bytes, self.at)?,
-            _ => return None,
-        };
-        self.at += bytes;
-        Some(number)
-    }
 }

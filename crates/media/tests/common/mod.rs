@@ -102,9 +102,20 @@ pub fn svg() -> String {
 
 /// A JPEG with these payloads of APP1.
 pub fn jpeg(image: &RgbImage, app1: &[&[u8]]) -> Vec<u8> {
+    jpeg_of(image, app1, jpeg_encoder::SamplingFactor::F_1_1, false)
+}
+
+/// With less chroma, or in several scans.
+pub fn jpeg_of(
+    image: &RgbImage,
+    app1: &[&[u8]],
+    sampling: jpeg_encoder::SamplingFactor,
+    is_progressive: bool,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut encoder = jpeg_encoder::Encoder::new(&mut out, 95);
-    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_1_1);
+    encoder.set_sampling_factor(sampling);
+    encoder.set_progressive(is_progressive);
     for payload in app1 {
         encoder.add_app_segment(1, payload.to_vec()).expect("short enough");
     }
