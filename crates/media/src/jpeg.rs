@@ -7,10 +7,10 @@
 //! How a picture is read:
 //!
 //! 1. [`Header::read`] reads everything before the first scan. A frame beyond the limits or the abilities ends here.
-//! 2. Per scan, the entropy-coded data is freed of its stuffing, one restart interval at a time ([`interval`]).
-//! 3. A sequential scan is decoded block by block ([`sequential`]): the coefficients that the scale needs are read, the others
-//!    are passed over several symbols at a time ([`huffman`]), and a small inverse transform makes the samples ([`idct`]).
-//! 4. Of a progressive picture at an eighth only the DC scans are decoded ([`progressive`]); the others are jumped over.
+//! 2. Per scan, the entropy-coded data is freed of its stuffing, one restart interval at a time (`interval`).
+//! 3. A sequential scan is decoded block by block (`sequential`): the coefficients that the scale needs are read, the others
+//!    are passed over several symbols at a time (`huffman`), and a small inverse transform makes the samples (`idct`).
+//! 4. Of a progressive picture at an eighth only the DC scans are decoded (`progressive`); the others are jumped over.
 //! 5. Data that ends early or makes no sense leaves the rest of its restart interval grey, and [`Planes::truncated`] says so.
 //!
 //! Why not a full decoder and then a shrink: for 12 megapixels that costs about eight times the processor time.
