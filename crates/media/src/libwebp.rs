@@ -48,7 +48,7 @@ impl Animation {
     /// # Errors
     /// [`Error::Encode`].
     pub(crate) fn new(size: crate::Size, quality: u8) -> Result<Self> {
-        let (width, height) = (side(size.width), side(size.height));
+        let (width, height, config) = (side(size.width), side(size.height), config(quality)?);
         // SAFETY: null options are the defaults; what comes back is null or an encoder, which `Drop` deletes.
         let encoder = unsafe {
             sys::WebPAnimEncoderNewInternal(width, height, std::ptr::null(), sys::WEBP_MUX_ABI_VERSION as c_int)
@@ -56,7 +56,7 @@ impl Animation {
         if encoder.is_null() {
             return Err(Error::encode(Format::Webp, "no encoder of animations for this size"));
         }
-        Ok(Self { encoder, config: config(quality)?, next_ms: 0 })
+        Ok(Self { encoder, config, next_ms: 0 })
     }
 
     /// Adds a frame that is shown for `delay_ms`.
