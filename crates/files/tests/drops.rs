@@ -395,6 +395,25 @@ async fn a_damaged_copy_in_a_bucket_is_made_anew_once_its_deletion_can_come_no_s
 }
 
 #[tokio::test]
+async fn a_damaged_copy_in_a_bucket_counts_no_more_though_it_cannot_be_moved_away() {
+    let stuck = Arc::<Faults>::default();
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    for (step, key) in [("copy.written", ""), ("delete.sent", "documents")] {
+        rots(&larder, 0, &file.key);
+        stuck.plan(step, key, ErrorKind::PermissionDenied);
+        fsck(&files, FsckOptions { verify: true, repair: true }).await;
+        assert!(copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Lost)), "{step}");
+        assert!(stuck.struck() > 0, "{step}");
+        stuck.heal();
+    }
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+}
+
+#[tokio::test]
 async fn broken_attributes_in_a_bucket_are_replaced_and_not_deleted_first() {
     for conditions in [true, false] {
         let larder = bucket_and_disk(MemoryOptions { conditions, ..MemoryOptions::without_staging() });

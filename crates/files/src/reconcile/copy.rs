@@ -250,16 +250,13 @@ impl Node {
         }
         if counts {
             tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
-        }
-        if seen != Seen::Absent && at.mode.creates() && at.store.staging().is_none() {
-            return self.drop_damaged(place, revision).await.map(|()| Way::Moot);
-        }
-        if counts {
-            let copies = vec![CopyRow { store: at.id, state: CopyState::Lost, verified_at: None }];
-            self.record(Some(Entry::Copies { file: revision.file, revision: revision.revision, copies }), None).await?;
+            self.record_lost(place, revision).await?;
         }
         if seen == Seen::Absent || !at.mode.creates() {
             return Ok(Way::Clear);
+        }
+        if at.store.staging().is_none() {
+            return self.drop_damaged(place, revision).await.map(|()| Way::Moot);
         }
         match at.quarantine(&self.environment, &revision.key).await {
             Err(error) if seen == Seen::Unreadable && at.mode.changes() && at.store.staging().is_some() => {

@@ -231,14 +231,13 @@ impl Node {
     }
 
     /// Moves the damaged bytes of a copy to quarantine, on a store that does not stage: a deletion, so they are dropped, and made anew once
-    /// nothing of it is on its way any more. Under the file's claim.
+    /// nothing of it is on its way any more. Under the file's claim, of a copy that counts nowhere.
     ///
     /// # Errors
-    /// Of the store. Where it refuses to delete, the copy is marked lost, and it is not asked again for an hour.
+    /// Of the store. Where it refuses to delete, the copy is lost as before, and it is not asked again for an hour.
     pub(super) async fn drop_damaged(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let at = &self.places[place];
         if self.refuses_to_delete(place) || self.has_too_many_to_drop(place) {
-            self.record_lost(place, revision).await?;
             return Err(Error::Conflict("a damaged copy can't be moved away for now".into()));
         }
         at.keep_aside(&self.environment, &revision.key).await?;
@@ -259,7 +258,7 @@ impl Node {
         Ok(deleted?)
     }
 
-    async fn record_lost(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+    pub(super) async fn record_lost(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
         let copies = vec![CopyRow { store: self.places[place].id, state: CopyState::Lost, verified_at: None }];
         let entry = Entry::Copies { file: revision.file, revision: revision.revision, copies };
         self.record(Some(entry), None).await.map(drop)
