@@ -42,8 +42,8 @@ pub(crate) struct Shown {
     space: Option<Space>,
     /// Copies of revisions that content may be read from.
     objects: u64,
-    /// Copies that are yet to be made there, are lost, or have attributes behind their file's; `null` from a start until all files
-    /// have been looked at once.
+    /// Copies that are yet to be made or dropped there, are lost, or have attributes behind their file's; `null` from a start until all
+    /// files have been looked at once.
     copies_pending: Option<u64>,
     /// What the server of a bucket was seen to do; `null` of a directory, and where nothing is known yet or the server is away.
     profile: Option<Profile>,

@@ -184,7 +184,7 @@ pub(crate) async fn open(context: &Context, access: Access) -> Result<Larder> {
     let roll = signed.as_ref().map(|signed| signed.roll.clone() as Arc<dyn Roll>).or(roll);
     let registry = if access == Access::Serve { meter::metered(&mut stores) } else { Registry::default() };
     let look_every = (access == Access::Serve).then_some(LOOK_EVERY);
-    let settings = Settings { look_every, ..config.settings() };
+    let settings = Settings { look_every, is_brief: look_every.is_none(), ..config.settings() };
     let master = secrets.id();
     let started = Files::start(parts(stores, &ledger, secrets, roll), settings).await;
     // Of an installation whose database is missing nothing was marked now, and an empty one in its place would only hide that.

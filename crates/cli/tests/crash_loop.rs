@@ -340,27 +340,15 @@ fn expect(reply: &Reply, good: &[u16]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Asks until there is an answer: a database may be short of time among so many tests.
-fn get(client: &Client, path: &str) -> Reply {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        let reply = client.get(path);
-        if reply.status != 503 || Instant::now() > until {
-            return reply;
-        }
-        a_moment();
-    }
-}
-
 fn observe(client: &Client, id: &str) -> State {
-    let reply = get(client, &format!("/api/v1/files/{id}"));
+    let reply = client.get(&format!("/api/v1/files/{id}"));
     if [404, 410].contains(&reply.status) {
         return State::Gone;
     }
     assert_eq!(reply.status, 200, "{}", reply.text());
     let record = reply.json();
     let in_trash = !record["deleted_at"].is_null();
-    let content = get(client, &format!("/api/v1/files/{id}/content"));
+    let content = client.get(&format!("/api/v1/files/{id}/content"));
     let hash = record["sha256"].as_str().unwrap().to_owned();
     if in_trash {
         assert_eq!(content.status, 404);
@@ -544,9 +532,13 @@ fn hammer(oracles: Vec<Oracle>, people: &People, random: &mut Random) -> Vec<Ora
 }
 
 /// Waits until it is known what became of everything that was under way, and nothing of it can turn up any more.
-fn until_settled(larder: &Larder, root: &Client) {
+fn until_settled(larder: &Larder, server: &Server, root: &Client) {
     // A node without locks is taken for dead after a minute, and its claims are waited for as long again and half.
     let until = Instant::now() + 4 * DEADLINE;
+    while !larder.has_locks() && !server.said().contains("are taken for dead") {
+        assert!(Instant::now() < until, "nobody buries the node that was killed: {}", server.said());
+        a_moment();
+    }
     loop {
         let ready = root.get("/health/ready").text();
         let open = larder.run(&["fsck", "--json"]).stdout;
@@ -565,7 +557,7 @@ fn check(larder: &Larder, oracles: &mut [Oracle], clients: &mut [Client]) -> Str
     // A token outlives the process; only a rebuild ends it.
     clients.iter_mut().for_each(|client| client.move_to(&server));
     let (root, users) = clients.split_last().unwrap();
-    until_settled(larder, root);
+    until_settled(larder, &server, root);
     let mut all = everything(root);
     for oracle in oracles.iter_mut() {
         oracle.settle(&users[oracle.user], &mut all);
@@ -573,7 +565,7 @@ fn check(larder: &Larder, oracles: &mut [Oracle], clients: &mut [Client]) -> Str
     assert!(all.is_empty(), "nobody made these: {all:?}");
     larder.until_copied(root);
     // A copy that failed once is looked at again before its end.
-    until_settled(larder, root);
+    until_settled(larder, &server, root);
     assert!(server.stop().success());
     larder.assert_clean();
     if larder.second().exists() {

@@ -936,6 +936,15 @@ impl Node {
     }
 }
 
+impl Received {
+    /// Makes nothing of it. Its idempotency key is free when this ends.
+    pub(crate) async fn refuse(mut self) {
+        let key_is_free = self.guard.key_is_free();
+        drop(self);
+        key_is_free.await;
+    }
+}
+
 impl Revision {
     /// The idempotency key that it was asked for with.
     fn key(&self) -> Option<Sha256> {

@@ -3,7 +3,7 @@
 //! What is sent under one is nobody's file. A URL works until it ends, whatever became of its upload, so it never names what a file
 //! rests on: each part of an upload lies at `.larder/incoming/<upload>.<number>`, and completing the upload makes a file of the parts as
 //! any other content is made one: read, hashed as it passes, compared with what was announced, and put under a key that no URL was
-//! signed for. So the steps on the stores are those of `create` and `intents`, and what is sent later changes nothing.
+//! signed for. Where its hash was not announced, or is another one, it is read twice: what was sent is discarded afterwards. So the steps on the stores are those of `create` and `intents`, and what is sent later changes nothing.
 //!
 //! | step | a crash leaves | and its end is |
 //! |---|---|---|
@@ -27,6 +27,7 @@ use larder_storage_core::{
     Body, BodyError, Bound, ByteStream, ETag, ErrorKind, GetOptions, Key, ListOptions, PresignMethod, PutOptions,
     SentAs, SignedRequest, Store,
 };
+use sha2::Digest;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::{info, warn};
 
@@ -293,13 +294,19 @@ impl Files {
                 return Err(error);
             }
         };
-        let body = Body::once(read_parts(store, parts), Some(upload.size));
+        let body = Body::once(read_parts(store.clone(), parts.clone()), Some(upload.size));
         let name = &upload.file.name;
         let received = match self.receive_for(place, bucket, caller.clone(), name, body, Some(reserved)).await {
             // It is a store that broke off, or somebody who sends a part once more.
             Err(Error::Body(cause)) => return Err(Error::StoreUnavailable(Some(cause))),
             received => received?,
         };
+        if upload.file.sha256.or(sha256) != Some(received.sha256())
+            && let Err(error) = is_read_again(store, parts, received.sha256()).await
+        {
+            received.refuse().await;
+            return Err(error);
+        }
         self.create(caller, received, new_file(&upload.file, sha256)).await
     }
 
@@ -526,6 +533,24 @@ fn read_parts(store: Arc<dyn Store>, parts: Vec<(Key, ETag)>) -> ByteStream {
         }
     });
     opened.try_flatten().boxed()
+}
+
+/// Reads parts once more. Where no announced hash is that of what was received, nothing else tells whether it was sent so, or was misread:
+/// what is made a file of goes, and what is discarded as a lie goes too.
+///
+/// # Errors
+/// `StoreUnavailable` where they can't be read, or are other bytes now.
+async fn is_read_again(store: Arc<dyn Store>, parts: Vec<(Key, ETag)>, received: Sha256) -> Result<()> {
+    let (mut bytes, mut hasher) = (read_parts(store, parts), sha2::Sha256::new());
+    while let Some(chunk) = bytes.try_next().await.map_err(|cause| Error::StoreUnavailable(Some(cause.into())))? {
+        hasher.update(&chunk);
+    }
+    let again = Sha256(hasher.finalize().into());
+    if again == received {
+        return Ok(());
+    }
+    warn!(first = %received, %again, "what was sent for an upload was read in two ways");
+    Err(Error::StoreUnavailable(Some("what was sent was read in two ways".into())))
 }
 
 #[cfg(test)]

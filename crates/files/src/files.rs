@@ -111,6 +111,9 @@ pub struct Settings {
     /// How often a node that changes things looks for what dead nodes left, and whether its database is still the current one;
     /// `None`: only when it starts.
     pub look_every: Option<Duration>,
+    /// Whether this node ends soon, as a command does: what dead nodes left and must be waited for is left to others. It would be this one's
+    /// meanwhile, and waited for from the beginning by who comes next.
+    pub is_brief: bool,
     /// On how many files the reconciler works at once, in a node that looks: it makes the copies that placements want, and mends those
     /// that are lost. 0: that is left to other nodes.
     pub copies_at_once: usize,
@@ -119,7 +122,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// The three ready-made buckets, 10 s, 256 files, a look at the start only, 2 files, 30 s and 10 min.
+    /// The three ready-made buckets, 10 s, 256 files, a look at the start only, not brief, 2 files, 30 s and 10 min.
     fn default() -> Self {
         Self {
             placement: vec![],
@@ -127,6 +130,7 @@ impl Default for Settings {
             claim_wait: Duration::from_secs(10),
             batch_max: 256,
             look_every: None,
+            is_brief: false,
             copies_at_once: 2,
             deadlines: Deadlines::default(),
         }

@@ -304,8 +304,8 @@ enum Counted {
 
 /// The side of who finds an intent.
 impl Node {
-    /// Takes up what dead nodes have left; each is brought to its end in the background. Answers how many there are, and whether all
-    /// of them are in living hands.
+    /// Takes up what dead nodes have left, unless this one is brief; each is brought to its end in the background. Answers how many there
+    /// are, and whether all of them are in living hands.
     ///
     /// # Errors
     /// The ledger's, where it can't tell of any.
@@ -326,7 +326,7 @@ impl Node {
                 }
             }
             found += 1;
-            all &= self.take_up(&intent).await;
+            all &= !self.settings.is_brief && self.take_up(&intent).await;
         }
         Ok((found, all))
     }

@@ -186,22 +186,18 @@ impl CopyRow {
         self.state == CopyState::Present && self.verified_at.is_some()
     }
 
-    /// Whether it does not take the place of whatever is known, since who tells of it did not read the bytes just now.
-    #[must_use]
-    pub fn is_weak(&self) -> bool {
-        matches!(self.state, CopyState::Pending | CopyState::Present)
-    }
-
     /// Whether it takes the place of another that is known of the same store. One that is pending does nowhere; one that was only seen
     /// does where what is known is a loss: who has only seen it may have looked before another one read it; one that is behind does
-    /// where content may be read: it tells of attributes, and may have been looked at before its bytes were found lost.
+    /// where content may be read: it tells of attributes, and may have been looked at before its bytes were found lost. One that is lost
+    /// does not where it is being dropped: who found it may have read it before, and its deletion is still to be waited for.
     #[must_use]
     pub fn replaces(&self, known: &Self) -> bool {
         match self.state {
             CopyState::Pending => false,
             CopyState::Present if self.is_behind() => known.is_readable(),
             CopyState::Present => known.state == CopyState::Lost,
-            CopyState::Verified | CopyState::Dropping | CopyState::Lost => true,
+            CopyState::Lost => known.state != CopyState::Dropping,
+            CopyState::Verified | CopyState::Dropping => true,
         }
     }
 
@@ -232,7 +228,7 @@ pub struct CopyCount {
     pub store: StoreId,
     /// Those that content may be read from.
     pub readable: u64,
-    /// Those about which [something is to be done](CopyRow::is_due), readable or not.
+    /// Those about which [something is to be done](CopyRow::is_due), readable or not, and those that are being dropped.
     pub due: u64,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_storage_core::{
-    BodyError, ByteRange, ByteStream, Error as StoreError, ErrorKind, GetOptions, Object, StoreExt,
+    BodyError, ByteRange, ByteStream, Error as StoreError, ErrorKind, GetOptions, Key, Object, Store, StoreExt,
 };
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
@@ -401,8 +401,13 @@ async fn read_checked(place: &Place, revision: &RevisionRow) -> Result<Bytes, St
 
 /// The SHA-256 of the whole of a copy.
 pub(crate) async fn digest_of(place: &Place, revision: &RevisionRow) -> Result<Sha256, StoreError> {
+    digest_at(&*place.store, &revision.key).await
+}
+
+/// The SHA-256 of an object.
+pub(crate) async fn digest_at(store: &dyn Store, key: &Key) -> Result<Sha256, StoreError> {
     use sha2::Digest;
-    let mut object = place.store.get(&revision.key, GetOptions::default()).await?;
+    let mut object = store.get(key, GetOptions::default()).await?;
     let mut hasher = sha2::Sha256::new();
     loop {
         match object.body.try_next().await {
@@ -410,7 +415,7 @@ pub(crate) async fn digest_of(place: &Place, revision: &RevisionRow) -> Result<S
             Ok(None) => return Ok(Sha256(hasher.finalize().into())),
             Err(cause) => {
                 let op = larder_storage_core::Op::Get;
-                return Err(StoreError::new(op, &revision.key, &place.store, ErrorKind::Unavailable).because(cause));
+                return Err(StoreError::new(op, key, store, ErrorKind::Unavailable).because(cause));
             }
         }
     }

@@ -375,6 +375,9 @@ impl Node {
         if self.is_alive(&claim.node).await? {
             return Ok(false);
         }
+        if self.settings.is_brief && self.is_waited_for(claim) {
+            return Err(Error::Busy);
+        }
         self.settle_claim(claim).await.map(|()| true)
     }
 
@@ -409,9 +412,8 @@ impl Node {
                 return Err(error.into());
             }
         };
-        let late = self.late_for();
-        if claim.purpose == Purpose::Change && !late.is_zero() {
-            self.settle_claim_later(claim, late, None);
+        if self.is_waited_for(&claim) {
+            self.settle_claim_later(claim, self.late_for(), None);
             return Err(Error::Busy);
         }
         let settled = self.settle_claim_of_settled(&claim).await;
@@ -419,6 +421,11 @@ impl Node {
             self.settle_claim_later(claim, Duration::ZERO, None);
         }
         settled
+    }
+
+    /// Whether a claim of a dead node is settled only once nothing of it can still take effect.
+    fn is_waited_for(&self, claim: &Claim) -> bool {
+        claim.purpose == Purpose::Change && !self.late_for().is_zero()
     }
 
     /// Settles a claim later of which it is not known whether it was taken over: to whoever looks again it would be a living node's.

@@ -150,7 +150,7 @@ impl Scan<'_> {
     /// Step 4. What stays is found by `fsck`.
     pub(crate) async fn set_aside(&mut self) {
         for (place, key) in &self.unopened {
-            if let Err(error) = self.places[*place].quarantine(&self.parts.environment, key).await {
+            if let Err(error) = self.places[*place].quarantine(key).await {
                 warn!(%key, %error, "a sealed record that can't be opened stays where it is");
             }
         }

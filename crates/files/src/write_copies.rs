@@ -17,6 +17,7 @@ use crate::{
     files::{File, Node, Place},
     ledger::{CopyRow, CopyState, RevisionRow},
     node::{CLAIM_POLL_MAX, CLAIM_POLL_MIN},
+    truth::chain,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -108,7 +109,7 @@ impl Node {
         match made {
             Ok(()) => Ok(file),
             Err(error) => {
-                let text = format!("it has happened, but does not lie on {wanted} stores yet: {error}");
+                let text = format!("it has happened, but does not lie on {wanted} stores yet: {}", chain(&error));
                 Err(Error::Indeterminate(text.into()))
             }
         }
@@ -167,6 +168,15 @@ impl Node {
                 return Ok(true);
             }
             let Some(place) = untried.find(|place| !is_on(place)) else { return Ok(false) };
+            let store = self.places[*place].id;
+            if row.copies.iter().any(|copy| copy.store == store && copy.state == CopyState::Dropping) {
+                let words = format!(
+                    "a copy on `{}` is being dropped: it is made anew in some minutes",
+                    self.places[*place].name
+                );
+                attempt.failed = Some(Error::StoreUnavailable(Some(words.into())));
+                continue;
+            }
             match self.put_right_for_answer(id, revision, *place).await {
                 Ok(None) => attempt.is_anothers = true,
                 Ok(Some(outcome)) => attempt.failed = outcome.failed.into_values().next().or(attempt.failed.take()),

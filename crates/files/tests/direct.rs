@@ -3,13 +3,19 @@
 
 mod support;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use larder_files::{
     Caller, Created, Direct, DirectId, Error, Files, ListFiles, NewDirect, Role, Settings, Sha256,
     ledger::{Announced, Ledger, LedgerError},
 };
-use larder_storage_core::{Body, ErrorKind, Key, MemoryOptions, PutOptions, Store};
-use std::{sync::Arc, time::Duration};
+use larder_storage_core::{Body, ErrorKind, Key, MemoryOptions, MemoryStore, NodeId, PutOptions, Steps, Store};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use support::*;
 
 const MIB: u64 = 1 << 20;
@@ -258,6 +264,52 @@ async fn a_part_that_is_sent_again_while_it_is_read_makes_no_mixture() {
     let made = complete(&files, id).await.unwrap().file.attributes.id;
     let made = support::content(&files, made).await.unwrap();
     assert_eq!(made[MIB as usize..2 * MIB as usize], vec![7; MIB as usize]);
+}
+
+/// Gives other bytes to who reads a part for the first time.
+#[derive(Default)]
+struct Misread(AtomicU64, OnceLock<MemoryStore>);
+
+impl Steps for Misread {
+    fn step<'a>(&'a self, _: &'a NodeId, name: &'static str, at: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        if name == "get" && at.ends_with(".00002") {
+            let bytes = match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => vec![7; MIB as usize],
+                _ => content()[MIB as usize..2 * MIB as usize].to_vec(),
+            };
+            assert!(self.1.get().unwrap().disk().damage(&key(at), bytes));
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_misread_is_neither_believed_nor_called_a_lie() {
+    let right = Sha256::of(&content());
+    for (staging, announced, told) in [
+        (true, None, None),
+        (false, None, None),
+        (true, Some(right), None),
+        (false, Some(right), None),
+        (false, None, Some(right)),
+    ] {
+        let misread = Arc::new(Misread::default());
+        let plain = if staging { MemoryOptions::with_staging() } else { MemoryOptions::without_staging() };
+        let larder = Larder::over(MemoryOptions { steps: Some(misread.clone()), ..plain });
+        let _ = misread.1.set(larder.store());
+        let files = larder.start().await.0;
+        let new = new("a", content().len() as u64);
+        let file = Announced { sha256: announced, ..new.file };
+        let id = open(&files, NewDirect { file, ..new }).await.upload.id;
+        send_all(&larder, id, &content()).await;
+        let unsure = files.complete_direct(&local(), id, told).await;
+        assert!(matches!(unsure, Err(Error::StoreUnavailable(_))), "{announced:?} {told:?}: {unsure:?}");
+        assert_eq!(count(&files).await, 0);
+        let made = files.complete_direct(&local(), id, told).await.unwrap().file.attributes;
+        assert_eq!(made.sha256, right);
+        assert_eq!(support::content(&files, made.id).await.unwrap(), content());
+        nothing_is_left(&larder, "its parts go").await;
+    }
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@
 mod support;
 
 use larder_files::{
-    Attributes, Clock, FileId, Files, FsckOptions, Patch, Settings, StoreMode, StoreName,
+    Attributes, Clock, Error, FileId, Files, FindingKind, FsckOptions, Patch, Settings, StoreMode, StoreName,
     ledger::{CopyRow, CopyState, Entry, Ledger, Record},
 };
-use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, MemoryStore, NodeId, Store};
 use std::{sync::Arc, time::Duration};
 use support::{
-    Faults, Gate, Larder, content, dump, fsck, local, others_go_on, put, put_content, replace, staging_with, until,
+    Faults, Gate, Larder, content, dump, fsck, kinds, local, others_go_on, put, put_content, replace, staging_with,
+    until,
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -386,6 +387,8 @@ async fn a_damaged_copy_in_a_bucket_is_made_anew_once_its_deletion_can_come_no_s
     until("a turn or two are over", async || larder.world.elapsed() - begun > 3 * EVERY).await;
     assert!(copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Dropping)));
     assert_eq!((content(&files, file.id).await.unwrap(), larder.stores[0].1.late_requests()), (b"file".to_vec(), 1));
+    let found = fsck(&files, FsckOptions { verify: false, repair: true }).await.1;
+    assert_eq!(kinds(&found), [FindingKind::CopyWanted], "it is told that one is missing");
     larder.stores[0].1.deliver_late(&mut |_| true);
     comes_to(&larder, file.id, 1, &["a", "b"]).await;
     let passed = larder.world.elapsed() - begun;
@@ -411,6 +414,100 @@ async fn a_damaged_copy_in_a_bucket_counts_no_more_though_it_cannot_be_moved_awa
     }
     comes_to(&larder, file.id, 1, &["a", "b"]).await;
     assert_eq!(content(&files, file.id).await.unwrap(), b"file");
+}
+
+fn is_readable(state: CopyState) -> bool {
+    matches!(state, CopyState::Present | CopyState::Verified)
+}
+
+#[tokio::test]
+async fn what_may_be_the_last_copy_stays_in_its_bucket_and_counts_again_once_it_is_right() {
+    let (clouds, disk) = (MemoryOptions::without_staging, MemoryOptions::with_staging);
+    for others in [vec![], vec![("b", clouds())], vec![("b", disk())]] {
+        let stuck = Arc::<Faults>::default();
+        let steps = MemoryOptions { steps: Some(stuck.clone()), ..clouds() };
+        let mut larder = Larder::over_all([("a", steps)]);
+        let names = [vec!["a"], others.iter().map(|(name, _)| *name).collect()].concat();
+        others.into_iter().for_each(|(name, options)| larder.add_disk(name, options));
+        let files = start(&larder, &names).await;
+        let file = put(&files, "file").await.attributes;
+        comes_to(&larder, file.id, 1, &names).await;
+        // Others have rotted already, or there are none; and this one is misread for a while.
+        (0..names.len()).for_each(|store| rots(&larder, store, &file.key));
+        fsck(&files, FsckOptions { verify: true, repair: true }).await;
+        others_go_on().await;
+        assert_eq!(copies(&larder, file.id, 1).await[0], ("a".into(), CopyState::Lost), "{names:?}");
+        assert_eq!(larder.stores[0].1.objects().iter().filter(|(key, _)| *key == file.key).count(), 1, "{names:?}");
+        assert!(larder.stores[0].1.damage(&file.key, "file"));
+        fsck(&files, FsckOptions { verify: true, repair: true }).await;
+        let counts = async || copies(&larder, file.id, 1).await.iter().all(|(_, state)| is_readable(*state));
+        until("all count again", counts).await;
+        assert_eq!(content(&files, file.id).await.unwrap(), b"file", "{names:?}");
+        // Nor is it given up where it can't be read at all for a while.
+        stuck.plan("get", "documents", ErrorKind::Unavailable);
+        (1..names.len()).for_each(|store| rots(&larder, store, &file.key));
+        fsck(&files, FsckOptions { verify: true, repair: true }).await;
+        assert!(stuck.struck() > 0);
+        assert!(is_readable(copies(&larder, file.id, 1).await[0].1), "{names:?}");
+        stuck.heal();
+        until("all count again", counts).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_bucket_refuses_to_delete_is_kept_aside_once_and_keeps_no_other_from_being_mended() {
+    let stuck = Arc::<Faults>::default();
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["a", "b"]).await;
+    let (held, other) = (put(&files, "file").await.attributes, put(&files, "file").await.attributes);
+    for file in [&held, &other] {
+        comes_to(&larder, file.id, 1, &["a", "b"]).await;
+        rots(&larder, 0, &file.key);
+    }
+    stuck.plan("delete.sent", held.key.as_str().to_owned().leak(), ErrorKind::PermissionDenied);
+    for _ in 0..3 {
+        fsck(&files, FsckOptions { verify: true, repair: true }).await;
+        assert_eq!(in_quarantine(&larder, 0), 2);
+    }
+    comes_to(&larder, other.id, 1, &["a", "b"]).await;
+    assert!(copies(&larder, held.id, 1).await.contains(&("a".into(), CopyState::Lost)));
+    stuck.heal();
+    comes_to(&larder, held.id, 1, &["a", "b"]).await;
+    assert_eq!(in_quarantine(&larder, 0), 2);
+}
+
+#[tokio::test]
+async fn a_change_that_must_lie_on_two_stores_says_that_one_is_being_dropped() {
+    let larder = bucket_and_disk(MemoryOptions::without_staging());
+    let placement = ["a", "b"].map(|name| StoreName::new(name).unwrap()).to_vec();
+    let mut settings = Settings { placement, look_every: Some(EVERY), ..Settings::default() };
+    settings.buckets.iter_mut().for_each(|(_, policy)| policy.write_copies = 2);
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let file = put(&files, "file").await.attributes;
+    rots(&larder, 0, &file.key);
+    fsck(&files, FsckOptions { verify: true, repair: true }).await;
+    let report = files.stores().await.unwrap();
+    assert_eq!(report[0].copies_due, Some(1), "it is told that one is missing");
+    let tagged = Patch { tags: Some(vec!["new".into()]), ..Patch::default() };
+    let unsure = files.update(&local(), file.id, tagged, None).await;
+    let words = format!("{:?}", unsure.as_ref().unwrap_err());
+    assert!(matches!(unsure, Err(Error::Indeterminate(_))) && words.contains("is being dropped"), "{words}");
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_is_being_dropped_stays_so_where_no_other_is_found() {
+    let larder = bucket_and_disk(MemoryOptions::without_staging());
+    let files = start(&larder, &["a", "b"]).await;
+    let file = put(&files, "file").await.attributes;
+    comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    rots(&larder, 0, &file.key);
+    fsck(&files, FsckOptions { verify: true, repair: true }).await;
+    let thief = MemoryStore::open(&larder.stores[1].1, "b", NodeId::new("thief").unwrap());
+    thief.delete(&file.key).await.unwrap();
+    fsck(&files, FsckOptions { verify: true, repair: true }).await;
+    let now = copies(&larder, file.id, 1).await;
+    assert_eq!(now, [("a".into(), CopyState::Dropping), ("b".into(), CopyState::Lost)]);
 }
 
 #[tokio::test]

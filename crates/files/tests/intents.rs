@@ -4,7 +4,9 @@
 mod support;
 
 use futures_util::{StreamExt, stream};
-use larder_files::{Body, Error, Files, FindingKind as Kind, FsckOptions, Health, Ledger, Received, Settings};
+use larder_files::{
+    Body, Error, Files, FindingKind as Kind, FsckOptions, Health, Ledger, Received, Settings, ledger::Purpose,
+};
 use larder_storage_core::{ErrorKind, MemoryOptions, MemoryStore, NodeId, Store};
 use std::{sync::Arc, time::Duration};
 use support::*;
@@ -68,6 +70,27 @@ async fn a_broken_off_upload_is_undone_by_the_next_start() {
     assert!(matches!(late, Err(Error::Indeterminate(_))), "{late:?}");
     settled(&larder).await;
     assert_eq!((larder.keys(), fsck(&next, LOOK).await.1), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_node_that_ends_soon_leaves_to_others_what_must_be_waited_for() {
+    let larder = cloud();
+    let (files, _) = larder.start().await;
+    let id = put(&files, "file").await.attributes.id;
+    let _broken_off = received(&files).await;
+    let ledger = larder.ledger.another();
+    let now = larder.environment().clock.now();
+    let claim = ledger.claim(id, Purpose::Change, &larder.last_node(), now).await.unwrap();
+    let before = (ledger.intents().await.unwrap(), ledger.claims().await.unwrap());
+    let brief = Settings { is_brief: true, ..Settings::default() };
+    let (brief, recovered) = Files::start(larder.parts(larder.ledger.another()), brief).await.unwrap();
+    assert_eq!(recovered.waiting, 2);
+    assert_eq!((ledger.intents().await.unwrap(), ledger.claims().await.unwrap()), before, "they are whose they were");
+    drop(brief);
+    let _next = larder.start().await;
+    settled(&larder).await;
+    until("the claim is settled", async || ledger.claims().await.unwrap().is_empty()).await;
+    assert!(before.1.contains(&claim));
 }
 
 #[tokio::test]

@@ -500,7 +500,7 @@ impl Ledger for SqlLedger {
     async fn copy_counts(&self) -> Result<Vec<CopyCount>> {
         static SQL: LazyLock<String> = LazyLock::new(|| {
             format!(
-                "SELECT store_id, count(*) FILTER (WHERE state IN (1, 2)), count(*) FILTER (WHERE {COPY_IS_DUE}) \
+                "SELECT store_id, count(*) FILTER (WHERE state IN (1, 2)), count(*) FILTER (WHERE {COPY_IS_DUE} OR state = 3) \
                  FROM copies GROUP BY store_id ORDER BY store_id"
             )
         });

@@ -195,8 +195,30 @@ pub(crate) struct Work {
     /// Copies that go where the table has them in this state, before anything is written.
     unwanted_copies: BTreeMap<(FileId, u64, StoreId), CopyState>,
     /// Copies that are written only where what the table has of them lets them ([`CopyRow::replaces`]).
-    weak_copies: BTreeSet<(FileId, u64, StoreId)>,
+    weak_copies: BTreeMap<(FileId, u64, StoreId), Where>,
     missed: BTreeMap<(StoreId, RecordId), News>,
+}
+
+/// Over which copies of the table one is written whose row was not loaded, by [`CopyRow::replaces`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    None,
+    Lost,
+    Readable,
+    NotDropping,
+}
+
+impl Where {
+    /// `None` of one that takes any place.
+    fn of(copy: &CopyRow) -> Option<Self> {
+        match copy.state {
+            CopyState::Pending => Some(Self::None),
+            CopyState::Present if copy.is_behind() => Some(Self::Readable),
+            CopyState::Present => Some(Self::Lost),
+            CopyState::Lost => Some(Self::NotDropping),
+            CopyState::Verified | CopyState::Dropping => None,
+        }
+    }
 }
 
 /// What is new of a record that a store may have missed: up to which rank it was carried, and then which one was missed.
@@ -341,7 +363,7 @@ impl Work {
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
             unwanted_copies: BTreeMap::new(),
-            weak_copies: BTreeSet::new(),
+            weak_copies: BTreeMap::new(),
             missed: BTreeMap::new(),
         })
     }
@@ -961,13 +983,17 @@ impl Work {
             let place = (file, revision, copy.store);
             let known = self.copies.get(&place);
             // What the table has of it was not loaded: the statement that writes it asks.
-            let asks = known.is_none() || self.weak_copies.contains(&place);
-            if known.is_some_and(|known| !(copy.replaces(known) || asks && copy.is_behind())) {
+            let weak = self.weak_copies.get(&place).copied();
+            let asks = known.is_none() || weak.is_some();
+            let may_be_readable = weak.is_some_and(|of| of != Where::NotDropping);
+            if known.is_some_and(|known| !(copy.replaces(known) || may_be_readable && copy.is_behind())) {
                 continue;
             }
-            match asks && copy.is_weak() {
-                true => self.weak_copies.insert(place),
-                false => self.weak_copies.remove(&place),
+            match Where::of(copy).filter(|_| asks) {
+                // In the place of a loss, wherever that was to be written.
+                Some(Where::Lost | Where::Readable) if weak == Some(Where::NotDropping) => weak,
+                Some(place_of) => self.weak_copies.insert(place, place_of),
+                None => self.weak_copies.remove(&place),
             };
             self.copies.set(place, copy.clone());
         }
@@ -1065,13 +1091,14 @@ impl Work {
         let heads: Vec<_> = self.heads.written().filter_map(|(_, head)| taken(head.rank, &head.attributes)).collect();
         let revisions = self.revisions.written().filter_map(|(_, revision)| taken(revision.rank, &revision.attributes));
         let revisions = revisions.map(|(rank, attributes)| convert::revision_row(rank, &attributes)).collect();
-        let (mut copies, mut seen, mut behind, mut pending) = (vec![], vec![], vec![], vec![]);
+        let (mut copies, mut seen, mut behind, mut pending, mut lost) = (vec![], vec![], vec![], vec![], vec![]);
         for (place, copy) in self.copies.written() {
-            let rows = match copy.state {
-                _ if !self.weak_copies.contains(place) => &mut copies,
-                CopyState::Pending => &mut pending,
-                _ if copy.is_behind() => &mut behind,
-                _ => &mut seen,
+            let rows = match self.weak_copies.get(place) {
+                None => &mut copies,
+                Some(Where::None) => &mut pending,
+                Some(Where::Readable) => &mut behind,
+                Some(Where::Lost) => &mut seen,
+                Some(Where::NotDropping) => &mut lost,
             };
             rows.push(convert::copy_row(place.0, place.1, copy));
         }
@@ -1079,10 +1106,11 @@ impl Work {
         writes.put(heads.iter().flat_map(|(_, attributes)| convert::tag_rows(attributes)).collect()).await?;
         writes.put(revisions).await?;
         writes.put(copies).await?;
-        let [present, verified, lost] =
-            [CopyState::Present, CopyState::Verified, CopyState::Lost].map(convert::copy_state);
-        writes.put_where(seen, Expr::cust(format!("copies.state = {lost}"))).await?;
-        writes.put_where(behind, Expr::cust(format!("copies.state IN ({present}, {verified})"))).await?;
+        let state = convert::copy_state;
+        writes.put_where(lost, Expr::cust(format!("copies.state <> {}", state(CopyState::Dropping)))).await?;
+        writes.put_where(seen, Expr::cust(format!("copies.state = {}", state(CopyState::Lost)))).await?;
+        let readable = format!("copies.state IN ({}, {})", state(CopyState::Present), state(CopyState::Verified));
+        writes.put_where(behind, Expr::cust(readable)).await?;
         writes.put_new(pending).await?;
         writes.put(self.given.written().map(|(file, given)| given.row(*file)).collect()).await
     }

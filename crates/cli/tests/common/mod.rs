@@ -64,6 +64,12 @@ impl Larder {
         self.file("data/larder.toml", format!("{before}{lines}"));
     }
 
+    /// Whether a process holds a lock that its end lets go of: in a directory, or in that of SQLite. A roll in PostgreSQL tells the
+    /// others only after a minute.
+    pub(crate) fn has_locks(&self) -> bool {
+        self.schema.is_none() || self.data().join("objects").exists()
+    }
+
     /// Another node of the same installation, with a data directory of its own: the same rows, the same store, the same secrets.
     pub(crate) fn twin(&self) -> Self {
         let twin = Self { schema: self.schema.clone(), ..Self::new() };
@@ -375,7 +381,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            println!("{} said:\n{}", self.address, self.said());
+        } else {
             self.ended();
         }
     }

@@ -267,7 +267,8 @@ impl Check<'_> {
         // A store that was not read may have the bytes.
         let all_read = self.node.unread.is_empty();
         if good.is_none() && troubles.is_empty() && (all_read || !revision.copies.is_empty()) {
-            let marks = revision.copies.iter().map(|copy| CopyRow { state: CopyState::Lost, ..copy.clone() });
+            let known = revision.copies.iter().filter(|copy| copy.state != CopyState::Dropping);
+            let marks = known.map(|copy| CopyRow { state: CopyState::Lost, ..copy.clone() });
             let copies = Entry::Copies { file: revision.file, revision: revision.revision, copies: marks.collect() };
             let detail = format!("revision {} of {} bytes is on no store", revision.revision, revision.size);
             let mend = Mend::Record(vec![copies]);
@@ -288,7 +289,13 @@ impl Check<'_> {
         let place = &self.node.places[spot.place];
         let known = revision.copies.iter().find(|copy| copy.store == place.id).map(|copy| copy.state);
         if known == Some(CopyState::Dropping) {
-            return None;
+            if spot.bytes == Bytes::Good || survives != Survives::Served || !self.is_wanted(row, spot.place) {
+                return None;
+            }
+            let detail =
+                format!("a copy on `{}` was dropped, and is made anew once nothing of that is on its way", place.name);
+            let (kind, id) = (FindingKind::CopyWanted, Some(revision.file));
+            return Some(Trouble::new(kind, Some(&revision.key), id, detail, Mend::Nothing));
         }
         let is_missing = match known {
             Some(CopyState::Lost) => spot.bytes == Bytes::Absent && self.is_wanted(row, spot.place),

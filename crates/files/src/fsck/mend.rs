@@ -2,12 +2,13 @@
 
 use super::{Check, Mend};
 use crate::{
-    Attributes, Environment, Error, FileId, Result, Tombstone,
+    Attributes, Error, FileId, Result, Tombstone,
     files::Place,
     ledger::{CopyState, Entry, Purpose, Record, RevisionRow},
+    read::digest_at,
     truth::Reading,
 };
-use larder_storage_core::{ErrorKind, Key, OpId, PutOptions};
+use larder_storage_core::{ErrorKind, Key, PutOptions};
 
 impl Check<'_> {
     /// Mends, and says what was done.
@@ -62,7 +63,7 @@ impl Check<'_> {
     }
 
     async fn quarantine(&self, place: usize, key: &Key) -> Result<()> {
-        self.node.places[place].quarantine(&self.node.environment, key).await
+        self.node.places[place].quarantine(key).await
     }
 
     async fn delete_all(&self, objects: &[(usize, Key)]) -> Result<String> {
@@ -96,7 +97,7 @@ impl Check<'_> {
     async fn write_attributes(&self, place: usize, attributes: Attributes) -> Result<String> {
         let claim = self.node.claim(attributes.id, Purpose::Change).await?;
         let written = self.write_claimed(place, attributes).await;
-        self.node.release(&claim).await;
+        self.node.end_claim(claim, written.as_ref().err()).await;
         written.map(|()| "written again".into())
     }
 
@@ -147,8 +148,8 @@ impl Check<'_> {
 
 impl Place {
     /// Moves an object out of the way: a durable copy below `.larder/quarantine/`, then it is deleted.
-    pub(crate) async fn quarantine(&self, environment: &Environment, key: &Key) -> Result<()> {
-        self.keep_aside(environment, key).await?;
+    pub(crate) async fn quarantine(&self, key: &Key) -> Result<()> {
+        self.keep_aside(key).await?;
         Ok(self.store.delete(key).await?)
     }
 
@@ -156,30 +157,37 @@ impl Place {
         Error::ReadOnly(format!("the store `{}` takes no changes", self.name))
     }
 
-    /// Copies an object below `.larder/quarantine/`, if it is there.
-    pub(crate) async fn keep_aside(&self, environment: &Environment, key: &Key) -> Result<()> {
+    /// Copies an object below `.larder/quarantine/`, if it is there. What was kept before, and could not be deleted then, is not kept
+    /// twice: where another one has its name, it goes under its hash too.
+    pub(crate) async fn keep_aside(&self, key: &Key) -> Result<()> {
         if !self.mode.changes() {
             return Err(self.takes_no_changes());
         }
         if self.size_of(key).await?.is_none() {
             return Ok(());
         }
-        match self.store.copy(key, &quarantined(key, None), PutOptions::create()).await {
-            Err(error) if error.kind() == &ErrorKind::AlreadyExists => {
-                let other = OpId::from_random(environment.random());
-                self.store.copy(key, &quarantined(key, Some(&other)), PutOptions::create()).await?;
-            }
-            copied => drop(copied?),
+        let aside = quarantined(key, None);
+        match self.store.copy(key, &aside, PutOptions::create()).await {
+            Err(error) if error.kind() == &ErrorKind::AlreadyExists => {}
+            copied => return Ok(copied.map(drop)?),
         }
-        Ok(())
+        let hash = digest_at(&*self.store, key).await?;
+        if digest_at(&*self.store, &aside).await? == hash {
+            return Ok(());
+        }
+        match self.store.copy(key, &quarantined(key, Some(hash)), PutOptions::create()).await {
+            Err(error) if error.kind() == &ErrorKind::AlreadyExists => Ok(()),
+            copied => Ok(copied.map(drop)?),
+        }
     }
 }
 
-/// Where an object goes: under its own key, or the key's hash where that would be too long.
-fn quarantined(key: &Key, other: Option<&OpId>) -> Key {
-    let suffix = other.map(|other| format!(".{other}")).unwrap_or_default();
+/// Where an object goes: under its own key, or the key's hash where that would be too long; with that of its content where another has
+/// that name.
+fn quarantined(key: &Key, content: Option<crate::Sha256>) -> Key {
+    let suffix = content.map(|hash| format!(".{hash}")).unwrap_or_default();
     Key::new(format!(".larder/quarantine/{key}{suffix}")).unwrap_or_else(|_| {
         let hash = crate::Sha256::of(key.as_str().as_bytes());
-        Key::new(format!(".larder/quarantine/{hash}{suffix}")).expect("made of a hash and a token")
+        Key::new(format!(".larder/quarantine/{hash}{suffix}")).expect("made of hashes")
     })
 }

@@ -744,7 +744,7 @@ impl State {
             let none = CopyCount { store: copy.store, readable: 0, due: 0 };
             let count = counts.entry(copy.store).or_insert(none);
             count.readable += u64::from(copy.is_readable());
-            count.due += u64::from(copy.is_due());
+            count.due += u64::from(copy.is_due() || copy.state == CopyState::Dropping);
         }
         counts.into_values().collect()
     }

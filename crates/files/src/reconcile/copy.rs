@@ -231,22 +231,47 @@ impl Node {
         if seen == Seen::Absent && !counts {
             return Ok(Way::Clear);
         }
+        // Read before the claim is taken, however large it is.
+        let survivor = match self.places[place].store.staging() {
+            None if seen != Seen::Absent => self.survivor(place, revision).await?,
+            _ => None,
+        };
         let claim = self.claim(revision.file, Purpose::Change).await?;
-        let given_up = self.give_up_claimed(place, revision, seen, counts).await;
+        let given_up = self.give_up_claimed(place, revision, (seen, counts, survivor), &claim).await;
         self.end_claim(claim, given_up.as_ref().err()).await;
         given_up
+    }
+
+    /// Another place that has the right bytes of a revision, as a reading of them just now has shown.
+    async fn survivor(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<Option<usize>> {
+        let Some(now) = self.ledger.revision(revision.file, revision.revision).await? else { return Ok(None) };
+        let others = now.copies.iter().filter(|copy| self.is_served(copy)).filter_map(|copy| self.place(copy.store));
+        for (other, _) in others.filter(|(other, _)| *other != place) {
+            match self.look_at_copy(other, &now).await {
+                Ok(Seen::Right) => return Ok(Some(other)),
+                Ok(Seen::Unreadable) => {}
+                Ok(Seen::Wrong | Seen::Absent) => self.doubt(other, &now).await,
+                // It is away: perhaps another one is not.
+                Err(error) => tracing::debug!(%error, "a copy that may be right can't be read now"),
+            }
+        }
+        Ok(None)
     }
 
     async fn give_up_claimed(
         self: &Arc<Self>,
         place: usize,
         revision: &RevisionRow,
-        seen: Seen,
-        counts: bool,
+        (seen, counts, survivor): (Seen, bool, Option<usize>),
+        claim: &Claim,
     ) -> Result<Way> {
-        let at = &self.places[place];
+        let (at, stages) = (&self.places[place], self.places[place].store.staging().is_some());
         if self.is_moot(revision, |now| copy_on(now, at.id) != copy_on(revision, at.id)).await? {
             return Ok(Way::Moot);
+        }
+        if seen == Seen::Unreadable && !stages && survivor.is_none() {
+            let words = "a copy can't be read, nor can another one: it may be all there is";
+            return Err(Error::StoreUnavailable(Some(words.into())));
         }
         if counts {
             tracing::error!(file = %revision.file, revision = revision.revision, store = %at.name, ?seen, "a copy is lost");
@@ -255,11 +280,15 @@ impl Node {
         if seen == Seen::Absent || !at.mode.creates() {
             return Ok(Way::Clear);
         }
-        if at.store.staging().is_none() {
-            return self.drop_damaged(place, revision).await.map(|()| Way::Moot);
+        if !stages {
+            // What is deleted there is gone. Where nothing else is right the bytes stay, and count again should they be found to be right.
+            return match survivor {
+                Some(_) => self.drop_damaged(place, revision, claim).await.map(|()| Way::Moot),
+                None => Err(Error::ContentLost(None)),
+            };
         }
-        match at.quarantine(&self.environment, &revision.key).await {
-            Err(error) if seen == Seen::Unreadable && at.mode.changes() && at.store.staging().is_some() => {
+        match at.quarantine(&revision.key).await {
+            Err(error) if seen == Seen::Unreadable && at.mode.changes() => {
                 at.confirm().await?;
                 tracing::warn!(file = %revision.file, store = %at.name, %error, "what can't be read can't be moved either");
                 Ok(Way::Blocked)
@@ -446,7 +475,7 @@ impl Node {
     async fn make_way(&self, place: usize, revision: &RevisionRow) -> Result<()> {
         match self.look_at_copy(place, revision).await? {
             Seen::Absent | Seen::Right => Ok(()),
-            Seen::Wrong | Seen::Unreadable => self.places[place].quarantine(&self.environment, &revision.key).await,
+            Seen::Wrong | Seen::Unreadable => self.places[place].quarantine(&revision.key).await,
         }
     }
 
@@ -506,12 +535,12 @@ impl Node {
             }
             Reading::Absent => PutMode::Create,
             Reading::Broken(_) if at.store.staging().is_some() => {
-                at.quarantine(&self.environment, &sidecar).await?;
+                at.quarantine(&sidecar).await?;
                 PutMode::Create
             }
             // A deletion might take effect late, and meet those that are put then: so only where nothing can be replaced by comparison.
             Reading::Broken(_) => {
-                at.keep_aside(&self.environment, &sidecar).await?;
+                at.keep_aside(&sidecar).await?;
                 let etag = at.store.head(&sidecar).await?.etag;
                 // It is to be put over these, and over none that have come to lie there since.
                 if !matches!(at.attributes_at(&sidecar).await?, Reading::Broken(_)) {
@@ -575,7 +604,7 @@ impl Node {
     }
 
     /// Ends a claim under which something failed: what may still take effect is waited for.
-    pub(super) async fn end_claim(self: &Arc<Self>, claim: Claim, failed: Option<&Error>) {
+    pub(crate) async fn end_claim(self: &Arc<Self>, claim: Claim, failed: Option<&Error>) {
         match failed {
             Some(Error::Indeterminate(_)) => self.settle_claim_later(claim, self.late_for(), None),
             _ => self.release(&claim).await,

@@ -40,6 +40,11 @@ fn after(last: Option<Timestamp>) -> Timestamp {
     last.map_or(Timestamp::from_millis(0), |last| last.plus(Duration::from_millis(1)))
 }
 
+/// Whether a store has refused to delete for certain.
+fn is_refusal(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
+}
+
 /// Whether a file's newest attributes lie on a place as an overlay.
 async fn lies_over(at: &Place, own: &Attributes) -> Result<bool> {
     let overlay = layout::overlay(own.id, own.epoch, own.version);
@@ -127,7 +132,7 @@ impl Node {
         let (file, number, at) = (revision.file, revision.revision, &self.places[place]);
         let gone = Entry::Unwanted { file, revision: number, store: at.id, state: CopyState::Dropping };
         self.record(Some(gone), Some(claim.id)).await?;
-        tracing::info!(%file, revision = number, store = %at.name, "a copy that no placement wants was dropped");
+        tracing::info!(%file, revision = number, store = %at.name, "a copy was dropped");
         Ok(true)
     }
 
@@ -231,16 +236,28 @@ impl Node {
     }
 
     /// Moves the damaged bytes of a copy to quarantine, on a store that does not stage: a deletion, so they are dropped, and made anew once
-    /// nothing of it is on its way any more. Under the file's claim, of a copy that counts nowhere.
+    /// nothing of it is on its way any more. Under the file's claim, of a copy that counts nowhere, while another is right.
     ///
     /// # Errors
-    /// Of the store. Where it refuses to delete, the copy is lost as before, and it is not asked again for an hour.
-    pub(super) async fn drop_damaged(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+    /// Of the store. Where it refuses to delete, the copy is lost as before.
+    pub(super) async fn drop_damaged(
+        self: &Arc<Self>,
+        place: usize,
+        revision: &RevisionRow,
+        claim: &Claim,
+    ) -> Result<()> {
         let at = &self.places[place];
-        if self.refuses_to_delete(place) || self.has_too_many_to_drop(place) {
+        if self.has_too_many_to_drop(place) {
             return Err(Error::Conflict("a damaged copy can't be moved away for now".into()));
         }
-        at.keep_aside(&self.environment, &revision.key).await?;
+        at.keep_aside(&revision.key).await?;
+        // That may have taken long, and this node have been taken for dead meanwhile.
+        let now = self.ledger.revision(revision.file, revision.revision).await?;
+        let counts =
+            now.is_none_or(|now| now.key != revision.key || copy_on(&now, at.id).is_some_and(CopyRow::is_readable));
+        if counts || self.ledger.claim_of(revision.file).await?.is_none_or(|open| open.id != claim.id) {
+            return Err(Error::Busy);
+        }
         let begun = self.environment.clock.elapsed();
         let sent = self.record_dropping(place, revision, None).await?;
         // Others count from when they see the row: what is sent must be sent soon.
@@ -248,14 +265,20 @@ impl Node {
             return Err(Error::Busy);
         }
         let deleted = self.soon(at, &revision.key, at.store.delete(&revision.key)).await;
-        if let Err(refused) = &deleted
-            && self.is_refused(place, refused)
-        {
-            self.record_lost(place, revision).await?;
+        if deleted.as_ref().is_err_and(|refused| is_refusal(refused.kind())) {
+            self.record_lost_of_dropping(place, revision).await?;
         } else {
             self.record_sent(place, revision, sent).await?;
         }
         Ok(deleted?)
+    }
+
+    /// Of a copy that is being dropped, and of which nothing more is sent: a loss that others find takes no such row's place.
+    async fn record_lost_of_dropping(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
+        let (file, number, store) = (revision.file, revision.revision, self.places[place].id);
+        let gone = Entry::Unwanted { file, revision: number, store, state: CopyState::Dropping };
+        self.record(Some(gone), None).await?;
+        self.record_lost(place, revision).await
     }
 
     pub(super) async fn record_lost(self: &Arc<Self>, place: usize, revision: &RevisionRow) -> Result<()> {
@@ -272,8 +295,7 @@ impl Node {
 
     /// Whether a place has refused to delete for certain, which is remembered.
     fn is_refused(&self, place: usize, error: &larder_storage_core::Error) -> bool {
-        let is_refused =
-            matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported);
+        let is_refused = is_refusal(error.kind());
         if is_refused {
             let store = &self.places[place].name;
             tracing::warn!(%store, %error, "copies that are to go stay there for now: it refuses to delete them");
@@ -333,6 +355,11 @@ impl Node {
                 "a copy that was being dropped is damaged, and can't take another's place".into(),
             ));
         }
+        let sidecar = revision.key.with_suffix(Attributes::SUFFIX).map_err(Error::internal)?;
+        if !is_wanted && at.size_of(&sidecar).await?.is_some() {
+            // The row leads to what is left, until it is dropped too.
+            return Ok(());
+        }
         let claim = match self.claim(revision.file, Purpose::Change).await {
             Err(Error::Gone | Error::NotFound(_)) => return Ok(()),
             claim => claim?,
@@ -344,12 +371,7 @@ impl Node {
             copies: vec![CopyRow { store: at.id, state, verified_at: None }],
         };
         let ended = match self.ledger.revision(revision.file, revision.revision).await {
-            Ok(Some(now)) if on(&now) == on(revision) && state == CopyState::Pending => {
-                self.record_gone(place, revision, &claim).await
-            }
-            Ok(Some(now)) if on(&now) == on(revision) => {
-                self.record(Some(wanted.clone()), Some(claim.id)).await.map(|_| true)
-            }
+            Ok(Some(now)) if on(&now) == on(revision) => self.record_gone(place, revision, &claim).await,
             now => now.map(|_| false).map_err(Error::from),
         };
         if !matches!(ended, Ok(true)) {
@@ -357,9 +379,7 @@ impl Node {
         }
         self.state().dropped.forget(&(revision.file, revision.revision, place));
         if ended? && is_wanted {
-            if state == CopyState::Pending {
-                self.record(Some(wanted), None).await?;
-            }
+            self.record(Some(wanted), None).await?;
             self.reconcile_soon(revision.file, &[CopyRow { store: at.id, state, verified_at: None }]);
         }
         Ok(())

@@ -104,6 +104,7 @@ macro_rules! __with_ledger_laws {
                 copies_of_an_unknown_revision_are_left_alone
                 a_pending_copy_takes_no_other_copys_place
                 a_copy_that_was_only_seen_takes_the_place_of_a_lost_one_alone
+                a_lost_copy_takes_any_place_but_that_of_one_that_is_being_dropped
                 a_copy_that_is_behind_takes_the_place_of_a_readable_one_alone
                 a_copy_that_is_not_wanted_goes_where_it_is_as_it_was
                 a_file_shows_the_copies_of_its_newest_revision

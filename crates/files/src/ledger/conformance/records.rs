@@ -195,6 +195,33 @@ pub(super) async fn a_pending_copy_takes_no_other_copys_place(harness: Harness) 
     Ok(())
 }
 
+pub(super) async fn a_lost_copy_takes_any_place_but_that_of_one_that_is_being_dropped(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let states = [CopyState::Verified, CopyState::Present, CopyState::Pending, CopyState::Dropping];
+    let known: Vec<_> = (1..).zip(states).map(|(store, state)| copy(store, state)).collect();
+    harness.take(entry(&attributes(1, 1), &known)).await?;
+    let lost: Vec<_> = (1..=5).map(|store| copy(store, CopyState::Lost)).collect();
+    harness.take(Entry::Copies { file: file(1), revision: 1, copies: lost.clone() }).await?;
+    let wanted = [&lost[..3], &known[3..], &lost[4..]].concat();
+    ensure_eq!(row(&harness, 1).await?.copies, wanted, "the copies");
+    // Nor what was seen in the place of the loss, in one group.
+    let of = |copy| member(Entry::Copies { file: file(1), revision: 1, copies: vec![copy] });
+    let seen = |store| of(copy(store, CopyState::Present));
+    harness.take(Entry::Copies { file: file(1), revision: 1, copies: vec![copy(1, CopyState::Verified)] }).await?;
+    for result in harness.ledger.record(vec![of(lost[0].clone()), seen(1), of(lost[3].clone()), seen(4)]).await {
+        result?;
+    }
+    let now = row(&harness, 1).await?.copies;
+    ensure_eq!([&now[0], &now[3]], [&copy(1, CopyState::Present), &known[3]], "copies set in one group");
+    // What was dropped is gone, and a loss is told of again.
+    let gone =
+        Entry::Unwanted { file: file(1), revision: 1, store: super::harness::store(4), state: CopyState::Dropping };
+    harness.take(gone).await?;
+    harness.take(Entry::Copies { file: file(1), revision: 1, copies: vec![lost[3].clone()] }).await?;
+    ensure_eq!(row(&harness, 1).await?.copies[3], lost[3], "the fourth copy");
+    Ok(())
+}
+
 pub(super) async fn a_copy_that_was_only_seen_takes_the_place_of_a_lost_one_alone(harness: Harness) -> Verdict {
     let harness = harness.started().await?;
     let behind = CopyRow { verified_at: Some(super::harness::at(5)), ..copy(3, CopyState::Present) };
