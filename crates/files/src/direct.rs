@@ -542,7 +542,7 @@ fn read_parts(store: Arc<dyn Store>, parts: Vec<(Key, ETag)>) -> ByteStream {
 /// `StoreUnavailable` where they can't be read, or are other bytes now.
 async fn is_read_again(store: Arc<dyn Store>, parts: Vec<(Key, ETag)>, received: Sha256) -> Result<()> {
     let (mut bytes, mut hasher) = (read_parts(store, parts), sha2::Sha256::new());
-    while let Some(chunk) = bytes.try_next().await.map_err(|cause| Error::StoreUnavailable(Some(cause.into())))? {
+    while let Some(chunk) = bytes.try_next().await.map_err(|cause| Error::StoreUnavailable(Some(cause)))? {
         hasher.update(&chunk);
     }
     let again = Sha256(hasher.finalize().into());
