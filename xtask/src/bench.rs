@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod machine;
 mod measures;
+mod media;
 mod nginx;
 mod peer;
 mod process;
@@ -99,6 +100,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 fn help() -> String {
     let mut text = String::from(
         "cargo xtask bench [OPTION]…
+cargo xtask bench media [OPTION]…   renditions beside sharp; `bench media --help` says more
 
   --quick         fewer and shorter rounds, smaller files: to see a change, not to publish
   --only NAME     this measurement; may be repeated
@@ -120,6 +122,9 @@ measurements:
 
 /// Builds what is measured and what measures it, both for release, and starts the latter.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let Some(("media", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return media::run(rest);
+    }
     if arguments.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
         eprint!("{}", help());
         return Ok(());

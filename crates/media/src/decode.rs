@@ -6,7 +6,9 @@ mod jpeg;
 mod png;
 mod reader;
 
-use crate::{Error, Format, Limits, Probe, Result, Size, colour::PROFILE_BYTES_MAX, pixels::Pixels, svg};
+use crate::{
+    Error, Format, Limits, Probe, Result, Size, colour::PROFILE_BYTES_MAX, pixels::Pixels, resample::Samples, svg,
+};
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageResult,
     codecs::{bmp::BmpDecoder, gif::GifDecoder, tiff::TiffDecoder, webp::WebPDecoder},
@@ -27,8 +29,10 @@ pub(crate) struct Decoded {
     pub(crate) pixels: Pixels,
     /// The ICC profile of the pixels.
     pub(crate) profile: Option<Vec<u8>>,
-    /// How many pixels of the picture, along each side, one of these is the mean of.
+    /// How many pixels of the picture, along each side, one of these stands for.
     pub(crate) shrink: u32,
+    /// What these are.
+    pub(crate) samples: Samples,
     /// Whether the file ends too early: what was there is shown, the rest is grey.
     pub(crate) truncated: bool,
 }
@@ -60,7 +64,7 @@ impl<'a> Source<'a> {
         self.in_time()?;
         let decoded = match self.probe.format {
             Format::Jpeg => jpeg::decode(self, reduction),
-            Format::Png => png::decode(self),
+            Format::Png => png::decode(self, reduction),
             Format::Gif => self.first_frame(),
             Format::Webp => WebPDecoder::new(self.reader())
                 .map_err(|fault| self.fault(fault))
@@ -161,7 +165,7 @@ impl<'a> Source<'a> {
 impl Decoded {
     /// A whole picture in sRGB.
     fn whole(pixels: Pixels) -> Self {
-        Self { pixels, profile: None, shrink: 1, truncated: false }
+        Self { pixels, profile: None, shrink: 1, samples: Samples::Points, truncated: false }
     }
 }
 

@@ -5,7 +5,7 @@ mod gif;
 mod jpeg;
 mod png;
 
-use crate::{Error, Format, Result, Size, libwebp, pixels::Pixels};
+use crate::{Error, Format, Result, Size, libwebp, pixels::Pixels, planar::Planar};
 
 /// The quality where the recipe gives none: the same look in each format rather than the same number.
 const QUALITIES: [(Format, u8); 3] = [(Format::Jpeg, 80), (Format::Webp, 80), (Format::Avif, 65)];
@@ -28,6 +28,24 @@ pub(crate) fn still(
         Format::Webp => libwebp::encode(&pixels, quality, is_over),
         Format::Avif => avif::encode(&pixels, quality),
         Format::Bmp | Format::Tiff | Format::Ico | Format::Svg => Err(Error::encode(format, "it is read only")),
+    }
+}
+
+/// Encodes luma and chroma as they are.
+///
+/// # Errors
+/// As [`still`]; of other formats than JPEG and WebP too.
+pub(crate) fn planar(
+    picture: &Planar,
+    format: Format,
+    quality: Option<u8>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Vec<u8>> {
+    let quality = quality.unwrap_or_else(|| default_quality(format));
+    match format {
+        Format::Jpeg => jpeg::encode_planar(picture, quality),
+        Format::Webp => libwebp::encode_planar(picture, quality, is_over),
+        other => Err(Error::encode(other, "it does not take luma and chroma")),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Decodes a JPEG straight to an eighth, a quarter or half of its size, one plane per component, without ever making the full picture.
+//! Decodes a JPEG straight to an eighth, a quarter or half of its size, one plane per component, without ever making the full
+//! picture.
 //!
-//! It promises bounded memory (limits are checked before anything of the claimed size is allocated), time bounded by the
-//! number of bytes, no panic, and planes that agree with those of a full decoder shrunk to the same size. It leaves to others:
-//! what [`Error::Unsupported`] names (a full decoder does it), colour conversion, upsampling of chroma, and turning the picture upright.
+//! It promises bounded memory (limits are checked before anything of the claimed size is allocated), time bounded by
+//! bytes and pixels, no panic, and planes that agree with those of a full decoder shrunk to the same size. It leaves to others:
+//! what [`Error::Unsupported`] names (a full decoder does it), colour conversion, upsampling of chroma, and turning the picture
+//! upright.
 //!
 //! How a picture is read:
 //!
@@ -251,7 +253,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes the scan whose header is `payload`, and leaves `segments` behind its data.
+    /// Decodes the scan whose header is `payload` and whose data `segments` comes to next.
     fn scan(&mut self, payload: &[u8], canvas: &mut Canvas) -> Result<(), Error> {
         let scan = Scan::read(payload, &self.header)?;
         let mut intervals = Intervals::new(self.segments.rest());
@@ -264,7 +266,6 @@ impl<'a> Decoder<'a> {
             }
         };
         self.damaged |= outcome == Outcome::Damaged;
-        self.segments.skip(intervals.end());
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! leaves the file.
 #![allow(unsafe_code)]
 
-use crate::{Error, Format, Result, pixels::Pixels};
+use crate::{Error, Format, Result, pixels::Pixels, planar::Planar};
 use libwebp_sys as sys;
 use std::ffi::{c_int, c_void};
 
@@ -19,7 +19,18 @@ type IsOver<'a> = &'a dyn Fn() -> bool;
 /// # Errors
 /// [`Error::Deadline`] where `is_over` says so meanwhile, [`Error::Encode`].
 pub(crate) fn encode(pixels: &Pixels, quality: u8, is_over: IsOver<'_>) -> Result<Vec<u8>> {
-    let mut picture = Picture::new(pixels, false)?;
+    encode_picture(Picture::new(pixels, false)?, quality, is_over)
+}
+
+/// The same of luma and chroma.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_planar(picture: &Planar, quality: u8, is_over: IsOver<'_>) -> Result<Vec<u8>> {
+    encode_picture(Picture::of_planes(picture)?, quality, is_over)
+}
+
+fn encode_picture(mut picture: Picture, quality: u8, is_over: IsOver<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     picture.0.writer = Some(append);
     picture.0.custom_ptr = (&raw mut out).cast();
@@ -112,6 +123,45 @@ impl Picture {
         // SAFETY: `Pixels` holds width × height × channels bytes in rows of `stride`, which is all that is read.
         let done = unsafe { import(&mut picture.0, pixels.bytes().as_ptr(), stride) };
         if done == 0 { Err(Error::encode(Format::Webp, "out of memory")) } else { Ok(picture) }
+    }
+}
+
+impl Picture {
+    /// Copies luma and chroma, whose full range becomes that of WebP (ITU-R BT.601: 219 steps of luma, 224 of chroma).
+    fn of_planes(planar: &Planar) -> Result<Self> {
+        let refused = |what: &'static str| move |()| Error::encode(Format::Webp, what);
+        let mut picture = Self(sys::WebPPicture::new().map_err(refused("another version of libwebp"))?);
+        (picture.0.width, picture.0.height) = (side(planar.size.width), side(planar.size.height));
+        (picture.0.use_argb, picture.0.colorspace) = (0, sys::WebPEncCSP::WEBP_YUV420);
+        // SAFETY: the picture is initialised and says how large it is; its planes are its own from here on.
+        if unsafe { sys::WebPPictureAlloc(&mut picture.0) } == 0 {
+            return Err(Error::encode(Format::Webp, "out of memory"));
+        }
+        let half = Planar::chroma_size(planar.size);
+        let luma: [u8; 256] = std::array::from_fn(|shade| (16.5 + shade as f64 * 219.0 / 255.0) as u8);
+        let chroma: [u8; 256] = std::array::from_fn(|shade| (128.5 + (shade as f64 - 128.0) * 224.0 / 255.0) as u8);
+        let (blue, red) = planar.chroma.as_ref().map_or((None, None), |[blue, red]| (Some(blue), Some(red)));
+        let Self(sys::WebPPicture { y, u, v, y_stride, uv_stride, .. }) = picture;
+        let planes = [
+            (y, y_stride, planar.size, Some(&planar.luma), luma),
+            (u, uv_stride, half, blue, chroma),
+            (v, uv_stride, half, red, chroma),
+        ];
+        for (to, stride, size, from, table) in planes {
+            let (stride, width) = (stride as usize, size.width as usize);
+            for row in 0..size.height as usize {
+                // SAFETY: libwebp has allocated rows of `stride`, which is at least the width: as many of luma as the picture is high, and half as
+                // many of chroma, rounded up.
+                let to = unsafe { std::slice::from_raw_parts_mut(to.add(row * stride), width) };
+                match from {
+                    Some(from) => {
+                        to.iter_mut().zip(&from[row * width..]).for_each(|(to, from)| *to = table[usize::from(*from)])
+                    }
+                    None => to.fill(128),
+                }
+            }
+        }
+        Ok(picture)
     }
 }
 

@@ -4,9 +4,10 @@ use crate::{
     Orientation,
     geometry::{Point, Region, Size},
     recipe::Colour,
+    resample::{self, Samples},
 };
 use fast_image_resize::{
-    FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    MulDiv, PixelType,
     images::{Image, ImageRef},
 };
 use image::{ImageBuffer, Rgb, Rgba};
@@ -105,22 +106,16 @@ impl Pixels {
     }
 
     /// The region, resized by Lanczos with three lobes; alpha is premultiplied meanwhile.
-    pub(crate) fn resized(self, region: Region, size: Size) -> Self {
-        if size == self.size && region.is_whole(size) { self } else { self.sampled(region, size) }
+    pub(crate) fn resized(self, region: Region, size: Size, samples: Samples) -> Self {
+        if size == self.size && region.is_whole(size) { self } else { self.sampled(region, size, samples) }
     }
 
     /// A copy of the region, resized.
-    pub(crate) fn sampled(&self, region: Region, size: Size) -> Self {
-        let Region { left, top, width, height } = region.inside(self.size);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-            .use_alpha(self.alpha)
-            .crop(left, top, width, height);
+    pub(crate) fn sampled(&self, region: Region, size: Size, samples: Samples) -> Self {
         let kind = self.pixel_type();
         let from = ImageRef::new(self.size.width, self.size.height, &self.bytes, kind).expect("the bytes fit the size");
-        let mut to = Image::new(size.width, size.height, kind);
-        Resizer::new().resize(&from, &mut to, &options).expect("the region lies inside and both have the same kind");
-        Self { size, alpha: self.alpha, bytes: to.into_vec() }
+        let bytes = resample::resize(&from, region.inside(self.size), size, self.alpha, samples);
+        Self { size, alpha: self.alpha, bytes }
     }
 
     /// In the middle of a larger canvas, or elsewhere: `anchor` is the fraction of the free space left of and above the picture.
@@ -215,7 +210,8 @@ mod tests {
     #[test]
     fn the_colour_under_transparency_does_not_bleed_when_resizing() {
         let half = square(64, |x, _| if x < 32 { [255, 0, 0, 255] } else { [0, 255, 0, 0] });
-        let small = half.resized(Region::whole(Size { width: 64, height: 64 }), Size { width: 7, height: 7 });
+        let small =
+            half.resized(Region::whole(Size { width: 64, height: 64 }), Size { width: 7, height: 7 }, Samples::Points);
         assert!(small.iter().all(|pixel| pixel[1] <= 2 || pixel[3] <= 2), "green shows: {:?}", small.bytes());
     }
 

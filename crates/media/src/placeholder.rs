@@ -31,7 +31,7 @@ pub fn placeholder(source: &[u8], limits: &Limits, is_over: &dyn Fn() -> bool) -
     let decoded = source.still(small(stored), reduction)?;
     let size = if source.probe.format == crate::Format::Svg { small(stored) } else { stored };
     let whole = Region::whole(size).shrunk(decoded.shrink);
-    let mut pixels = decoded.pixels.resized(whole, small(size)).turned(source.probe.orientation);
+    let mut pixels = decoded.pixels.resized(whole, small(size), decoded.samples).turned(source.probe.orientation);
     if let Some(conversion) = decoded.profile.as_deref().and_then(Conversion::from_profile) {
         pixels = conversion.apply(pixels);
     }

@@ -8,7 +8,9 @@ use crate::{
     encode,
     geometry::{self, lay_out},
     pixels::Pixels,
+    planar::{self, Planar},
     recipe::{Colour, Fit, FormatChoice, Gravity},
+    resample::Samples,
     smart, steps,
     steps::Plan,
     strip,
@@ -81,10 +83,13 @@ pub fn render(source: &[u8], recipe: &Recipe, options: &RenderOptions<'_>) -> Re
 
 fn still(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> Result<Rendition> {
     let drawn = drawn_size(recipe, source);
+    if let Some(rendition) = planar(source, recipe, options)? {
+        return Ok(rendition);
+    }
     let layout = lay_out(recipe, drawn, source.probe.orientation, Point::CENTER);
-    let Decoded { pixels, profile, shrink, truncated } = source.still(drawn, layout.reduction())?;
+    let Decoded { pixels, profile, shrink, samples, truncated } = source.still(drawn, layout.reduction())?;
     let format = still_format(recipe, &source.probe, options.accepted, pixels.has_alpha());
-    let plan = plan(source, (drawn, &pixels, shrink), profile.as_deref(), recipe, options, format)?;
+    let plan = plan(source, (drawn, &pixels, (shrink, samples)), profile.as_deref(), recipe, options, format)?;
     let done = steps::run(pixels, &plan, source)?.without_idle_alpha();
     source.in_time()?;
     let encoded = encode::still(done, format, recipe.quality, options.is_over)?;
@@ -97,11 +102,32 @@ fn still(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> R
     })
 }
 
+/// A photograph that is made smaller and nothing else, past the pixels of the others; `None` where that does not do.
+fn planar(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> Result<Option<Rendition>> {
+    if source.probe.format != Format::Jpeg {
+        return Ok(None);
+    }
+    let format = still_format(recipe, &source.probe, options.accepted, false);
+    let focus = match recipe.gravity {
+        Gravity::Focal => options.focal.unwrap_or(Point::CENTER).clamped(),
+        named => named.anchor().unwrap_or(Point::CENTER),
+    };
+    let layout = lay_out(recipe, source.probe.stored, source.probe.orientation, focus);
+    options.limits.check_rendition(layout.shown, format)?;
+    let Some(picture) = planar::render(source, recipe, &layout, format)? else { return Ok(None) };
+    source.in_time()?;
+    let bytes = encode::planar(&picture, format, recipe.quality, options.is_over)?;
+    let Planar { size, truncated, .. } = picture;
+    Ok(Some(Rendition { bytes, format, size, frames: 1, truncated, is_source: false }))
+}
+
 fn animation(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>, format: Format) -> Result<Rendition> {
     options.limits.check_frames(source.probe.frames)?;
     let mut frames = source.frames()?.peekable();
     let plan = match frames.peek() {
-        Some(Ok(first)) => plan(source, (first.pixels.size(), &first.pixels, 1), None, recipe, options, format)?,
+        Some(Ok(first)) => {
+            plan(source, (first.pixels.size(), &first.pixels, (1, Samples::Points)), None, recipe, options, format)?
+        }
         Some(Err(fault)) => return Err(fault.clone()),
         None => return Err(Error::corrupt(source.probe.format, "it has no frame")),
     };
@@ -121,7 +147,7 @@ fn animation(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>, 
 /// the means of so many along each side.
 fn plan(
     source: &Source<'_>,
-    (size, pixels, shrink): (Size, &Pixels, u32),
+    (size, pixels, (shrink, samples)): (Size, &Pixels, (u32, Samples)),
     profile: Option<&[u8]>,
     recipe: &Recipe,
     options: &RenderOptions<'_>,
@@ -140,6 +166,7 @@ fn plan(
         orientation,
         layout,
         shrink,
+        samples,
         conversion: profile.and_then(Conversion::from_profile),
         background,
     };

@@ -4,6 +4,7 @@ use crate::{
     Orientation, Size,
     geometry::{Point, Region},
     pixels::Pixels,
+    resample::Samples,
 };
 
 /// The longer side of the copy that is looked at: enough to tell a face from a wall.
@@ -14,7 +15,7 @@ const LOOKED_AT: u32 = 64;
 pub(crate) fn focus(stored: &Pixels, region: Region, orientation: Orientation, shape: (f64, f64)) -> Point {
     let whole = Size { width: region.width.ceil() as u32, height: region.height.ceil() as u32 };
     let small = whole.scaled((f64::from(LOOKED_AT) / f64::from(whole.longest())).min(1.0));
-    let looked_at = stored.sampled(region, small).turned(orientation);
+    let looked_at = stored.sampled(region, small, Samples::Points).turned(orientation);
     let Size { width, height } = looked_at.size();
     let weights = weights(&looked_at);
     let columns: Vec<u64> = (0..width as usize).map(|x| weights.iter().skip(x).step_by(width as usize).sum()).collect();

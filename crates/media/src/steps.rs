@@ -7,6 +7,7 @@ use crate::{
     geometry::Layout,
     pixels::Pixels,
     recipe::{Colour, Flip, Recipe, Rotation},
+    resample::Samples,
 };
 
 /// What one rendition does to the pixels of each of its frames.
@@ -14,8 +15,10 @@ pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) orientation: Orientation,
     pub(crate) layout: Layout,
-    /// How many pixels of the picture, along each side, one of those that are decoded is the mean of.
+    /// How many pixels of the picture, along each side, one of those that are decoded stands for.
     pub(crate) shrink: u32,
+    /// What those are.
+    pub(crate) samples: Samples,
     pub(crate) conversion: Option<Conversion>,
     /// What lies under the picture; `None` where it may stay transparent.
     pub(crate) background: Option<Colour>,
@@ -26,7 +29,7 @@ type Step = fn(Pixels, &Plan) -> Pixels;
 /// Every step, in order. Cropping and resizing are one step and come first, because all others are cheaper on the small picture; the
 /// layout says where the crop lies in the picture as it is stored, before it is turned.
 const STEPS: [(&str, Step); 9] = [
-    ("crop and resize", |pixels, plan| pixels.resized(plan.layout.region.shrunk(plan.shrink), plan.layout.stored)),
+    ("crop and resize", crop_and_resize),
     ("convert to sRGB", to_srgb),
     ("orient", |pixels, plan| pixels.turned(plan.orientation)),
     ("put on the canvas", put_on_canvas),
@@ -51,6 +54,10 @@ impl Plan {
         let size = self.layout.canvas.map_or(self.layout.shown, |(canvas, _)| canvas);
         self.recipe.rotation.orientation().turn(size)
     }
+}
+
+fn crop_and_resize(pixels: Pixels, plan: &Plan) -> Pixels {
+    pixels.resized(plan.layout.region.shrunk(plan.shrink), plan.layout.stored, plan.samples)
 }
 
 fn to_srgb(pixels: Pixels, plan: &Plan) -> Pixels {

@@ -96,15 +96,25 @@ fn a_jpeg_that_is_decoded_to_a_fraction_looks_as_one_that_is_decoded_whole() {
         for (sampling, is_progressive) in
             [(F_1_1, false), (F_2_1, false), (F_2_2, false), (F_4_1, false), (F_2_2, true)]
         {
-            for orientation in [1, 6] {
+            for orientation in [1, 4, 6] {
                 let exif = common::exif(orientation);
                 let source = [b"Exif\0\0".as_slice(), &exif].concat();
                 let source = common::jpeg_of(&landscape, &[&source], sampling, is_progressive);
                 let whole = png(&landscape, |info| info.exif_metadata = Some(Cow::Owned(exif)));
-                for recipe in ["w_300", "w_120", "w_40", "w_40,crop_0.5:0:0.5:0.5", "w_30,h_30,fit_cover,g_northwest"] {
-                    let recipe = format!("f_png,{recipe}");
+                // Those of JPEG and WebP never become red, green and blue.
+                for recipe in [
+                    "f_png,w_300",
+                    "f_png,w_120",
+                    "f_png,w_40",
+                    "f_png,w_40,crop_0.5:0:0.5:0.5",
+                    "f_png,w_30,h_30,fit_cover,g_northwest",
+                    "f_jpeg,q_98,w_300",
+                    "f_jpeg,q_98,w_41,crop_0.5:0:0.5:0.5",
+                    "f_webp,q_98,w_120",
+                    "f_webp,q_98,w_31,h_31,fit_cover,g_northwest",
+                ] {
                     let [found, wanted] =
-                        [&source, &whole].map(|source| seen(&made(source, &recipe).expect("a right picture")));
+                        [&source, &whole].map(|source| seen(&made(source, recipe).expect("a right picture")));
                     let difference = difference(&found, &wanted);
                     let what = format!("{width}x{height} {sampling:?} {is_progressive} {orientation} {recipe}");
                     assert!(difference < 3.0, "{what}: {difference}");
@@ -112,6 +122,28 @@ fn a_jpeg_that_is_decoded_to_a_fraction_looks_as_one_that_is_decoded_whole() {
             }
         }
     }
+}
+
+#[test]
+fn a_grey_jpeg_stays_grey_and_one_of_another_gamut_is_converted_though_it_is_made_smaller() {
+    let mut grey = Vec::new();
+    let shades: Vec<u8> = (0..200 * 100).map(|at| (at % 200) as u8).collect();
+    let encoder = jpeg_encoder::Encoder::new(&mut grey, 95);
+    encoder.encode(&shades, 200, 100, jpeg_encoder::ColorType::Luma).expect("an encoder");
+    for format in ["jpeg", "webp"] {
+        let made = seen(&made(&grey, &format!("f_{format},w_50")).expect("a right picture"));
+        let is_grey = |pixel: &image::Rgba<u8>| pixel[0].abs_diff(pixel[1]) < 3 && pixel[1].abs_diff(pixel[2]) < 3;
+        assert!(made.pixels().all(is_grey), "{format}");
+        assert!(made.get_pixel(2, 10)[0] < 30 && made.get_pixel(47, 10)[0] > 170, "{format}");
+    }
+    let mut wide = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut wide, 95);
+    let profile = moxcms::ColorProfile::new_display_p3().encode().expect("a profile");
+    encoder.add_icc_profile(&profile).expect("short enough");
+    encoder.encode(&[200, 100, 100].repeat(64 * 64), 64, 64, jpeg_encoder::ColorType::Rgb).expect("an encoder");
+    let made = seen(&made(&wide, "f_jpeg,w_8").expect("a right picture"));
+    let [red, green, ..] = made.get_pixel(4, 4).0;
+    assert!(red > 205 && green < 100, "{red} {green}");
 }
 
 #[test]
@@ -349,6 +381,14 @@ fn a_cut_picture_is_shown_as_far_as_it_goes() {
         assert!((0..64).all(|x| near(&there.get_pixel(x, 40).0, [0, 1, 2].map(|at| whole.get_pixel(x, 40).0[at]), 3)));
         assert!((0..64).all(|x| near(&missing.get_pixel(x, 511).0, [128; 3], 3)), "{:?}", missing.get_pixel(9, 511));
         assert!(!made(&source, "f_png").expect("all of it is there").truncated);
+        // And where it is shrunk as it is decoded.
+        let half = made(&source[..source.len() / 2], "f_png,w_8").expect("half of it is there");
+        assert!(half.truncated && half.size == size(8, 64), "{:?}", probe(&source));
+        let (small, whole) = (seen(&half), seen(&made(&source, "f_png,w_8").expect("all of it is there")));
+        let is_near = |x: u32, y: u32, wanted: [u8; 3]| near(&small.get_pixel(x, y).0, wanted, 6);
+        assert!(
+            (0..8).all(|x| is_near(x, 5, [0, 1, 2].map(|at| whole.get_pixel(x, 5).0[at])) && is_near(x, 63, [128; 3]))
+        );
     }
 }
 

@@ -115,15 +115,21 @@ fn one_line(error: &anyhow::Error) -> String {
 
 /// Replaces what stands between the two marks of a page.
 pub(crate) fn insert(page: &Path, tables: &str) -> Result<()> {
+    insert_between(page, (BEGIN, END), tables)
+}
+
+/// The same of other marks.
+pub(crate) fn insert_between(page: &Path, marks: (&str, &str), tables: &str) -> Result<()> {
     let text = fs::read_to_string(page).with_context(|| format!("cannot read `{}`", page.display()))?;
-    let replaced = between_marks(&text, tables).with_context(|| format!("no `{BEGIN}` in `{}`", page.display()))?;
+    let replaced =
+        between_marks(&text, marks, tables).with_context(|| format!("no `{}` in `{}`", marks.0, page.display()))?;
     fs::write(page, replaced).with_context(|| format!("cannot write `{}`", page.display()))
 }
 
-fn between_marks(text: &str, tables: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{tables}{END}{after}"))
+fn between_marks(text: &str, (begin, end): (&str, &str), tables: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{tables}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn tables_replace_what_stands_between_the_marks() {
         let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        assert_eq!(between_marks(&page, "new\n").unwrap(), format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert_eq!(between_marks("no marks", "new"), None);
+        assert_eq!(between_marks(&page, (BEGIN, END), "new\n").unwrap(), format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
+        assert_eq!(between_marks("no marks", (BEGIN, END), "new"), None);
     }
 }

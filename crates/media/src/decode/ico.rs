@@ -7,7 +7,7 @@ use image::codecs::ico::IcoDecoder;
 pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     let icon = largest_icon(source.bytes)?;
     if icon.payload.starts_with(b"\x89PNG") {
-        return png::decode(&Source { bytes: icon.payload, ..*source });
+        return png::decode(&Source { bytes: icon.payload, ..*source }, 1.0);
     }
     let alone = alone(icon.entry, icon.payload);
     let decoder = IcoDecoder::new(std::io::Cursor::new(&alone)).map_err(|fault| source.fault(fault))?;

@@ -7,6 +7,7 @@ use crate::{
     colour::PROFILE_BYTES_MAX,
     jpeg::{self, Plane, Planes, Scale, Scales},
     pixels::Pixels,
+    planar,
     probe::{Scans, jpeg_scans},
 };
 use fast_image_resize::{
@@ -17,13 +18,8 @@ use image::codecs::jpeg::JpegDecoder;
 use jpeg_decoder::PixelFormat;
 use std::io::Cursor;
 
-/// What is left to a resize after a picture was decoded to a fraction: it takes the edge off the means of blocks.
-const LEFT_TO_RESIZE: f64 = 1.5;
-
 pub(super) fn decode(source: &Source<'_>, reduction: f64) -> Result<Decoded> {
-    let scales = [(8, Scale::Eighth), (4, Scale::Quarter), (2, Scale::Half)];
-    let scale = scales.into_iter().find(|(shrink, _)| f64::from(*shrink) * LEFT_TO_RESIZE <= reduction);
-    match scale.map(|(shrink, scale)| at_scale(source, shrink, scale)) {
+    match planar::scale(reduction).map(|(shrink, scale)| at_scale(source, shrink, scale)) {
         None => at_full_size(source),
         Some(Err(jpeg::Error::GivenUp)) => Err(Error::Deadline),
         // A full decoder reads it, or says what is wrong with it.
@@ -48,7 +44,7 @@ fn at_scale(source: &Source<'_>, shrink: u32, scale: Scale) -> Result<Decoded, j
     };
     let pixels = Pixels::new(size, false, rgb).ok_or(jpeg::Error::Corrupt("it has no pixels"))?;
     let profile = header.icc_profile.filter(|profile| profile.len() <= PROFILE_BYTES_MAX);
-    Ok(Decoded { pixels, profile, shrink, truncated })
+    Ok(Decoded { pixels, profile, shrink, samples: planar::samples(scale), truncated })
 }
 
 /// Chroma has half of luma's samples along each side in most pictures; so decoded it has as many.
@@ -132,7 +128,7 @@ mod tests {
 
     #[test]
     fn as_much_is_left_to_the_resize_as_it_needs() {
-        let cases = [(1.0, 1), (2.9, 1), (3.0, 2), (5.9, 2), (6.0, 4), (11.9, 4), (12.0, 8), (100.0, 8)];
+        let cases = [(1.0, 1), (1.9, 1), (2.0, 2), (4.9, 2), (5.0, 4), (9.9, 4), (10.0, 8), (100.0, 8)];
         for (reduction, expected) in cases {
             assert_eq!(shrink(reduction, false), expected, "{reduction}");
             let of_progressive = if expected == 8 { 8 } else { 1 };

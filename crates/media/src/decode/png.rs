@@ -1,15 +1,28 @@
-//! PNG, by the `png` crate itself: `image` would inflate every text, and knows no picture of which a part is missing.
+//! PNG, by the `png` crate itself: `image` would inflate every text, and knows no picture of which a part is missing. Of one that is to be far
+//! smaller no more than some rows are held at a time.
 
 use super::{Decoded, Source};
-use crate::{Error, Format, Result, colour::PROFILE_BYTES_MAX, pixels::Pixels};
+use crate::{
+    Error, Format, Result, Size,
+    colour::PROFILE_BYTES_MAX,
+    pixels::Pixels,
+    resample::Samples,
+    shrink::{BY_MAX, Shrink},
+};
 use png::{ColorType, Decoder, DecodingError, Limits, Transformations};
 
 /// The shade of what is missing.
 const GREY: u8 = 128;
+/// What is left to a resize after a picture was shrunk, at least.
+const LEFT_TO_RESIZE: f64 = 2.0;
 
-pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
+pub(super) fn decode(source: &Source<'_>, reduction: f64) -> Result<Decoded> {
     let mut reader = open(source)?;
     let colours = reader.output_color_type().0;
+    let shrink = (reduction / LEFT_TO_RESIZE).clamp(1.0, BY_MAX.into()) as u32;
+    if shrink > 1 && !reader.info().interlaced {
+        return shrunk(source, reader, colours, shrink);
+    }
     let length = reader.output_buffer_size().ok_or_else(|| Error::corrupt(Format::Png, "its size overflows"))?;
     let mut bytes = missing(length, colours);
     let truncated = match reader.next_frame(&mut bytes) {
@@ -18,9 +31,38 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
         Err(fault) => return Err(source.fault(fault)),
     };
     let profile = reader.info().icc_profile.as_ref().map(|profile| profile.to_vec());
-    let pixels =
-        spread(bytes, colours, source).ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
+    let pixels = spread(bytes, colours, source.probe.stored)
+        .ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
     Ok(Decoded { profile, truncated, ..Decoded::whole(pixels.without_idle_alpha()) })
+}
+
+/// Decodes to means over squares.
+fn shrunk(
+    source: &Source<'_>,
+    mut reader: png::Reader<super::Reader<'_>>,
+    colours: ColorType,
+    by: u32,
+) -> Result<Decoded> {
+    let stored = source.probe.stored;
+    let alpha = matches!(colours, ColorType::GrayscaleAlpha | ColorType::Rgba);
+    let mut shrink = Shrink::new(stored.width as usize, colours.samples(), alpha, by as usize);
+    let mut truncated = false;
+    for _ in 0..stored.height {
+        let row = if truncated { Ok(None) } else { reader.next_row() };
+        match row {
+            Ok(Some(row)) => shrink.push(row.data()),
+            Ok(None) => shrink.push(&missing(stored.width as usize * colours.samples(), colours)),
+            Err(DecodingError::IoError(fault)) if fault.kind() == std::io::ErrorKind::UnexpectedEof => {
+                truncated = true;
+                shrink.push(&missing(stored.width as usize * colours.samples(), colours));
+            }
+            Err(fault) => return Err(source.fault(fault)),
+        }
+    }
+    let profile = reader.info().icc_profile.as_ref().map(|profile| profile.to_vec());
+    let pixels = spread(shrink.finish(), colours, stored.shrunk(by))
+        .ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
+    Ok(Decoded { pixels: pixels.without_idle_alpha(), profile, shrink: by, samples: Samples::Means, truncated })
 }
 
 /// Reads the chunks before the pixels. A profile that inflates beyond its limit is left out.
@@ -50,8 +92,7 @@ fn missing(length: usize, colours: ColorType) -> Vec<u8> {
 }
 
 /// Red, green and blue for each shade of grey.
-fn spread(bytes: Vec<u8>, colours: ColorType, source: &Source<'_>) -> Option<Pixels> {
-    let size = source.probe.stored;
+fn spread(bytes: Vec<u8>, colours: ColorType, size: Size) -> Option<Pixels> {
     match colours {
         ColorType::Grayscale => Pixels::new(size, false, bytes.iter().flat_map(|shade| [*shade; 3]).collect()),
         ColorType::GrayscaleAlpha => {

@@ -1,13 +1,10 @@
 //! JPEG: baseline, chroma at half size, optimised Huffman tables; grey pixels without chroma.
 
-use crate::{Error, Format, Result, pixels::Pixels};
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use crate::{Error, Format, Result, Size, pixels::Pixels, planar::Planar};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
 pub(super) fn encode(pixels: &Pixels, quality: u8) -> Result<Vec<u8>> {
-    let size = pixels.size();
-    let side =
-        |side: u32| u16::try_from(side).map_err(|_| Error::encode(Format::Jpeg, "a side has more than 65535 pixels"));
-    let (width, height) = (side(size.width)?, side(size.height)?);
+    let (width, height) = sides(pixels.size())?;
     let mut out = Vec::with_capacity(pixels.bytes().len() / 12);
     let mut encoder = Encoder::new(&mut out, quality);
     encoder.set_optimized_huffman_tables(true);
@@ -20,4 +17,52 @@ pub(super) fn encode(pixels: &Pixels, quality: u8) -> Result<Vec<u8>> {
     };
     done.map_err(|fault| Error::encode(Format::Jpeg, fault))?;
     Ok(out)
+}
+
+pub(super) fn encode_planar(picture: &Planar, quality: u8) -> Result<Vec<u8>> {
+    let (width, height) = sides(picture.size)?;
+    let mut out = Vec::with_capacity(picture.luma.len() / 4);
+    let mut encoder = Encoder::new(&mut out, quality);
+    encoder.set_optimized_huffman_tables(true);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    let done = encoder.encode_image(Rows { picture, width, height });
+    done.map_err(|fault| Error::encode(Format::Jpeg, fault))?;
+    Ok(out)
+}
+
+fn sides(size: Size) -> Result<(u16, u16)> {
+    let side =
+        |side: u32| u16::try_from(side).map_err(|_| Error::encode(Format::Jpeg, "a side has more than 65535 pixels"));
+    Ok((side(size.width)?, side(size.height)?))
+}
+
+/// Planes as the encoder asks for them: it wants chroma for each pixel, and takes one of four of those.
+struct Rows<'a> {
+    picture: &'a Planar,
+    width: u16,
+    height: u16,
+}
+
+impl ImageBuffer for Rows<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        if self.picture.chroma.is_some() { JpegColorType::Ycbcr } else { JpegColorType::Luma }
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
+        let (width, y) = (usize::from(self.width), usize::from(y));
+        buffers[0].extend_from_slice(&self.picture.luma[y * width..][..width]);
+        let half = width.div_ceil(2);
+        for (plane, buffer) in self.picture.chroma.iter().flatten().zip(&mut buffers[1..]) {
+            let row = &plane[y / 2 * half..][..half];
+            buffer.extend(row.iter().flat_map(|sample| [*sample; 2]).take(width));
+        }
+    }
 }

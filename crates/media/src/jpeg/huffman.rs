@@ -170,7 +170,7 @@ impl Symbols {
     /// The next symbol, consumed. Where there is none, the bits are abandoned.
     #[inline(always)]
     fn next(&self, bits: &mut Bits<'_>) -> Symbol {
-        let found = self.find(bits.window());
+        let found = self.within(bits.peek::<{ Self::WINDOW }>(), Self::WINDOW).or_else(|| self.long(bits.window()));
         match found {
             Some(symbol) => bits.consume(symbol.bits),
             None => bits.abandon(),
@@ -178,17 +178,15 @@ impl Symbols {
         found.unwrap_or(Symbol { bits: 0, symbol: 0 })
     }
 
-    /// The symbol whose code `window` begins with. Not inlined, to leave the registers to the loops that seldom need it.
+    /// The symbol of a long code that `window` begins with. Not inlined, to leave the registers to the loops that seldom need it.
     #[cold]
     #[inline(never)]
-    fn find(&self, window: u64) -> Option<Symbol> {
-        self.within((window >> (64 - Self::WINDOW)) as usize, Self::WINDOW).or_else(|| {
-            let number = |length: &Length| (window >> (64 - length.bits)) as u32;
-            let length = self.long.iter().find(|length| number(length) < length.end)?;
-            let offset = number(length).checked_sub(length.first)?;
-            let symbol = *self.symbols.get(length.symbols + offset as usize)?;
-            Some(Symbol { bits: length.bits, symbol })
-        })
+    fn long(&self, window: u64) -> Option<Symbol> {
+        let number = |length: &Length| (window >> (64 - length.bits)) as u32;
+        let length = self.long.iter().find(|length| number(length) < length.end)?;
+        let offset = number(length).checked_sub(length.first)?;
+        let symbol = *self.symbols.get(length.symbols + offset as usize)?;
+        Some(Symbol { bits: length.bits, symbol })
     }
 }
 
@@ -256,7 +254,7 @@ impl Step {
     const SLOW: Step = Step(127 << 6);
 
     fn new(bits: u32, coefficients: u32) -> Self {
-        Step((bits | coefficients << 6) as u16)
+        Step((bits | (coefficients << 6)) as u16)
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ pub(super) struct Intervals<'a> {
     /// Begins with the scan's data.
     bytes: &'a [u8],
     position: usize,
-    /// Whether `position` is where the scan ends: at another marker or at the end of the file.
+    /// Whether the scan ended: at another marker or at the end of the file.
     ended: bool,
     unstuffed: Vec<u8>,
 }
@@ -36,32 +36,13 @@ impl<'a> Intervals<'a> {
             };
             let stuffed = found.code == marker::STUFFING;
             self.unstuffed.extend_from_slice(&rest[..found.start + usize::from(stuffed)]);
+            self.position += found.end;
             if !stuffed {
                 self.ended = !found.is_restart();
-                self.position += if self.ended { found.start } else { found.end };
                 break;
             }
-            self.position += found.end;
         }
         Some(&self.unstuffed)
-    }
-
-    /// Where the scan ends: behind all its intervals, read or not.
-    pub(super) fn end(mut self) -> usize {
-        while !self.ended {
-            match Found::first(&self.bytes[self.position..]) {
-                Some(found) if found.code == marker::STUFFING || found.is_restart() => self.position += found.end,
-                Some(found) => {
-                    self.position += found.start;
-                    self.ended = true;
-                }
-                None => {
-                    self.position = self.bytes.len();
-                    self.ended = true;
-                }
-            }
-        }
-        self.position
     }
 }
 
@@ -91,36 +72,22 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn intervals(bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
+    fn intervals(bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut intervals = Intervals::new(bytes);
-        let mut all = Vec::new();
-        while let Some(interval) = intervals.next() {
-            all.push(interval.to_vec());
-        }
-        (all, intervals.end())
+        std::iter::from_fn(|| intervals.next().map(<[u8]>::to_vec)).collect()
     }
 
     #[test]
     fn stuffing_is_removed_and_restart_markers_cut() {
         let bytes = [1, 0xff, 0, 2, 0xff, 0xd0, 3, 0xff, 0xff, 0xd7, 0xff, 0, 0xff, 0, 0xff, 0xd9, 4];
-        let expected = vec![vec![1, 0xff, 2], vec![3], vec![0xff, 0xff]];
-        assert_eq!(intervals(&bytes), (expected, 14));
+        assert_eq!(intervals(&bytes), [&[1, 0xff, 2][..], &[3], &[0xff, 0xff]]);
     }
 
     #[test]
     fn data_may_end_anywhere() {
-        assert_eq!(intervals(&[]), (vec![vec![]], 0));
-        assert_eq!(intervals(&[1, 2]), (vec![vec![1, 2]], 2));
-        assert_eq!(intervals(&[1, 0xff, 0xff]), (vec![vec![1, 0xff, 0xff]], 3));
-        assert_eq!(intervals(&[1, 0xff, 0xd3]), (vec![vec![1], vec![]], 3));
-    }
-
-    #[test]
-    fn the_end_of_a_scan_is_found_without_reading_it() {
-        let bytes = [1, 0xff, 0, 0xff, 0xd0, 3, 0xff, 0xff, 0xda, 7];
-        assert_eq!(Intervals::new(&bytes).end(), 6);
-        let mut begun = Intervals::new(&bytes);
-        assert_eq!(begun.next(), Some(&[1, 0xff][..]));
-        assert_eq!(begun.end(), 6);
+        assert_eq!(intervals(&[]), [[]]);
+        assert_eq!(intervals(&[1, 2]), [[1, 2]]);
+        assert_eq!(intervals(&[1, 0xff, 0xff]), [[1, 0xff, 0xff]]);
+        assert_eq!(intervals(&[1, 0xff, 0xd3]), [&[1][..], &[]]);
     }
 }

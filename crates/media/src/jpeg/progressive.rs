@@ -72,11 +72,11 @@ impl Canvas {
         Ok(outcome)
     }
 
-    /// Notes the quantisation as of a component's first scan: tables may be replaced later.
+    /// Notes the quantisation as of a component's first scan: its table may be replaced later.
     fn quantise(&mut self, scan: &Scan, header: &Header, tables: &Tables) -> Result<(), Error> {
         for member in &scan.members {
             let factors = tables.factors(header.components[member.component].quantisation)?;
-            self.components[member.component].factor.get_or_insert(factors[0]);
+            self.components[member.component].factor = Some(factors[0]);
         }
         Ok(())
     }

@@ -34,7 +34,8 @@ pub(super) struct Segment<'a> {
     pub(super) position: usize,
 }
 
-/// Reads segments in order. Fill bytes, and bytes that belong to no segment, are passed over.
+/// Reads segments in order. Fill bytes and what belongs to no segment are passed over, the entropy-coded data of scans too: all
+/// that looks like a marker there is stuffing or a restart.
 pub(super) struct Segments<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -67,14 +68,9 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// Everything behind the segments read so far: behind a scan's header, entropy-coded data and more segments.
+    /// Everything behind the segments read so far: behind a scan's header its entropy-coded data, and more segments.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.position.min(self.bytes.len())..]
-    }
-
-    /// Passes over the first `count` bytes of [`Segments::rest`].
-    pub(super) fn skip(&mut self, count: usize) {
-        self.position += count;
     }
 
     fn marker(&mut self) -> Option<u8> {

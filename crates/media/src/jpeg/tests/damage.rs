@@ -93,6 +93,23 @@ fn a_damaged_restart_interval_leaves_the_others_as_they_are() {
     assert!(row(cut, 2).ends_with(&[128; 2]) && row(cut, 2) != row(whole, 2));
 }
 
+#[test]
+fn a_picture_that_ends_or_breaks_behind_its_first_scan_is_shown_without_colours() {
+    let file = encode(64, 48, Encoding { optimised: true, ..Encoding::default() });
+    let whole = decoded(&file, Scale::Quarter).unwrap();
+    let scans: Vec<_> = (0..file.len() - 1).filter(|&n| file[n..n + 2] == [0xff, 0xda]).collect();
+    let ended = [&file[..scans[1]], &[0xff, 0xd9]].concat();
+    let mut broken = file.clone();
+    broken[scans[1] + 4] = 9;
+    let cut_in_tables = [&file[..scans[1]], &[0xff, 0xc4, 0, 5, 0, 1]].concat();
+    for (name, file) in [("ended", ended), ("broken", broken), ("cut in tables", cut_in_tables)] {
+        let planes = decoded(&file, Scale::Quarter).unwrap();
+        assert!(planes.truncated && !whole.truncated, "{name}");
+        assert_eq!(planes.planes[0].samples, whole.planes[0].samples, "{name}");
+        assert!(planes.planes[1..].iter().all(|plane| plane.samples.iter().all(|&sample| sample == 128)), "{name}");
+    }
+}
+
 /// Decodes whatever it is, and counts how often it asked to give up.
 fn survives(file: &[u8], scale: Scale) -> Option<usize> {
     let asked = Cell::new(0);

@@ -155,6 +155,13 @@ fn the_orientation_is_read_in_both_byte_orders() {
 }
 
 #[test]
+fn the_first_of_two_exif_blocks_counts() {
+    let [first, second] = [6, 3].map(|value| [b"Exif\0\0", &tiff(true, value)[..]].concat());
+    let header = Header::read(&with(&photo(), &[(0xe1, &first), (0xe1, &second)])).unwrap();
+    assert_eq!(header.orientation, 6);
+}
+
+#[test]
 fn a_cut_exif_block_has_no_orientation() {
     let whole = tiff(true, 6);
     for length in 0..whole.len() - 3 {
@@ -206,11 +213,11 @@ fn what_only_a_full_decoder_reads_is_told_apart() {
         let file = framed(|marker, _| *marker = code);
         assert!(matches!(decoded(&file, Scale::Eighth), Err(Error::Unsupported(_))), "{code:x}");
     }
-    let four = [7, 1, 0x11, 0];
+    let fourth = [99, 0x11, 0];
     let files = [
         ("12 bits", framed(|_, payload| payload[0] = 12)),
         ("no height", framed(|_, payload| payload[1..3].fill(0))),
-        ("four components", framed(|_, payload| (payload[5] = 4, payload.extend(&four[1..])).0)),
+        ("four components", framed(|_, payload| (payload[5] = 4, payload.extend(&fourth)).0)),
         ("two components", framed(|_, payload| payload[5] = 2)),
         ("one name twice", framed(|_, payload| payload[9] = payload[6])),
         (
@@ -265,6 +272,21 @@ fn a_damaged_header_is_corrupt() {
             decoded(&file, Scale::Eighth)
         );
     }
+    for (name, header) in [
+        ("a scan of nothing", &[0, 0, 63, 0][..]),
+        ("a component twice", &[2, 0, 0, 0, 0, 0, 63, 0]),
+        ("no such component", &[1, 77, 0, 0, 63, 0]),
+        ("no such DC table", &[1, 0, 0x40, 0, 63, 0]),
+        ("no such AC table", &[1, 0, 0x04, 0, 63, 0]),
+        ("a cut header", &[1, 0, 0, 0, 63]),
+    ] {
+        let file = rewritten(&photo(), write_segment);
+        let scan = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+        let mut new = file[..scan].to_vec();
+        write_segment(&mut new, 0xda, header);
+        new.extend(&file[scan + 14..]);
+        assert!(matches!(decoded(&new, Scale::Eighth), Err(Error::Corrupt(_))), "{name}");
+    }
     for other in [&b""[..], b"\xff\xd8", b"GIF89a", b"\x89PNG\r\n\x1a\n", &photo()[1..]] {
         assert_eq!(decoded(other, Scale::Eighth).unwrap_err(), Error::NotJpeg);
     }
@@ -295,4 +317,30 @@ fn a_thousand_scans_are_refused() {
     let refused = decoded(&file, Scale::Eighth).unwrap_err();
     assert_eq!(refused, Error::Limit { unit: "scans", actual: 51, limit: 50 });
     assert!(decode(&file, Scale::Eighth, &Limits { scans: 1000, ..limits() }, &|| false).is_ok());
+}
+
+#[test]
+fn scans_behind_a_complete_picture_are_not_read() {
+    let random = &mut Random::new(3);
+    let picture = Picture::random(40, 30, &[(1, 1)], random);
+    let mut scans = vec![(&[0][..], Carries::First { low: 0 })];
+    scans.extend([(&[0][..], Carries::Noise); 100]);
+    let file = picture.write(&scans, random);
+    assert!(decode(&file, Scale::Eighth, &Limits { scans: 1, ..limits() }, &|| false).is_ok());
+    assert!(decode(&file, Scale::Eighth, &Limits { scans: 0, ..limits() }, &|| false).is_err());
+}
+
+#[test]
+fn tables_that_are_replaced_later_do_not_change_what_came_before() {
+    let random = &mut Random::new(5);
+    let picture = Picture::random(40, 30, &[(1, 1)], random);
+    let scans = [(&[0][..], Carries::First { low: 1 }), (&[0], Carries::Refinement { low: 0 })];
+    let file = picture.write(&scans, random);
+    let first_scan = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    let next = first_scan + 2 + file[first_scan + 2..].windows(2).position(|pair| pair == [0xff, 0xc4]).unwrap();
+    let mut replaced = file[..next].to_vec();
+    write_segment(&mut replaced, 0xdb, &[&[0][..], &[1; 64]].concat());
+    replaced.extend(&file[next..]);
+    let [before, after] = [file, replaced].map(|file| decoded(&file, Scale::Eighth).unwrap().planes.remove(0).samples);
+    assert_eq!(before, after);
 }

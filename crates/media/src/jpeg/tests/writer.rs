@@ -135,7 +135,7 @@ impl Picture {
         let interval = if self.restart_interval == 0 { mcus.len() } else { self.restart_interval };
         for (count, mcus) in mcus.chunks(interval).enumerate() {
             if count > 0 {
-                file.extend([0xff, 0xd0 + (count as u8 - 1) % 8]);
+                file.extend([0xff, 0xd0 + ((count - 1) % 8) as u8]);
             }
             file.extend(self.interval(mcus, carries, codes).stuffed());
         }
