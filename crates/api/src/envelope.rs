@@ -132,5 +132,5 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: &str, incoming: Incoming) 
 
 /// What is at no route.
 pub(crate) async fn nowhere() -> Result<HttpResponse, Problem> {
-    Err(Problem::not_found("route"))
+    Err(Problem::not_found("route: `/docs` shows those that there are"))
 }

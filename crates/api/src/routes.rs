@@ -78,7 +78,7 @@ impl Places for ServiceConfig {
         let allow = handled.iter().map(|(allow, _)| *allow).collect::<Vec<_>>().join(", ");
         let resource = handled.into_iter().fold(web::resource(path), |resource, (_, route)| resource.route(route));
         self.service(resource.default_service(web::to(move |method: Method| {
-            let detail = format!("`{method}` is not offered here; {allow} is");
+            let detail = format!("`{method}` is not offered here, but {allow}; `/docs` shows all routes");
             let allow = header::HeaderValue::from_str(&allow).expect("methods are plain text");
             let problem = Problem::new(Code::MethodNotAllowed, detail).with(header::ALLOW, allow);
             async move { Err::<actix_web::HttpResponse, _>(problem) }

@@ -42,7 +42,9 @@ fn bad_after_repair(summary: &FsckSummary) -> bool {
 fn words(summary: &FsckSummary) -> String {
     let FsckSummary { files, bytes_verified, findings, foreign, repaired, lost } = summary;
     let mut words = format!("{files} files checked, {findings} findings");
-    for (count, what) in [(*repaired, "mended"), (*lost, "lost for good"), (*foreign, "foreign objects left alone")] {
+    for (count, what) in
+        [(*repaired, "mended"), (*lost, "lost on every store"), (*foreign, "foreign objects left alone")]
+    {
         if count > 0 {
             words += &format!(", {count} {what}");
         }

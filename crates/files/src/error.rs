@@ -84,7 +84,9 @@ pub enum Error {
     #[error("the idempotency key was used for another request")]
     KeyReused,
     /// The newest content is lost on every store.
-    #[error("the content is lost on every store")]
+    #[error(
+        "the content is lost on every store: `larder fsck --verify` names its key, at which right bytes can be put back by hand"
+    )]
     ContentLost(#[source] Option<BoxError>),
     /// The content lies on stores of the mode `ar` alone.
     #[error("the content lies in an archive, the store `{0}`: its mode must be another one before it can be read")]

@@ -189,8 +189,9 @@ pub enum StartError {
     Configuration(String),
     /// A store that this installation keeps files on is not configured.
     #[error(
-        "the store `{0}` belongs to this installation and is not configured: put it back into the configuration, \
-         or go on without it: `larder rebuild --without {0}`, or `--forget {0}` where it will not come back"
+        "the store `{0}` belongs to this installation and is not configured: put `[stores.{0}]` back into the configuration, \
+         with its `path` if it had one (`local`, which is there as long as no store is named, needs that line alone). Where it is gone, \
+         go on without it: `larder rebuild --without {0}`, or `--forget {0}` where it will not come back"
     )]
     StoreNotConfigured(String),
     /// A store was forgotten, and is here again.

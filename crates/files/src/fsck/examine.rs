@@ -270,7 +270,11 @@ impl Check<'_> {
             let known = revision.copies.iter().filter(|copy| copy.state != CopyState::Dropping);
             let marks = known.map(|copy| CopyRow { state: CopyState::Lost, ..copy.clone() });
             let copies = Entry::Copies { file: revision.file, revision: revision.revision, copies: marks.collect() };
-            let detail = format!("revision {} of {} bytes is on no store", revision.revision, revision.size);
+            let detail = format!(
+                "revision {} of {} bytes is whole on no store: put right ones back at its key, from a backup or from \
+                 `.larder/quarantine/`, then repair",
+                revision.revision, revision.size
+            );
             let mend = Mend::Record(vec![copies]);
             let id = Some(revision.file);
             troubles.push(Trouble::new(FindingKind::BytesMissing, Some(&revision.key), id, detail, mend));
