@@ -375,9 +375,6 @@ impl Node {
         if self.is_alive(&claim.node).await? {
             return Ok(false);
         }
-        if self.settings.is_brief && self.is_waited_for(claim) {
-            return Err(Error::Busy);
-        }
         self.settle_claim(claim).await.map(|()| true)
     }
 
@@ -401,6 +398,10 @@ impl Node {
         }
         // Another may have taken over meanwhile what it had left, and not have settled it yet.
         if self.is_alive(&claim.node).await? {
+            return Err(Error::Busy);
+        }
+        // A server settles it: this node does not live to the end of the wait, and who comes next would begin anew.
+        if self.settings.is_brief && self.is_waited_for(claim) {
             return Err(Error::Busy);
         }
         // Of several that find it, one settles it: another's reading of the stores would be old by the time it acts.

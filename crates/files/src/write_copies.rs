@@ -169,7 +169,8 @@ impl Node {
             }
             let Some(place) = untried.find(|place| !is_on(place)) else { return Ok(false) };
             let store = self.places[*place].id;
-            if row.copies.iter().any(|copy| copy.store == store && copy.state == CopyState::Dropping) {
+            let is_sent = |copy: &CopyRow| copy.store == store && copy.state == CopyState::Dropping;
+            if self.places[*place].store.staging().is_none() && row.copies.iter().any(is_sent) {
                 let words = format!(
                     "a copy on `{}` is being dropped: it is made anew in some minutes",
                     self.places[*place].name

@@ -455,6 +455,35 @@ async fn what_may_be_the_last_copy_stays_in_its_bucket_and_counts_again_once_it_
 }
 
 #[tokio::test]
+async fn a_damaged_copy_stays_where_the_right_one_went_meanwhile() {
+    let larder = bucket_and_disk(MemoryOptions::without_staging());
+    let file = {
+        let files = start(&larder, &["a", "b"]).await;
+        let file = put(&files, "file").await.attributes;
+        comes_to(&larder, file.id, 1, &["a", "b"]).await;
+        file
+    };
+    let gate = Gate::at("claim");
+    let parts = larder.parts(larder.ledger.another().with_steps(gate.clone()));
+    let placement = ["a", "b"].map(|name| StoreName::new(name).unwrap()).to_vec();
+    let files = Files::start(parts, Settings { placement, ..Settings::default() }).await.unwrap().0;
+    rots(&larder, 0, &file.key);
+    gate.close();
+    let repair = fsck(&files, FsckOptions { verify: true, repair: true });
+    let ((_, found), ()) = futures_util::join!(repair, async {
+        gate.reached().await;
+        let stores = larder.ledger.identity().await.unwrap().unwrap().stores;
+        let store = stores.iter().find(|store| store.name == "b").unwrap().id;
+        let copies = vec![CopyRow { store, state: CopyState::Dropping, verified_at: None }];
+        let entry = Some(Entry::Copies { file: file.id, revision: 1, copies });
+        larder.ledger.record(vec![Record { entry, ..Record::default() }]).await.remove(0).unwrap();
+        gate.open();
+    });
+    assert!(found.iter().all(|found| !found.detail.contains("moved to quarantine")), "{found:?}");
+    assert_eq!((keys_on(&larder, 0).len(), in_quarantine(&larder, 0)), (2, 0));
+}
+
+#[tokio::test]
 async fn what_a_bucket_refuses_to_delete_is_kept_aside_once_and_keeps_no_other_from_being_mended() {
     let stuck = Arc::<Faults>::default();
     let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });

@@ -10,8 +10,10 @@ use crate::{
     decode::Source,
     geometry::{Layout, Region},
     jpeg::{self, Header, Plane, Planes, Scale, Scales},
+    probe::jpeg_scans,
     recipe::{Gravity, Recipe},
     resample::{self, Samples},
+    shrink::Shrink,
 };
 use fast_image_resize::{PixelType, images::ImageRef};
 
@@ -53,15 +55,13 @@ pub(crate) fn samples(scale: Scale) -> Samples {
 /// [`Error::Deadline`].
 pub(crate) fn render(source: &Source<'_>, recipe: &Recipe, layout: &Layout, format: Format) -> Result<Option<Planar>> {
     let plain = Recipe { crop: None, ..*recipe }.keeps_pixels() && recipe.gravity != Gravity::Smart;
-    let even = (layout.stored.width | layout.stored.height).is_multiple_of(2);
-    let suits = matches!(format, Format::Jpeg | Format::Webp)
-        && layout.canvas.is_none()
-        && (source.probe.orientation == Orientation::Upright || even);
+    let suits = matches!(format, Format::Jpeg | Format::Webp) && layout.canvas.is_none();
     let Some((_, scale)) = scale(layout.reduction()).filter(|_| plain && suits) else { return Ok(None) };
     match decode(source, scale) {
         Ok(Some(planes)) => resized(source, &planes, layout, samples(scale)),
         Ok(None) => Ok(None),
         Err(jpeg::Error::GivenUp) => Err(Error::Deadline),
+        Err(jpeg::Error::Limit { .. }) => source.limits.check_scans(jpeg_scans(source.bytes).count).map(|()| None),
         // The other way reads it, or says what is wrong with it.
         Err(_) => Ok(None),
     }
@@ -79,59 +79,46 @@ fn decode(source: &Source<'_>, scale: Scale) -> Result<Option<Planes>, jpeg::Err
 }
 
 fn resized(source: &Source<'_>, planes: &Planes, layout: &Layout, samples: Samples) -> Result<Option<Planar>> {
-    let (picture, size) = (source.probe.stored, layout.stored);
-    let orientation = source.probe.orientation;
-    let turned = |samples: Vec<u8>, size: Size| turned(samples, size, orientation);
-    let luma = turned(plane(&planes.planes[0], picture, layout.region, size, samples), size);
+    let (picture, stored, orientation) = (source.probe.stored, layout.stored, source.probe.orientation);
+    let size = orientation.turn(stored);
+    let of_size = |of: &Plane, to: Size| turned(plane(of, picture, layout.region, to, samples), to, orientation);
+    let luma = of_size(&planes.planes[0], stored);
     source.in_time()?;
     let chroma = match &planes.planes[1..] {
-        [blue, red] => {
-            // A sample of chroma is that of two pixels, also at the end of an odd row.
-            let half = Planar::chroma_size(size);
-            let Region { left, top, width, height } = layout.region;
-            let stretched = |length: f64, half: u32, side: u32| length * f64::from(2 * half) / f64::from(side);
-            let region = Region {
-                left,
-                top,
-                width: stretched(width, half.width, size.width),
-                height: stretched(height, half.height, size.height),
-            };
-            Some([blue, red].map(|of| turned(plane(of, picture, region, half, samples), half)))
+        [blue, red] if (stored.width | stored.height).is_multiple_of(2) => {
+            Some([blue, red].map(|of| of_size(of, Planar::chroma_size(stored))))
         }
+        // At the end of an odd row a sample is that of one pixel, which as a stretch of the others would be another one's.
+        [blue, red] => Some([blue, red].map(|of| halved(&of_size(of, stored), size))),
         _ => None,
     };
-    Ok(Some(Planar { size: orientation.turn(size), luma, chroma, truncated: planes.truncated }))
+    Ok(Some(Planar { size, luma, chroma, truncated: planes.truncated }))
 }
 
-/// A part of a plane, told in pixels of the picture, resized. Behind the plane's edge its last samples go on.
+/// A part of a plane, told in pixels of the picture, resized.
 fn plane(plane: &Plane, picture: Size, region: Region, size: Size, samples: Samples) -> Vec<u8> {
     let (across, down) = (plane.covers.0 / f64::from(picture.width), plane.covers.1 / f64::from(picture.height));
     let Region { left, top, width, height } = region;
     let part = Region { left: left * across, top: top * down, width: width * across, height: height * down };
-    let reaches = |start: f64, length: f64, there: usize| ((start + length - 1e-6).ceil() as usize).max(there);
-    let (columns, rows) = (reaches(part.left, part.width, plane.width), reaches(part.top, part.height, plane.height));
-    let padded;
-    let (stride, bytes) = match columns > plane.width || rows > plane.height {
-        true => {
-            padded = padded_to(plane, columns, rows);
-            (columns, &padded)
-        }
-        false => (plane.stride, &plane.samples),
-    };
-    let from = ImageRef::new(stride as u32, (bytes.len() / stride) as u32, bytes, PixelType::U8).expect("whole rows");
-    let shown = Size { width: columns as u32, height: rows as u32 };
+    let shown = Size { width: plane.width as u32, height: plane.height as u32 };
+    // What an encoder has filled the last blocks with is no part of the picture.
+    let rows: Vec<u8> = plane
+        .samples
+        .chunks_exact(plane.stride)
+        .take(plane.height)
+        .flat_map(|row| &row[..plane.width])
+        .copied()
+        .collect();
+    let from = ImageRef::new(shown.width, shown.height, &rows, PixelType::U8).expect("whole rows");
     resample::resize(&from, part.inside(shown), size, false, samples)
 }
 
-/// The samples that show the picture, and beyond them the last of each row, and the last row.
-fn padded_to(plane: &Plane, columns: usize, rows: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(columns * rows);
-    for row in (0..rows).map(|row| row.min(plane.height - 1)) {
-        let row = &plane.samples[row * plane.stride..][..plane.width];
-        bytes.extend_from_slice(row);
-        bytes.resize(bytes.len() + columns - plane.width, row[plane.width - 1]);
-    }
-    bytes
+/// The means of squares of four samples, at the ends of two or one.
+fn halved(samples: &[u8], size: Size) -> Vec<u8> {
+    let width = size.width as usize;
+    let mut shrink = Shrink::new(width, 1, false, 2);
+    samples.chunks_exact(width).for_each(|row| shrink.push(row));
+    shrink.finish()
 }
 
 /// Samples turned to be looked at.

@@ -125,6 +125,30 @@ fn a_jpeg_that_is_decoded_to_a_fraction_looks_as_one_that_is_decoded_whole() {
 }
 
 #[test]
+fn the_last_of_an_odd_row_has_its_own_colour() {
+    let at = |edge: u32| image::RgbImage::from_fn(800, 600, |x, _| image::Rgb(if x < edge { RED } else { BLUE }));
+    let half = jpeg_encoder::SamplingFactor::F_2_2;
+    let (split, mostly) = (common::jpeg_of(&at(400), &[], half, false), common::jpeg_of(&at(752), &[], half, false));
+    for (source, recipe) in [
+        (&split, "w_1,crop_0:0:0.48:1"),
+        (&split, "w_31,crop_0:0:0.48:1"),
+        (&split, "w_31,h_31,fit_cover,g_west,crop_0:0:0.48:1"),
+    ] {
+        for format in ["jpeg", "webp"] {
+            let made = seen(&made(source, &format!("f_{format},q_95,{recipe}")).expect("a right picture"));
+            assert!(
+                made.pixels().all(|pixel| near(&pixel.0, RED, 14)),
+                "{format} {recipe}: {:?}",
+                made.pixels().next_back()
+            );
+        }
+    }
+    // 94 of 100 columns are red.
+    let dot = seen(&made(&mostly, "f_jpeg,q_95,w_1").expect("a right picture"));
+    assert!(dot.get_pixel(0, 0)[0] > 190 && dot.get_pixel(0, 0)[2] < 60, "{dot:?}");
+}
+
+#[test]
 fn a_grey_jpeg_stays_grey_and_one_of_another_gamut_is_converted_though_it_is_made_smaller() {
     let mut grey = Vec::new();
     let shades: Vec<u8> = (0..200 * 100).map(|at| (at % 200) as u8).collect();

@@ -28,6 +28,9 @@ impl Check<'_> {
                 Ok("put there".into())
             }
             Mend::Settle(claim) => self.node.settle_claim(&claim).await.map(|()| "settled".into()),
+            Mend::TakeUp(_) if self.node.settings.is_brief => {
+                Err(Error::Conflict("a server settles it, once nothing of it can turn up any more".into()))
+            }
             Mend::TakeUp(intent) => Ok(match self.node.take_up(&intent).await {
                 true => "taken up: it is settled once nothing of it can turn up any more".into(),
                 false => "it can't be taken up now".into(),
@@ -158,7 +161,7 @@ impl Place {
     }
 
     /// Copies an object below `.larder/quarantine/`, if it is there. What was kept before, and could not be deleted then, is not kept
-    /// twice: where another one has its name, it goes under its hash too.
+    /// twice: where another one has its name, or it can't be told, that of its validator goes with it.
     pub(crate) async fn keep_aside(&self, key: &Key) -> Result<()> {
         if !self.mode.changes() {
             return Err(self.takes_no_changes());
@@ -171,21 +174,24 @@ impl Place {
             Err(error) if error.kind() == &ErrorKind::AlreadyExists => {}
             copied => return Ok(copied.map(drop)?),
         }
-        let hash = digest_at(&*self.store, key).await?;
-        if digest_at(&*self.store, &aside).await? == hash {
+        let (here, there) = (digest_at(&*self.store, key).await, digest_at(&*self.store, &aside).await);
+        if here.is_ok_and(|here| there.is_ok_and(|there| here == there)) {
             return Ok(());
         }
-        match self.store.copy(key, &quarantined(key, Some(hash)), PutOptions::create()).await {
+        // By what the store tells of it: it may be what can't be read.
+        let etag = self.store.head(key).await?.etag;
+        let name = crate::Sha256::of(etag.as_str().as_bytes());
+        match self.store.copy(key, &quarantined(key, Some(name)), PutOptions::create()).await {
             Err(error) if error.kind() == &ErrorKind::AlreadyExists => Ok(()),
             copied => Ok(copied.map(drop)?),
         }
     }
 }
 
-/// Where an object goes: under its own key, or the key's hash where that would be too long; with that of its content where another has
+/// Where an object goes: under its own key, or the key's hash where that would be too long; with that of its validator where another has
 /// that name.
-fn quarantined(key: &Key, content: Option<crate::Sha256>) -> Key {
-    let suffix = content.map(|hash| format!(".{hash}")).unwrap_or_default();
+fn quarantined(key: &Key, validator: Option<crate::Sha256>) -> Key {
+    let suffix = validator.map(|hash| format!(".{hash}")).unwrap_or_default();
     Key::new(format!(".larder/quarantine/{key}{suffix}")).unwrap_or_else(|_| {
         let hash = crate::Sha256::of(key.as_str().as_bytes());
         Key::new(format!(".larder/quarantine/{hash}{suffix}")).expect("made of hashes")

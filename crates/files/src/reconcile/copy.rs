@@ -258,6 +258,15 @@ impl Node {
         Ok(None)
     }
 
+    /// Whether a copy that was read and found right counts by now, where there is one: another may have dropped it meanwhile, for the sake of
+    /// that which is to go.
+    pub(super) async fn still_counts(&self, survivor: Option<usize>, revision: &RevisionRow) -> Result<bool> {
+        let Some(survivor) = survivor else { return Ok(true) };
+        let now = self.ledger.revision(revision.file, revision.revision).await?;
+        let now = now.filter(|now| now.key == revision.key);
+        Ok(now.is_some_and(|now| copy_on(&now, self.places[survivor].id).is_some_and(|copy| self.is_served(copy))))
+    }
+
     async fn give_up_claimed(
         self: &Arc<Self>,
         place: usize,
@@ -268,6 +277,9 @@ impl Node {
         let (at, stages) = (&self.places[place], self.places[place].store.staging().is_some());
         if self.is_moot(revision, |now| copy_on(now, at.id) != copy_on(revision, at.id)).await? {
             return Ok(Way::Moot);
+        }
+        if !self.still_counts(survivor, revision).await? {
+            return Err(Error::Busy);
         }
         if seen == Seen::Unreadable && !stages && survivor.is_none() {
             let words = "a copy can't be read, nor can another one: it may be all there is";
@@ -283,7 +295,7 @@ impl Node {
         if !stages {
             // What is deleted there is gone. Where nothing else is right the bytes stay, and count again should they be found to be right.
             return match survivor {
-                Some(_) => self.drop_damaged(place, revision, claim).await.map(|()| Way::Moot),
+                Some(kept) => self.drop_damaged(place, kept, revision, claim).await.map(|()| Way::Moot),
                 None => Err(Error::ContentLost(None)),
             };
         }

@@ -236,13 +236,14 @@ impl Node {
     }
 
     /// Moves the damaged bytes of a copy to quarantine, on a store that does not stage: a deletion, so they are dropped, and made anew once
-    /// nothing of it is on its way any more. Under the file's claim, of a copy that counts nowhere, while another is right.
+    /// nothing of it is on its way any more. Under the file's claim, of a copy that counts nowhere, while that on `kept` is right.
     ///
     /// # Errors
     /// Of the store. Where it refuses to delete, the copy is lost as before.
     pub(super) async fn drop_damaged(
         self: &Arc<Self>,
         place: usize,
+        kept: usize,
         revision: &RevisionRow,
         claim: &Claim,
     ) -> Result<()> {
@@ -255,7 +256,9 @@ impl Node {
         let now = self.ledger.revision(revision.file, revision.revision).await?;
         let counts =
             now.is_none_or(|now| now.key != revision.key || copy_on(&now, at.id).is_some_and(CopyRow::is_readable));
-        if counts || self.ledger.claim_of(revision.file).await?.is_none_or(|open| open.id != claim.id) {
+        let is_ours = |open: &Claim| open.id == claim.id && open.node == claim.node;
+        let is_held = self.ledger.claim_of(revision.file).await?.as_ref().is_some_and(is_ours);
+        if counts || !is_held || !self.still_counts(Some(kept), revision).await? {
             return Err(Error::Busy);
         }
         let begun = self.environment.clock.elapsed();

@@ -59,6 +59,12 @@ fn shrunk(
             Err(fault) => return Err(source.fault(fault)),
         }
     }
+    // The end of the data counts too.
+    match if truncated { Ok(None) } else { reader.next_row() } {
+        Ok(_) => {}
+        Err(DecodingError::IoError(fault)) if fault.kind() == std::io::ErrorKind::UnexpectedEof => truncated = true,
+        Err(fault) => return Err(source.fault(fault)),
+    }
     let profile = reader.info().icc_profile.as_ref().map(|profile| profile.to_vec());
     let pixels = spread(shrink.finish(), colours, stored.shrunk(by))
         .ok_or_else(|| Error::corrupt(Format::Png, "its rows have another length"))?;
