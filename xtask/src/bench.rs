@@ -13,6 +13,7 @@ mod media;
 mod nginx;
 mod peer;
 mod process;
+mod renditions;
 mod responder;
 mod rounds;
 mod stats;

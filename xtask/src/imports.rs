@@ -39,8 +39,14 @@ const TABLE: &[Row] = &[
     Row { package: "larder-files", ours: &["larder-storage-core"], tests: &[], never: &[HTTP, SQL] },
     Row { package: "larder-ledger", ours: &["larder-files"], tests: &["larder-storage-core"], never: &[HTTP] },
     Row {
+        package: "larder-renditions",
+        ours: &["larder-files", "larder-media"],
+        tests: &["larder-storage-core"],
+        never: &[HTTP, SQL],
+    },
+    Row {
         package: "larder-api",
-        ours: &["larder-files"],
+        ours: &["larder-fetch", "larder-files", "larder-media", "larder-renditions"],
         tests: &["larder-ledger", "larder-storage-core", "larder-storage-local"],
         never: &[SQL],
     },
@@ -48,8 +54,11 @@ const TABLE: &[Row] = &[
         package: "larder-cli",
         ours: &[
             "larder-api",
+            "larder-fetch",
             "larder-files",
             "larder-ledger",
+            "larder-media",
+            "larder-renditions",
             "larder-storage-core",
             "larder-storage-local",
             "larder-storage-s3",
@@ -57,6 +66,8 @@ const TABLE: &[Row] = &[
         tests: &[],
         never: &[],
     },
+    // It speaks HTTP as a client; nothing here serves.
+    Row { package: "larder-fetch", ours: &[], tests: &[], never: &[&["actix-*", "axum", "tower-http"], SQL] },
     Row { package: "larder-media", ours: &[], tests: &[], never: &[HTTP, SQL, &["tokio", "async-*"]] },
     Row { package: "xtask", ours: &[], tests: &[], never: &[HTTP, SQL, &["tokio", "clap"]] },
 ];

@@ -28,6 +28,10 @@ pub(crate) struct Shown {
     names: Names,
     /// Days that the trash keeps a file.
     trash_days: u32,
+    /// Whether it takes only pictures that can be read.
+    pictures: bool,
+    /// The presets of which renditions are made as soon as a picture has arrived.
+    renditions: Vec<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -49,6 +53,8 @@ fn shown(bucket: &Bucket, viewer: Role) -> Shown {
         types: policy.types,
         names: policy.names,
         trash_days: policy.trash_days,
+        pictures: policy.pictures,
+        renditions: policy.renditions,
         created_at: bucket.created_at,
         placement: is_admin.then_some(policy.placement),
         write_copies: is_admin.then_some(policy.write_copies),

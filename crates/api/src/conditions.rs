@@ -141,13 +141,14 @@ fn date_of(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text.trim()).ok()
 }
 
+/// How ETags are compared (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Comparison {
+pub(crate) enum Comparison {
     Strong,
     Weak,
 }
 
-fn matches(list: &str, etag: &str, comparison: Comparison) -> bool {
+pub(crate) fn matches(list: &str, etag: &str, comparison: Comparison) -> bool {
     if list.trim() == "*" {
         return true;
     }

@@ -38,7 +38,7 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Up to this many bytes are read before the answer begins.
 pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 /// From so many on, small content needs room while it is held.
-const HELD_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const HELD_BYTES_MIN: u64 = 64 << 10;
 
 /// `GET`, `HEAD /files/{id}/content`.
 #[utoipa::path(get, path = "/api/v1/files/{id}/content", operation_id = "content", tag = "files",
@@ -112,7 +112,7 @@ enum Reply {
     Parts(Parts),
 }
 
-enum Opened {
+pub(crate) enum Opened {
     Bytes(Bytes),
     /// Small content, but large enough that those who read slowly could fill the memory with it.
     InRoom(Bytes, OwnedSemaphorePermit),
@@ -317,7 +317,7 @@ fn content_range(range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end - 1)
 }
 
-fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpResponse {
+pub(crate) fn send(head: &mut HttpResponseBuilder, opened: Opened, ask: &Ask) -> HttpResponse {
     match opened {
         Opened::Bytes(bytes) => head.body(bytes),
         opened => {
@@ -428,7 +428,7 @@ impl MessageBody for Streamed {
 }
 
 /// The size of a body that a HEAD does not get.
-struct Announced(u64);
+pub(crate) struct Announced(pub(crate) u64);
 
 impl MessageBody for Announced {
     type Error = io::Error;

@@ -302,7 +302,7 @@ fn link(ask: &Ask, caller: &Caller, base: &str, to: LinkTo, ends: Timestamp) -> 
 }
 
 /// Where clients reach this server: as it was configured, or else as this one does.
-fn base(api: &Api, host: Option<&str>) -> Result<String, Problem> {
+pub(crate) fn base(api: &Api, host: Option<&str>) -> Result<String, Problem> {
     match (&api.public_url, host) {
         (Some(url), _) => Ok(url.trim_end_matches('/').to_owned()),
         (None, Some(host)) if HeaderValue::from_str(host).is_ok() => Ok(format!("http://{host}")),
@@ -325,12 +325,20 @@ fn upload_id(ask: &Ask) -> Result<DirectId, Problem> {
     DirectId::parse(ask.request.match_info().query("id")).ok_or_else(|| Error::NotFound("upload").into())
 }
 
-fn taken<T: DeserializeOwned>(fields: &mut Fields, name: &'static str, expected: &str) -> Result<Option<T>, Problem> {
+pub(crate) fn taken<T: DeserializeOwned>(
+    fields: &mut Fields,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>, Problem> {
     let value = fields.take(name);
     value.map(|value| serde_json::from_value(value).map_err(|_| Problem::invalid(name, expected))).transpose()
 }
 
-fn required<T: DeserializeOwned>(fields: &mut Fields, name: &'static str, expected: &str) -> Result<T, Problem> {
+pub(crate) fn required<T: DeserializeOwned>(
+    fields: &mut Fields,
+    name: &'static str,
+    expected: &str,
+) -> Result<T, Problem> {
     taken(fields, name, expected)?.ok_or_else(|| Problem::invalid(name, "is missing"))
 }
 
@@ -344,7 +352,7 @@ fn content_type(fields: &mut Fields) -> Result<Option<String>, Problem> {
     if is_one { Ok(Some(text)) } else { Err(Problem::invalid("content_type", "a media type is expected")) }
 }
 
-fn on_conflict(fields: &mut Fields) -> Result<OnConflict, Problem> {
+pub(crate) fn on_conflict(fields: &mut Fields) -> Result<OnConflict, Problem> {
     let chosen = fields.take("on_conflict").filter(|value| *value != Value::Null);
     let words = "`keep_both`, `replace` or `fail` is expected";
     let chosen = chosen.map(|value| serde_json::from_value(value).map_err(|_| Problem::invalid("on_conflict", words)));

@@ -64,8 +64,9 @@ pub(crate) async fn envelope(
 /// would cost more than the download, so what only reads is told to `LARDER_LOG=larder_api=debug`.
 fn tell(api: &Api, response: &ServiceResponse<BoxBody>, method: &Method, path: &str, took: Duration, id: &str) {
     let (status, took_ms) = (response.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    let is_link = response.request().match_pattern().is_some_and(|route| route.starts_with("/direct/"));
-    let (request_id, path) = (id, if is_link { "/direct/…" } else { truncated(path) });
+    let route = response.request().match_pattern().unwrap_or_default();
+    let link = [("/direct/", "/direct/…"), ("/i/", "/i/…")].into_iter().find(|(start, _)| route.starts_with(start));
+    let (request_id, path) = (id, link.map_or_else(|| truncated(path), |(_, masked)| masked));
     let from = api.proxies.client(response.request()).to_string();
     let user = response.request().extensions().get::<Asker>().map(|asker| asker.0.to_string());
     if method.is_safe() {

@@ -68,6 +68,9 @@ impl Limits {
     /// Connections at a time where it listens for metrics alone: a scraper asks once in some seconds.
     pub(crate) const METRICS_CONNECTIONS_MAX: usize = 16;
 
+    /// Imports from URLs at a time, of all users.
+    pub(crate) const IMPORTS_MAX: usize = 8;
+
     /// The server's own clock ticks twice a second: of a shorter linger it would miss the end.
     pub const LINGER_MIN: Duration = Duration::from_secs(1);
 

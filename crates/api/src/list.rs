@@ -9,6 +9,7 @@ use crate::{
 };
 use actix_web::{HttpResponse, http::header};
 use larder_files::{Caller, Error, File, ListFiles, Patch, Role, Sort, Timestamp, UserName};
+use larder_renditions::Presets;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::AbortHandle;
@@ -35,7 +36,9 @@ impl<T: Serialize> Items<T> {
 }
 
 /// What a record takes at most, about: attributes of 4,096 bytes.
-const RECORD_BYTES: usize = 5 << 10;
+const RECORD_BYTES: usize = (5 << 10) + Presets::MAX * PRESET_BYTES;
+/// What a preset takes in a record: its name twice, and an id.
+const PRESET_BYTES: usize = 160;
 
 /// What a revision takes, about.
 const REVISION_BYTES: usize = 1 << 10;
@@ -82,7 +85,7 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     let room = content::room(&ask.api, wanted.limit * RECORD_BYTES).await?;
     let (api, by, folders) = (ask.api.clone(), caller.clone(), wanted.folders);
     let page = abandoned_with(&ask, async move { Ok(api.files.list(&by, wanted).await?) }).await?;
-    let items = page.items.iter().map(|file| Record::new(file, &ask.api.files, caller.role)).collect();
+    let items = page.items.iter().map(|file| ask.api.record(file, caller.role)).collect();
     let prefixes = folders.then_some(page.folders);
     let page = Items { items, prefixes, next_cursor: page.next.as_ref().map(cursor::text) };
     Ok(content::send_json(&ask, HttpResponse::Ok(), &page, room))
@@ -171,7 +174,7 @@ pub(crate) async fn describe(ask: Ask) -> Answer {
 }
 
 fn shown(ask: &Ask, caller: &Caller, file: &File) -> HttpResponse {
-    let record = Record::new(file, &ask.api.files, caller.role);
+    let record = ask.api.record(file, caller.role);
     HttpResponse::Ok().insert_header((header::ETAG, record.etag.clone())).json(record)
 }
 
@@ -230,7 +233,7 @@ fn if_version(ask: &Ask) -> Result<Option<u64>, Problem> {
 }
 
 async fn patch(ask: &Ask, caller: &Caller) -> Result<Patch, Problem> {
-    let mut fields = ask.fields(&["name", "tags", "metadata", "owner", "bucket"]).await?;
+    let mut fields = ask.fields(&["name", "tags", "metadata", "owner", "bucket", "focal"]).await?;
     let mut text = |field: &'static str| match fields.take(field) {
         Some(_) if field != "name" && caller.role == Role::User => {
             Err(Problem::new(Code::Forbidden, format!("only an admin changes `{field}`")))
@@ -247,8 +250,15 @@ async fn patch(ask: &Ask, caller: &Caller) -> Result<Patch, Problem> {
     if metadata.as_ref().is_some_and(|value| !matches!(value, Value::Object(_) | Value::Null)) {
         return Err(Problem::invalid("metadata", "an object is expected, or null to empty it"));
     }
+    let focal = fields.take("focal").map(focal).transpose()?;
     fields.finish()?;
-    Ok(Patch { name, tags, metadata, owner, bucket })
+    Ok(Patch { name, tags, metadata, owner, bucket, focal })
+}
+
+/// A picture's focal point; null removes it.
+fn focal(value: Value) -> Result<Option<[f64; 2]>, Problem> {
+    serde_json::from_value(value)
+        .map_err(|_| Problem::invalid("focal", "[x, y] is expected, each from 0 to 1, or null"))
 }
 
 /// New tags; null removes all.

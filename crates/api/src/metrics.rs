@@ -17,7 +17,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::{borrow::Cow, fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use subtle::ConstantTimeEq;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,6 +54,12 @@ struct State {
     state: &'static str,
 }
 
+/// How a rendition was had.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenditionOf {
+    outcome: &'static str,
+}
+
 /// Counts requests, and what is under way.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -58,6 +69,9 @@ pub(crate) struct Metrics {
     uploads: Gauge,
     downloads: Gauge,
     states: Family<State, Gauge>,
+    renditions: Family<RenditionOf, Counted>,
+    kept: Gauge,
+    kept_bytes: Gauge,
 }
 
 impl Metrics {
@@ -70,6 +84,9 @@ impl Metrics {
             uploads: Gauge::default(),
             downloads: Gauge::default(),
             states: Family::default(),
+            renditions: Family::default(),
+            kept: Gauge::default(),
+            kept_bytes: Gauge::default(),
             registry: Registry::default(),
         };
         let http = registry.sub_registry_with_prefix("larder_http");
@@ -81,6 +98,11 @@ impl Metrics {
         http.register("uploads_under_way", "Bodies of files on their way in", metrics.uploads.clone());
         http.register("downloads_under_way", "Contents on their way out", metrics.downloads.clone());
         registry.register("larder_node_state", "1 for the state that this node is in", metrics.states.clone());
+        let pictures = registry.sub_registry_with_prefix("larder_renditions");
+        let answered = "Renditions by where they came from: `made`, `cached`, `joined` with another request for the same, `busy`, `failed`";
+        pictures.register("answered", answered, metrics.renditions.clone());
+        pictures.register("kept", "Renditions that are kept, as far as this node knows", metrics.kept.clone());
+        pictures.register_with_unit("kept", "Their bytes on the store", Unit::Bytes, metrics.kept_bytes.clone());
         Self { registry, ..metrics }
     }
 
@@ -106,6 +128,20 @@ impl Metrics {
         for state in ["ready", "degraded", "unavailable"] {
             self.states.get_or_create(&State { state }).set(i64::from(state == now));
         }
+        let counts = api.renditions.counts();
+        let of = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for (outcome, number) in [
+            ("made", counts.made),
+            ("cached", counts.cached),
+            ("joined", counts.joined),
+            ("busy", counts.busy),
+            ("failed", counts.failed),
+        ] {
+            // It only rises: it is counted where it happens.
+            self.renditions.get_or_create(&RenditionOf { outcome }).inner().store(number, Ordering::Relaxed);
+        }
+        self.kept.set(of(counts.kept));
+        self.kept_bytes.set(of(counts.kept_bytes));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -2,9 +2,10 @@
 //! bodies that handlers read field by field, and what all routes have in common.
 
 use crate::{
-    auth, buckets, content, direct, docs, health, list, metrics, names,
+    auth, buckets, content, direct, docs, health, import, list, metrics, names,
     problem::Document,
     record::{Person, Record, Revision},
+    renditions,
     request::{Answer, Ask},
     setup, stores, upload, users,
 };
@@ -45,6 +46,8 @@ use utoipa::{
         list::list, list::describe, list::update, list::remove, list::restore, list::revisions, list::remove_revision,
         content::get,
         direct::open, direct::complete, direct::end, direct::sign, direct::get, direct::put,
+        import::import,
+        renditions::preset, renditions::signed, renditions::signed_and_named, renditions::sign,
         users::list, users::add, users::describe, users::update, users::remove,
         stores::list, stores::check,
         health::live, health::ready, metrics::metrics, docs::page, describe,
@@ -185,6 +188,60 @@ pub(crate) enum Content {
     NotModified,
 }
 
+/// How a picture is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct Shown {
+    /// Where the recipe has `f_auto`: WebP and AVIF are given to who names them.
+    #[param(rename = "Accept")]
+    accept: Option<String>,
+    /// ETags that the caller has.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Answers that carry a picture.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) enum Picture {
+    /// The rendition.
+    #[response(status = 200, content_type = "image/*")]
+    Whole(Binary),
+    /// The caller has it.
+    #[response(status = 304)]
+    NotModified,
+}
+
+/// What a URL is to show.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct ToRender {
+    /// Such as `w_400,h_300,fit_cover,f_auto`; `exp_` (seconds since 1970) and `v_` (a revision) may stand in it.
+    recipe: String,
+}
+
+/// What is to be fetched.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct ToImport {
+    /// Where it lies: public, and `https` unless the server is told otherwise.
+    url: String,
+    /// Name; without it the one that the URL or the answer tells.
+    #[schema(max_length = 1024)]
+    name: Option<String>,
+    /// Tags.
+    tags: Option<Vec<String>>,
+    /// Metadata.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// What becomes of a name that a live file of the owner has: `keep_both`, `replace` or `fail`.
+    #[schema(pattern = "^(keep_both|replace|fail)$")]
+    on_conflict: Option<String>,
+}
+
 /// How a request that makes something is repeated.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -236,6 +293,9 @@ pub(crate) struct RecordPatch {
     /// Admins: the name of another bucket.
     #[schema(nullable = false)]
     bucket: Option<String>,
+    /// The point of a picture that matters most, as [x, y] from 0 to 1; null for none.
+    #[schema(min_items = 2, max_items = 2)]
+    focal: Option<Vec<f64>>,
 }
 
 /// A direct upload to be.

@@ -36,6 +36,7 @@ pub(crate) enum Code {
     RangeNotSatisfiable,
     Invalid,
     DigestMismatch,
+    NotAnImage,
     TooManyRequests,
     Internal,
     ContentLost,
@@ -71,6 +72,7 @@ impl Code {
             Self::RangeNotSatisfiable => ("range_not_satisfiable", 416, "The range selects nothing"),
             Self::Invalid => ("invalid", 422, "A value is wrong"),
             Self::DigestMismatch => ("digest_mismatch", 422, "The content is not the announced one"),
+            Self::NotAnImage => ("not_an_image", 422, "No picture that can be read"),
             Self::TooManyRequests => ("too_many_requests", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "A fault of this server"),
             Self::ContentLost => ("content_lost", 500, "The content is lost"),
@@ -234,11 +236,12 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
+impl Problem {
+    /// The refusal that an error is, of which others are told too.
+    pub(crate) fn of_shared(error: &Error) -> Self {
         let detail = error.to_string();
         let new = |code| Self::new(code, detail.clone());
-        match &error {
+        match error {
             Error::NotFound(_) => new(Code::NotFound),
             Error::Gone => new(Code::Gone),
             Error::Invalid { field, message } => Self::invalid(*field, message.clone()),
@@ -253,24 +256,31 @@ impl From<Error> for Problem {
             Error::TooLarge { .. } => new(Code::TooLarge),
             Error::UnsupportedType { .. } => new(Code::UnsupportedType),
             Error::DigestMismatch { .. } => new(Code::DigestMismatch),
+            Error::Unfit(_) => new(Code::NotAnImage),
             Error::RangeNotSatisfiable { size } => {
                 new(Code::RangeNotSatisfiable).with(header::CONTENT_RANGE, unsatisfied(*size))
             }
             Error::Body(_) => new(Code::Malformed).closing(),
             Error::Running => new(Code::Conflict).retry_after(1),
             Error::KeyReused => Self::invalid("Idempotency-Key", detail),
-            Error::ContentLost(_) => faulty(&error, new(Code::ContentLost)),
+            Error::ContentLost(_) => faulty(error, new(Code::ContentLost)),
             Error::TooMany(_) => new(Code::TooManyRequests).retry_after(60),
             Error::Busy => new(Code::Busy).retry_after(1),
             Error::StoreUnavailable(_) | Error::LedgerUnavailable(_) => {
-                faulty(&error, new(Code::StoreUnavailable).retry_after(5))
+                faulty(error, new(Code::StoreUnavailable).retry_after(5))
             }
             Error::ReadOnly(_) | Error::Provisional(_) => new(Code::StoreUnavailable).retry_after(30),
-            Error::Indeterminate(_) => faulty(&error, new(Code::Indeterminate).retry_after(5).closing()),
-            Error::Full(_) => faulty(&error, new(Code::InsufficientStorage)),
-            Error::Fenced(_) => faulty(&error, Self::new(Code::StoreUnavailable, "this node is out of service")),
-            _ => faulty(&error, Self::new(Code::Internal, "a fault of this server; its log says more")),
+            Error::Indeterminate(_) => faulty(error, new(Code::Indeterminate).retry_after(5).closing()),
+            Error::Full(_) => faulty(error, new(Code::InsufficientStorage)),
+            Error::Fenced(_) => faulty(error, Self::new(Code::StoreUnavailable, "this node is out of service")),
+            _ => faulty(error, Self::new(Code::Internal, "a fault of this server; its log says more")),
         }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::of_shared(&error)
     }
 }
 

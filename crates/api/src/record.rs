@@ -4,6 +4,7 @@ use larder_files::{
     BucketName, File, FileId, Files, Role, Sha256, Timestamp, User, UserId, UserName, ledger::CopyRow,
     ledger::CopyState, ledger::RevisionRow,
 };
+use larder_renditions::{Presets, is_rendered};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -55,7 +56,8 @@ pub struct Record {
     /// Metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    /// What is known of its picture.
+    /// What is known of its picture: `kind`, `width` and `height` as shown, `format`, `frames` of one that moves, `thumbhash` (base64) and
+    /// `colour` of what stands there until it is loaded, `focal`; null where it is none, or was never looked at.
     #[schema(value_type = Option<Object>)]
     pub media: Option<Value>,
     /// Where its content is.
@@ -108,6 +110,19 @@ impl Record {
             renditions: BTreeMap::new(),
             copies: copies(&file.copies, files, viewer),
         }
+    }
+}
+
+impl Record {
+    /// The same, with where its renditions by these presets are, if it is a picture.
+    #[must_use]
+    pub fn with_renditions(self, presets: &Presets) -> Self {
+        if !is_rendered(&self.content_type) {
+            return self;
+        }
+        let url = |name: &str| format!("/api/v1/files/{}/renditions/{name}", self.id);
+        let renditions = presets.iter().map(|(name, _)| (name.to_owned(), url(name))).collect();
+        Self { renditions, ..self }
     }
 }
 

@@ -87,6 +87,11 @@ impl Ask {
         decoded("path", path.splitn(7, '/').nth(6).unwrap_or_default())
     }
 
+    /// What URLs of this server begin with.
+    pub(crate) fn base(&self) -> Result<String, Problem> {
+        crate::direct::base(&self.api, self.header(header::HOST)?)
+    }
+
     /// The bucket's name in the path.
     pub(crate) fn bucket(&self) -> String {
         self.request.match_info().query("bucket").to_owned()

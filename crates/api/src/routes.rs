@@ -1,8 +1,9 @@
 //! Every route there is, as a list.
 
 use crate::{
-    auth, buckets, content, direct, docs, health, list, metrics, names, openapi,
+    auth, buckets, content, direct, docs, health, import, list, metrics, names, openapi,
     problem::{Code, Problem},
+    renditions,
     request::Ask,
     setup, stores, upload, users,
 };
@@ -22,6 +23,7 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/buckets", vec![get(buckets::list)]);
     at(config, "/api/v1/buckets/{bucket}", vec![get(buckets::describe)]);
     at(config, "/api/v1/buckets/{bucket}/files", vec![post(upload::create)]);
+    at(config, "/api/v1/buckets/{bucket}/imports", vec![post(import::import)]);
     at(config, "/api/v1/buckets/{bucket}/uploads", vec![post(direct::open)]);
     at(
         config,
@@ -33,6 +35,8 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/files/{id}/content", vec![get(content::get), put(upload::replace)]);
     at(config, "/api/v1/files/{id}/copy", vec![post(upload::copy)]);
     at(config, "/api/v1/files/{id}/direct", vec![post(direct::sign)]);
+    at(config, "/api/v1/files/{id}/renditions", vec![post(renditions::sign)]);
+    at(config, "/api/v1/files/{id}/renditions/{preset}", vec![get(renditions::preset)]);
     at(config, "/api/v1/files/{id}/restore", vec![post(list::restore)]);
     at(config, "/api/v1/files/{id}/revisions", vec![get(list::revisions)]);
     at(config, "/api/v1/files/{id}/revisions/{revision}", vec![delete(list::remove_revision)]);
@@ -44,6 +48,8 @@ pub(crate) fn routes(config: &mut dyn Places) {
     at(config, "/api/v1/users/{id}", vec![get(users::describe), patch(users::update), delete(users::remove)]);
     at(config, "/api/v1/openapi.json", vec![get(openapi::describe)]);
     at(config, "/direct/{token}", vec![get(direct::get), put(direct::put)]);
+    at(config, "/i/{signature}/{recipe}/{id}", vec![get(renditions::signed)]);
+    at(config, "/i/{signature}/{recipe}/{id}/{name:.+}", vec![get(renditions::signed_and_named)]);
     at(config, "/docs", vec![get(docs::page)]);
     at(config, "/docs/{file:.*}", vec![get(docs::file)]);
     at(config, "/health/live", vec![get(health::live)]);

@@ -1,7 +1,7 @@
 //! [`Server`]: a listening socket, the workers behind it, and how they stop.
 
 use crate::{
-    Inspectors, Limits,
+    Inspectors, Limits, RecipeKeys,
     callers::{Bodies, Callers, InFlight, Room},
     deadline::Connection,
     envelope,
@@ -9,12 +9,16 @@ use crate::{
     password::Verifier,
     problem::Problem,
     proxy::Proxies,
+    record::Record,
     routes::routes,
+    signature::Signatures,
     throttle::Throttle,
     token::Tokens,
 };
 use actix_web::{App, HttpServer, dev, dev::Extensions, middleware::from_fn, rt::net::TcpStream, web};
-use larder_files::{Error, Files};
+use larder_fetch::Fetcher;
+use larder_files::{Error, File, Files, Role};
+use larder_renditions::{RenditionSettings, Renditions};
 use prometheus_client::registry::Registry;
 use std::{
     any::Any,
@@ -29,7 +33,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
 /// How to serve.
 #[derive(Debug)]
@@ -51,6 +55,12 @@ pub struct ServerConfig {
     pub registry: Registry,
     /// What tells more of stores than `Files` sees.
     pub inspectors: Inspectors,
+    /// How renditions are made.
+    pub renditions: RenditionSettings,
+    /// What signs the URLs of renditions.
+    pub recipe_keys: RecipeKeys,
+    /// What fetches content from URLs; `None`: nothing does.
+    pub imports: Option<Fetcher>,
 }
 
 impl Default for ServerConfig {
@@ -65,6 +75,9 @@ impl Default for ServerConfig {
             metrics_token: None,
             registry: Registry::default(),
             inspectors: Inspectors::default(),
+            renditions: RenditionSettings::default(),
+            recipe_keys: RecipeKeys::default(),
+            imports: None,
         }
     }
 }
@@ -73,6 +86,11 @@ impl Default for ServerConfig {
 pub(crate) struct Api {
     pub(crate) files: Files,
     pub(crate) inspectors: Inspectors,
+    pub(crate) renditions: Renditions,
+    pub(crate) signatures: Signatures,
+    pub(crate) imports: Option<Arc<Fetcher>>,
+    /// Imports under way.
+    pub(crate) importing: Arc<Semaphore>,
     pub(crate) runtime: Handle,
     pub(crate) public_url: Option<String>,
     pub(crate) limits: Limits,
@@ -101,11 +119,26 @@ pub(crate) struct Api {
 
 impl Api {
     fn new(files: Files, runtime: Handle, config: ServerConfig) -> Self {
-        let ServerConfig { public_url, limits, proxies, metrics_token, registry, inspectors, .. } = config;
+        let ServerConfig {
+            public_url,
+            limits,
+            proxies,
+            metrics_token,
+            registry,
+            inspectors,
+            renditions,
+            recipe_keys,
+            imports,
+            ..
+        } = config;
         let throttle = || {
             Throttle::new(limits.log_ins_per_account, limits.log_ins_per_address).counting_loopback(proxies.are_known())
         };
         Self {
+            signatures: Signatures::new(&files, &recipe_keys),
+            imports: imports.map(Arc::new),
+            importing: Arc::new(Semaphore::new(Limits::IMPORTS_MAX)),
+            renditions: Renditions::new(files.clone(), renditions, runtime.clone()),
             metrics: Metrics::new(registry),
             metrics_token,
             tokens: Tokens::new(&files, &limits),
@@ -129,6 +162,11 @@ impl Api {
             limits,
             proxies,
         }
+    }
+
+    /// The record of a file as `viewer` may see it.
+    pub(crate) fn record(&self, file: &File, viewer: Role) -> Record {
+        Record::new(file, &self.files, viewer).with_renditions(self.renditions.presets())
     }
 
     /// Starts `work` on the runtime of `Files`. It goes on to its end when nobody waits for it any more.
@@ -186,7 +224,12 @@ impl Server {
         let addr = listener.local_addr()?;
         let (limits, workers) = (config.limits.clone(), config.workers);
         let api = web::Data::new(Api::new(files, runtime.clone(), config));
-        let shared = api.clone();
+        let (shared, renditions) = (api.clone(), api.renditions.clone());
+        runtime.spawn(async move {
+            if let Err(error) = renditions.find_kept().await {
+                tracing::warn!(%error, "renditions that were kept count only when they are asked for");
+            }
+        });
         let workers = match workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -239,6 +282,12 @@ impl Server {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its renditions.
+    #[must_use]
+    pub fn renditions(&self) -> &Renditions {
+        &self.api.renditions
     }
 
     /// What stops it.

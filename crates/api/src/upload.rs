@@ -10,6 +10,7 @@ use crate::{
     names, openapi,
     problem::{Code, LARDER_FILE, Problem},
     record::Record,
+    renditions,
     request::{Answer, Ask, Query, essence},
     server::Api,
 };
@@ -148,7 +149,8 @@ pub(crate) async fn replace(ask: Ask) -> Answer {
         Ok(api.files.replace(&by, id, received, announced, if_match).await?)
     })
     .await?;
-    let record = Record::new(&file, &ask.api.files, caller.role);
+    renditions::ahead(&ask.api, &caller, &file);
+    let record = ask.api.record(&file, caller.role);
     Ok(HttpResponse::Ok().insert_header((header::ETAG, record.content_etag.clone())).json(record))
 }
 
@@ -184,7 +186,10 @@ pub(crate) async fn copy(ask: Ask) -> Answer {
 pub(crate) fn made(ask: &Ask, caller: &Caller, created: &Created) -> HttpResponse {
     let first = if created.replaced { StatusCode::OK } else { StatusCode::CREATED };
     let status = created.repeated.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(first);
-    let record = Record::new(&created.file, &ask.api.files, caller.role);
+    if created.repeated.is_none() {
+        renditions::ahead(&ask.api, caller, &created.file);
+    }
+    let record = ask.api.record(&created.file, caller.role);
     let location = (header::LOCATION, format!("/api/v1/files/{}", record.id));
     HttpResponse::build(status).insert_header(location).insert_header((header::ETAG, record.etag.clone())).json(record)
 }
@@ -271,7 +276,12 @@ async fn raw(ask: &Ask, caller: Caller, query: &Query, slot: Upload) -> Result<C
 }
 
 /// Refuses a name that is taken before its content is sent, where that can be told already.
-async fn check_name_free(ask: &Ask, caller: &Caller, receive: &Receive, choice: OnConflict) -> Result<(), Problem> {
+pub(crate) async fn check_name_free(
+    ask: &Ask,
+    caller: &Caller,
+    receive: &Receive,
+    choice: OnConflict,
+) -> Result<(), Problem> {
     if ask.header(IDEMPOTENCY_KEY)?.is_some() {
         // It may be a repeat of the request that took the name.
         return Ok(());

@@ -33,6 +33,8 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("HEAD /api/v1/buckets/{bucket}", "", "", told(200, 200, 200)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new", "x", told(201, 201, 201)),
     ("POST /api/v1/buckets/{bucket}/files", "?name=new&owner=root", "x", told(403, 403, 201)),
+    // It is off, for everybody.
+    ("POST /api/v1/buckets/{bucket}/imports", "", r#"{"url": "https://example.com/a"}"#, told(403, 403, 403)),
     ("POST /api/v1/buckets/{bucket}/uploads", "", r#"{"name": "new", "size": 1}"#, told(201, 201, 201)),
     ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "", "", told(200, 404, 404)),
     ("GET /api/v1/buckets/{bucket}/names/{name:.+}", "?owner={owner}", "", told(200, 404, 200)),
@@ -55,6 +57,10 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("PUT /api/v1/files/{id}/content", "", "third", told(200, 404, 200)),
     ("POST /api/v1/files/{id}/copy", "", "{}", told(201, 404, 201)),
     ("POST /api/v1/files/{id}/direct", "", "", told(200, 404, 200)),
+    ("POST /api/v1/files/{id}/renditions", "", r#"{"recipe": "w_30"}"#, told(200, 404, 200)),
+    // It is no picture, which is told to those alone who may know.
+    ("GET /api/v1/files/{id}/renditions/{preset}", "", "", told(422, 404, 422)),
+    ("HEAD /api/v1/files/{id}/renditions/{preset}", "", "", told(422, 404, 422)),
     ("POST /api/v1/files/{id}/restore", "", "", told(200, 404, 200)),
     ("GET /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
     ("HEAD /api/v1/files/{id}/revisions", "", "", told(200, 404, 200)),
@@ -67,6 +73,10 @@ const TABLE: &[(&str, &str, &str, Statuses)] = &[
     ("GET /direct/{token}", "", "", [404; 7]),
     ("HEAD /direct/{token}", "", "", [404; 7]),
     ("PUT /direct/{token}", "", "x", [404; 7]),
+    ("GET /i/{signature}/{recipe}/{id}", "", "", [403; 7]),
+    ("HEAD /i/{signature}/{recipe}/{id}", "", "", [403; 7]),
+    ("GET /i/{signature}/{recipe}/{id}/{name:.+}", "", "", [403; 7]),
+    ("HEAD /i/{signature}/{recipe}/{id}/{name:.+}", "", "", [403; 7]),
     ("GET /api/v1/users", "", "", told(403, 403, 200)),
     ("HEAD /api/v1/users", "", "", told(403, 403, 200)),
     ("POST /api/v1/users", "", r#"{"username": "new", "password": "long enough"}"#, told(403, 403, 201)),
@@ -166,6 +176,9 @@ impl Scene {
             .replace("{revision}", "1")
             .replace("{store}", "local")
             .replace("{token}", "wrong")
+            .replace("{preset}", "thumb")
+            .replace("{signature}", "1.AAAAAAAAAAAAAAAAAAAAAA")
+            .replace("{recipe}", "w_30")
             .replace("{file:.*}", "index.html");
         let line = path.replace("{name:.+}", "secret.txt") + &query.replace("{owner}", owner.name.as_str());
         let request = match who {

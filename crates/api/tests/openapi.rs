@@ -128,6 +128,9 @@ impl Scene {
             ("{bucket}", "documents".into()),
             ("{name}", "a.txt".into()),
             ("{revision}", "1".into()),
+            ("{preset}", "thumb".into()),
+            ("{signature}", "1.x".into()),
+            ("{recipe}", "w_1".into()),
         ]))
     }
 

@@ -257,7 +257,7 @@ fn buckets_show_what_they_take_and_admins_where_they_keep_it() {
     let list = larder.ada("GET /api/v1/buckets").send().json();
     let names: Vec<_> =
         list["items"].as_array().unwrap().iter().map(|bucket| bucket["name"].as_str().unwrap()).collect();
-    assert_eq!((names.len(), list["next_cursor"].is_null()), (4, true));
+    assert_eq!((names.len(), list["next_cursor"].is_null()), (5, true));
     let documents = larder.ada("GET /api/v1/buckets/documents").send().json();
     assert_eq!((&documents["max_bytes"], &documents["types"]), (&json!(16_u64 << 30), &json!(["*"])));
     assert!(documents.get("placement").is_none());

@@ -3,7 +3,7 @@
 use crate::{
     Context, list,
     open::{self, Access},
-    output::{Exit, Output, chain},
+    output::{Exit, chain},
 };
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -59,22 +59,23 @@ impl Rm {
             None if self.purge => Change::Purge,
             None => Change::Remove,
         };
-        open::with(&context, Access::Change, async |files| all(files, &context.output, change, &self.files).await).await
+        open::with(&context, Access::Change, async |files| all(files, &context, change, &self.files).await).await
     }
 }
 
 impl Restore {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let output = &context.output;
-        open::with(&context, Access::Change, async |files| all(files, output, Change::Restore, &self.files).await).await
+        open::with(&context, Access::Change, async |files| all(files, &context, Change::Restore, &self.files).await)
+            .await
     }
 }
 
 /// Changes each; one that fails does not stop the others.
-async fn all(files: &Files, output: &Output, change: Change, arguments: &[String]) -> Result<Exit> {
+async fn all(files: &Files, context: &Context, change: Change, arguments: &[String]) -> Result<Exit> {
+    let output = &context.output;
     let mut failed = false;
     for argument in arguments {
-        match one(files, output, change, argument).await {
+        match one(files, context, change, argument).await {
             Ok(true) => {}
             Ok(false) => failed = true,
             Err(error) => {
@@ -87,7 +88,8 @@ async fn all(files: &Files, output: &Output, change: Change, arguments: &[String
     Ok(Exit::failed_if(failed))
 }
 
-async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> Result<bool> {
+async fn one(files: &Files, context: &Context, change: Change, argument: &str) -> Result<bool> {
+    let output = &context.output;
     let Some(file) = list::find(files, output, argument).await? else { return Ok(false) };
     let id = file.attributes.id;
     if change == Change::Restore && file.attributes.deleted_at.is_none() {
@@ -95,7 +97,7 @@ async fn one(files: &Files, output: &Output, change: Change, argument: &str) -> 
     }
     let changed = change.make(files, file).await.with_context(|| argument.to_owned())?;
     if output.json && change != Change::Purge {
-        output.record(&open::record(files, &changed))?;
+        output.record(&open::record(files, &changed, &context.config.presets()))?;
     } else {
         output.line(id)?;
     }

@@ -2,6 +2,8 @@
 //! with the nearest known one and with where it came from.
 
 mod earlier;
+mod imports;
+mod renditions;
 mod s3;
 
 use crate::{
@@ -16,8 +18,10 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
+use imports::ImportConfig;
 use larder_api::{ForwardedBy, MetricsToken, Network, Proxies};
 use larder_files::{BucketName, BucketPolicy, Deadlines, Names, Settings, StoreMode, StoreName};
+use renditions::RenditionConfig;
 use s3::{ChecksumsConfig, EncryptionConfig, Secret};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -79,6 +83,23 @@ const KEYS: &[&str] = &[
     "buckets.*.types",
     "buckets.*.names",
     "buckets.*.trash_days",
+    "buckets.*.pictures",
+    "buckets.*.renditions",
+    "presets.*",
+    "renditions.store",
+    "renditions.kept_bytes_max",
+    "renditions.at_once",
+    "renditions.waiting_max",
+    "renditions.patience_seconds",
+    "renditions.source_bytes_max",
+    "renditions.side_max",
+    "renditions.pixels_max",
+    "renditions.key_id",
+    "renditions.old_key_ids",
+    "imports.enabled",
+    "imports.http",
+    "imports.bytes_max",
+    "imports.seconds",
 ];
 
 /// `LARDER_…` variables that are no keys: what the flags, the log and tests are told by.
@@ -142,6 +163,15 @@ pub(crate) struct Config {
     /// Buckets by name: further ones, or other policies for the ready-made.
     #[serde(default)]
     buckets: BTreeMap<BucketName, BucketConfig>,
+    /// Recipes by name, besides the ready-made presets or in their place.
+    #[serde(default)]
+    presets: BTreeMap<String, String>,
+    /// How renditions are made and kept.
+    #[serde(default)]
+    renditions: RenditionConfig,
+    /// Whether, and how, content is fetched from URLs.
+    #[serde(default)]
+    imports: ImportConfig,
     #[serde(skip)]
     sources: Sources,
     #[serde(skip)]
@@ -307,6 +337,12 @@ struct BucketConfig {
     /// Days for which the trash keeps a file. `LARDER_BUCKETS__NAME__TRASH_DAYS`, default 30. Not carried out yet: what lies in
     /// the trash stays until it is purged.
     trash_days: Option<u32>,
+    /// Whether it takes only pictures that can be read. `LARDER_BUCKETS__NAME__PICTURES`, default `false`, of the ready-made `images`
+    /// `true`.
+    pictures: Option<bool>,
+    /// Presets of which renditions are made as soon as a picture has arrived. `LARDER_BUCKETS__NAME__RENDITIONS`, default none.
+    #[serde(default, deserialize_with = "one_or_more")]
+    renditions: Vec<String>,
 }
 
 /// How long signed URLs may work: up to a week.
@@ -397,6 +433,9 @@ impl Config {
             config.placement.extend(self.stores.keys().next().cloned());
         }
         config.limits = self.limits.in_effect();
+        config.renditions = self.renditions.in_effect(self);
+        config.imports = self.imports.in_effect();
+        config.presets = self.presets().iter().map(|(name, recipe)| (name.to_owned(), recipe.to_string())).collect();
         if config.database.url.is_some() {
             config.database.schema.get_or_insert_with(|| "larder".into());
         }
@@ -442,6 +481,9 @@ impl Config {
             return Err(refuse(what, "it is such as `https://files.example.com`"));
         }
         self.limits.check()?;
+        self.renditions.check()?;
+        self.imports.check()?;
+        self.check_presets()?;
         if self.database.url.is_none() && self.database.schema.is_some() {
             return Err(refuse(
                 "`database.schema` is set, and no server: SQLite has no schemas",
@@ -520,6 +562,8 @@ impl Config {
         let slowest = drivers.map(|of| Deadlines { small: of.small, whole: of.whole.max(of.part) });
         let slowest = slowest.reduce(|a, b| Deadlines { small: a.small.max(b.small), whole: a.whole.max(b.whole) });
         settings.deadlines = slowest.unwrap_or_default();
+        settings.examine = Some(self.examiner());
+        settings.cache = self.rendition_store();
         for (name, bucket) in &self.buckets {
             match settings.buckets.iter_mut().find(|(ready, _)| ready == name) {
                 Some((_, policy)) => bucket.change(policy),
@@ -688,6 +732,10 @@ impl BucketConfig {
         policy.write_copies = self.write_copies.unwrap_or(policy.write_copies);
         policy.names = self.names.unwrap_or(policy.names);
         policy.trash_days = self.trash_days.unwrap_or(policy.trash_days);
+        policy.pictures = self.pictures.unwrap_or(policy.pictures);
+        if !self.renditions.is_empty() {
+            policy.renditions.clone_from(&self.renditions);
+        }
     }
 }
 

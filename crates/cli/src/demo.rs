@@ -1,9 +1,12 @@
 //! `larder demo`: everything once, before one's eyes, on a server and files of its own in a temporary directory: upload, download, range,
-//! search, trash, a kill in the midst of an upload, and a database that is deleted and made again. What it says, it has checked.
+//! search, a picture in other sizes, trash, a kill in the midst of an upload, and a database that is deleted and made again. What it says, it
+//! has checked.
+
+mod pictures;
 
 use crate::{
     config,
-    output::{Exit, Output},
+    output::{Exit, Output, size},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -46,14 +49,25 @@ const SAMPLES: &[Sample] = &[
         content_type: "text/csv",
         content: || (0..2_000).map(|row| format!("{row},{}\n", row * row)).collect::<String>().into(),
     },
-    Sample { name: "pictures/dot.png", content_type: "image/png", content: || DOT.to_vec() },
+    Sample { name: "pictures/dusk.jpg", content_type: "image/jpeg", content: pictures::landscape },
 ];
 
-/// The smallest picture: one transparent pixel (PNG, ISO/IEC 15948).
-const DOT: &[u8] = &[
-    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8,
-    6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0b, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0x60, 0, 2, 0, 0, 5,
-    0, 1, 0x7a, 0x5e, 0xab, 0x3f, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
+/// The pictures of the sheet.
+const PICTURES: &[Sample] = &[
+    Sample { name: "photograph.jpg", content_type: "image/jpeg", content: pictures::landscape },
+    Sample { name: "drawing.svg", content_type: "image/svg+xml", content: pictures::drawing },
+    Sample { name: "sticker.png", content_type: "image/png", content: pictures::sticker },
+];
+
+/// What is made of each.
+const VARIANTS: [&str; 7] = [
+    "w_300,h_300,f_jpeg",
+    "w_300,h_300,f_webp",
+    "w_300,h_300,f_avif",
+    "w_240,h_240,fit_cover,g_smart,f_webp",
+    "w_320,h_200,fit_contain,bg_222,f_webp",
+    "crop_0.5:0.2:0.4:0.5,w_320,f_webp",
+    "w_240,rot_90,blur_4,f_webp",
 ];
 
 /// Show everything once, on files and a server of its own.
@@ -64,12 +78,15 @@ pub(crate) struct Demo {
     /// Keep the directory, and say where it is
     #[arg(long)]
     keep: bool,
+    /// Write a page with pictures and what was made of them, to look at
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "larder-demo.html")]
+    html: Option<PathBuf>,
 }
 
 impl Demo {
     pub(crate) fn run(self, output: &Output) -> Result<Exit> {
         let place = tempfile::Builder::new().prefix("larder-demo-").tempdir()?;
-        let shown = Show { output, data: place.path().join("data"), steps: 0 }.run();
+        let shown = Show { output, data: place.path().join("data"), steps: 0 }.run(self.html.as_deref());
         match self.keep {
             true => output.message(format_args!("everything is in {}", place.keep().display())),
             false => clear(place)?,
@@ -91,7 +108,7 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    fn run(mut self) -> Result<()> {
+    fn run(mut self, html: Option<&Path>) -> Result<()> {
         let began = Instant::now();
         let password = random_text()?;
         self.larder(&["user", "add", "ada", "--admin", "--password-stdin"], password.as_bytes())?;
@@ -102,6 +119,10 @@ impl Show<'_> {
         let files = self.upload(&client)?;
         self.download(&client, &files)?;
         self.search(&client)?;
+        self.picture(&client, &files[2])?;
+        if let Some(path) = html {
+            self.sheet(&client, path)?;
+        }
         self.trash(&client, &files[0])?;
         let client = self.kill(server, client, &files)?;
         self.rebuild(client, &files)?;
@@ -149,6 +170,76 @@ impl Show<'_> {
         ensure!(names == ["2026/report.txt"], "the search found {names:?}");
         let line = format!("curl -H \"Authorization: Bearer $TOKEN\" '{}/api/v1/files?q=REPORT'", client.base);
         self.step("found by a part of its name", &line, began)
+    }
+
+    /// A preset of a picture, and a recipe by a URL that needs no token.
+    fn picture(&mut self, client: &Client, file: &Value) -> Result<()> {
+        let began = Instant::now();
+        let (id, media) = (text(file, "id")?, &file["media"]);
+        ensure!(media["width"] == 1600 && media["thumbhash"].is_string(), "the picture's record says {media}");
+        let path = text(&file["renditions"], "thumb")?;
+        let thumb = client.send("GET", path, &[("Accept", "image/webp")], None)?;
+        let shown = larder_media::probe(&thumb.body).with_context(|| format!("the preset: {}", thumb.text()))?.shown();
+        ensure!(thumb.status == 200 && shown.width == 300, "the preset was answered {}", thumb.status);
+        let line = format!("curl -H \"Authorization: Bearer $TOKEN\" -H 'Accept: image/webp' {}{path}", client.base);
+        let what = format!(
+            "a picture of {} as one of {}, WebP of 300 pixels",
+            size(file["size"].as_u64().unwrap_or(0)),
+            size(thumb.body.len() as u64)
+        );
+        self.step(&what, &line, began)?;
+
+        let began = Instant::now();
+        let square = client.sign(id, "w_200,h_200,fit_cover,g_smart,f_jpeg")?;
+        let shown = client.nobody().get(&square)?;
+        ensure!(
+            shown.status == 200 && larder_media::probe(&shown.body)?.shown().width == 200,
+            "the signed URL does not work"
+        );
+        let forged = client.nobody().get(&square.replace("w_200", "w_201"))?;
+        ensure!(forged.status == 403, "a recipe that nobody signed was answered {}", forged.status);
+        self.step(
+            "any other recipe by a signed URL, for everybody; a changed one is refused",
+            &format!("curl {}{square}", client.base),
+            began,
+        )
+    }
+
+    /// What becomes of three kinds of pictures, on a page.
+    fn sheet(&mut self, client: &Client, path: &Path) -> Result<()> {
+        let began = Instant::now();
+        let mut shown = vec![];
+        for Sample { name, content, .. } in PICTURES {
+            let content = content();
+            let begun = Instant::now();
+            let reply =
+                client.send("POST", &format!("/api/v1/buckets/images/files?name={name}"), &[], Some(&content))?;
+            ensure!(reply.status == 201, "the upload was answered {}: {}", reply.status, reply.text());
+            let (record, took) = (reply.json()?, begun.elapsed());
+            let (content_type, id) = (text(&record, "content_type")?.to_owned(), text(&record, "id")?);
+            shown.push(pictures::Shown {
+                of: (*name).into(),
+                by: "the upload".into(),
+                content_type,
+                bytes: content,
+                took,
+            });
+            for recipe in VARIANTS {
+                let (url, begun) = (client.sign(id, recipe)?, Instant::now());
+                let reply = client.nobody().get(&url)?;
+                ensure!(reply.status == 200, "`{recipe}` was answered {}: {}", reply.status, reply.text());
+                let content_type = larder_media::probe(&reply.body)?.format.content_type().to_owned();
+                let (by, took) = (recipe.to_owned(), begun.elapsed());
+                shown.push(pictures::Shown { of: (*name).into(), by, content_type, bytes: reply.body, took });
+            }
+            // What is shown next counts the files that were there before.
+            ensure!(
+                client.send("DELETE", &format!("/api/v1/files/{id}?purge=true"), &[], None)?.status == 204,
+                "it stays"
+            );
+        }
+        fs::write(path, pictures::sheet(&shown)?).with_context(|| format!("cannot write {}", path.display()))?;
+        self.step(&format!("{} pictures on a page to look at", shown.len()), &path.display().to_string(), began)
     }
 
     fn trash(&mut self, client: &Client, file: &Value) -> Result<()> {
@@ -367,6 +458,21 @@ impl Reply {
 }
 
 impl Client {
+    /// Somebody without a token.
+    fn nobody(&self) -> Self {
+        Self { agent: self.agent.clone(), base: self.base.clone(), token: String::new() }
+    }
+
+    /// The path of a URL by which everybody sees a rendition.
+    fn sign(&self, id: &str, recipe: &str) -> Result<String> {
+        let body = json!({ "recipe": recipe }).to_string();
+        let headers = [("Content-Type", "application/json")];
+        let reply = self.send("POST", &format!("/api/v1/files/{id}/renditions"), &headers, Some(body.as_bytes()))?;
+        let signed = reply.json()?;
+        let url = text(&signed, "url")?;
+        url.strip_prefix(&self.base).map(ToOwned::to_owned).with_context(|| format!("`{url}` leads elsewhere"))
+    }
+
     fn get(&self, path: &str) -> Result<Reply> {
         self.send("GET", path, &[], None)
     }

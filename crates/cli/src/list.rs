@@ -61,10 +61,11 @@ pub(crate) struct Stat {
 
 impl Ls {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        open::with(&context, Access::Read, async |files| self.list(files, &context.output).await).await
+        open::with(&context, Access::Read, async |files| self.list(files, &context).await).await
     }
 
-    async fn list(self, files: &Files, output: &Output) -> Result<Exit> {
+    async fn list(self, files: &Files, context: &Context) -> Result<Exit> {
+        let (output, presets) = (&context.output, context.config.presets());
         let Self { bucket, owner, prefix, q, tag, r#type: content_type, deleted, sort, reverse: descending } = self;
         let sort = match sort {
             By::Created => Sort::Created,
@@ -77,7 +78,7 @@ impl Ls {
             let page = files.list(&Caller::local(), query.clone()).await?;
             for file in &page.items {
                 if output.json {
-                    output.record(&open::record(files, file))?;
+                    output.record(&open::record(files, file, &presets))?;
                 } else {
                     output.line(row(file))?;
                 }
@@ -101,12 +102,13 @@ fn row(file: &File) -> String {
 
 impl Stat {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        open::with(&context, Access::Read, async |files| self.stat(files, &context.output).await).await
+        open::with(&context, Access::Read, async |files| self.stat(files, &context).await).await
     }
 
-    async fn stat(&self, files: &Files, output: &Output) -> Result<Exit> {
+    async fn stat(&self, files: &Files, context: &Context) -> Result<Exit> {
+        let output = &context.output;
         let Some(file) = find(files, output, &self.file).await? else { return Ok(Exit::Failed) };
-        let record = open::record(files, &file);
+        let record = open::record(files, &file, &context.config.presets());
         if output.json {
             output.record(&record)?;
         } else {

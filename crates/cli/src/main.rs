@@ -11,6 +11,7 @@ mod effective;
 mod environment;
 mod fsck;
 mod get;
+mod image;
 mod list;
 mod manual;
 mod meter;
@@ -18,6 +19,7 @@ mod open;
 mod output;
 mod put;
 mod rebuild;
+mod renditions;
 mod secrets;
 mod serve;
 mod setup_link;
@@ -95,6 +97,11 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Print every row that a rebuild must bring back, as canonical JSON lines
     Dump(dump::Dump),
+    /// Make a picture of a picture, by a recipe or a preset; needs no larder
+    Image(image::Image),
+    /// Make renditions ahead, remove them, count them
+    #[command(subcommand)]
+    Renditions(renditions::Command),
     /// Add, list, change and delete users
     #[command(subcommand)]
     User(user::User),
@@ -188,6 +195,8 @@ impl Command {
             Self::Rebuild(command) => command.run(context).await,
             Self::Fsck(command) => command.run(context).await,
             Self::Dump(command) => command.run(context).await,
+            Self::Image(command) => command.run(&context),
+            Self::Renditions(command) => command.run(context).await,
             Self::User(command) => command.run(context).await,
             Self::SetupLink(command) => command.run(context).await,
             Self::Config(command) => command.run(&context),

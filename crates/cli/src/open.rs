@@ -28,6 +28,7 @@ use larder_files::{
 };
 
 use larder_ledger::{LedgerRoll, SqlLedger};
+use larder_renditions::Presets;
 use larder_storage_core::{ErrorKind as StoreErrorKind, Store};
 use larder_storage_local::{LocalOptions, LocalStore, StoreLock};
 use larder_storage_s3::S3Store;
@@ -492,8 +493,8 @@ fn itself(root: &Path) -> Option<StoreId> {
 }
 
 /// The record of a file as the API answers it.
-pub(crate) fn record(files: &Files, file: &File) -> Record {
-    Record::new(file, files, Role::Admin)
+pub(crate) fn record(files: &Files, file: &File, presets: &Presets) -> Record {
+    Record::new(file, files, Role::Admin).with_renditions(presets)
 }
 
 /// What recovery settled, in words; `None` where there was nothing.

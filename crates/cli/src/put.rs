@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_files::{Caller, File, Files, NewFile, Receive, UserName};
+use larder_renditions::Presets;
 use larder_storage_core::Body;
 use serde_json::{Map, Value};
 use std::{
@@ -92,7 +93,7 @@ impl Put {
         open::with(&context, Access::Make, async |files| {
             // Looked at when the database is open: all of its files are there then.
             let own = Own::of(&context)?;
-            self.put_all(files, &own, &context.output).await
+            self.put_all(files, &own, &context).await
         })
         .await
     }
@@ -108,7 +109,8 @@ impl Put {
         Err(WrongUsage(problem.into()).into())
     }
 
-    async fn put_all(&self, files: &Files, own: &Arc<Own>, output: &Output) -> Result<Exit> {
+    async fn put_all(&self, files: &Files, own: &Arc<Own>, context: &Context) -> Result<Exit> {
+        let (output, presets) = (&context.output, context.config.presets());
         files.bucket(&self.bucket).with_context(|| format!("bucket `{}`", self.bucket))?;
         if let Some(owner) = &self.owner {
             let found = files.owner_named(owner.as_str()).await?;
@@ -135,7 +137,7 @@ impl Put {
             match result? {
                 Ok(file) => {
                     done += 1;
-                    print(files, output, &file)?;
+                    print(files, output, &presets, &file)?;
                 }
                 Err(message) => {
                     failed += 1;
@@ -167,9 +169,9 @@ impl Put {
     }
 }
 
-fn print(files: &Files, output: &Output, file: &File) -> Result<()> {
+fn print(files: &Files, output: &Output, presets: &Presets, file: &File) -> Result<()> {
     if output.json {
-        output.record(&open::record(files, file))?;
+        output.record(&open::record(files, file, presets))?;
     } else {
         output.line(file.attributes.id)?;
         output.detail(format_args!("{}  {}", file.attributes.id, file.attributes.name));

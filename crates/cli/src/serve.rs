@@ -163,6 +163,9 @@ fn server_config(config: &Config, listener: &TcpListener, larder: &mut Larder) -
         metrics_token,
         registry,
         inspectors,
+        renditions: config.rendition_settings(),
+        recipe_keys: config.recipe_keys(),
+        imports: config.fetcher()?,
     })
 }
 

@@ -544,7 +544,7 @@ fn with_a_far_store() -> (Larder, PathBuf) {
 
 /// Puts an image, which so goes to `far`; its id.
 fn put_image(larder: &Larder) -> String {
-    let image = larder.file("dot.png", b"\x89PNG\r\n\x1a\n");
+    let image = larder.file("dot.png", common::DOT);
     larder.ok(&["put", &image, "--bucket", "images"]).trim().to_owned()
 }
 

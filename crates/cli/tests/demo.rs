@@ -26,11 +26,35 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect();
     let told: Vec<_> = steps.iter().map(|step| step["did"].as_str().unwrap()).collect();
-    for word in ["server", "three files", "same bytes", "part of it", "found", "trash", "kill -9", "database deleted"] {
+    for word in [
+        "server",
+        "three files",
+        "same bytes",
+        "part of it",
+        "found",
+        "WebP of 300",
+        "signed URL",
+        "trash",
+        "kill -9",
+        "database deleted",
+    ] {
         assert!(told.iter().any(|step| step.contains(word)), "{word}: {told:#?}");
     }
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
     assert!(!larder.data().exists(), "it has a directory of its own");
+}
+
+#[test]
+fn the_demo_writes_a_page_of_pictures_where_that_is_asked_for() {
+    let larder = Larder::new();
+    let page = larder.place().join("sheet.html");
+    let output = larder.command(&["demo", "--html", page.to_str().unwrap()]).env("TMPDIR", larder.place()).told();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<img ").count(), 3 * 8);
+    for format in ["image/avif", "image/webp", "image/jpeg", "image/png", "image/svg+xml"] {
+        assert!(page.contains(&format!("src='data:{format};base64,")), "{format}");
+    }
 }
 
 #[test]

@@ -78,8 +78,9 @@ buckets.audio.max_bytes = 52428800 # MAX_FILE_SIZE_MB
 buckets.documents.max_bytes = 52428800 # MAX_FILE_SIZE_MB
 buckets.images.max_bytes = 26214400 # MAX_IMAGE_SIZE_MB
 buckets.images.types = ["image/jpeg","image/png","image/gif","image/bmp","image/tiff","image/webp","image/svg+xml"] # SUPPORTED_IMAGE_TYPES
+presets.thumb = "w_300,h_300,f_auto" # IMAGE_THUMBNAIL_SIZE
 "#,
-        &["IMAGE_THUMBNAIL_SIZE", "STORAGE_BASE_URL"],
+        &["STORAGE_BASE_URL"],
     );
 }
 
@@ -179,14 +180,18 @@ buckets.images.max_bytes = 26214400 # MAX_IMAGE_SIZE_MB
 #[test]
 fn a_directory_of_an_earlier_system_is_served_and_what_is_not_used_is_said() {
     let larder = Larder::new();
-    let file = larder.file("photo.png", b"\x89PNG\r\n\x1a\n and so on");
+    let file = larder.file("photo.png", common::DOT);
     let put = run(with_sample(&larder, "local.env", &["put", &file, "--bucket", "images"]));
     assert!(put.status.success(), "{put:?}");
     assert!(larder.place().join("storage/images/local").is_dir(), "from where the process runs, not below its data");
     let server = common::Server::start(with_sample(&larder, "local.env", &["serve", "--listen", "127.0.0.1:0"]));
     let server = server.expect("it serves");
     let said = server.said();
-    assert_eq!(said.matches("not used yet: `IMAGE_THUMBNAIL_SIZE` (no thumbnails are made)").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("not used: `STORAGE_BASE_URL` (links to this server begin with `public_url`").count(),
+        1,
+        "{said}"
+    );
     assert!(server.stop().success());
 }
 

@@ -31,5 +31,6 @@ pub(crate) fn ready_made() -> Vec<(BucketName, BucketPolicy)> {
         let types = types.iter().map(ToString::to_string).collect();
         (BucketName::new(name).expect("a good name"), BucketPolicy { types, ..BucketPolicy::default() })
     };
-    vec![bucket("documents", &["*"]), bucket("audio", &AUDIO), bucket("images", &IMAGES)]
+    let (name, policy) = bucket("images", &IMAGES);
+    vec![bucket("documents", &["*"]), bucket("audio", &AUDIO), (name, BucketPolicy { pictures: true, ..policy })]
 }

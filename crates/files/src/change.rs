@@ -28,8 +28,11 @@ use bytes::Bytes;
 use larder_storage_core::{
     Body, ETag, Error as StoreError, ErrorKind, GetOptions, Key, NodeId, Op, PutMode, PutOptions,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
+
+/// Where a picture's focal point stands in what is known of it.
+const FOCAL: &str = "focal";
 
 /// What a change does to the attributes; it may find that there is nothing to do.
 type Apply = Box<dyn Fn(&mut Attributes) -> Result<bool> + Send + Sync>;
@@ -50,6 +53,28 @@ impl Files {
             Ok(target.apply(attributes)? || changes)
         };
         self.change(caller, id, if_version, heir, Box::new(apply)).await
+    }
+
+    /// Notes what is known of a revision's content, where it is the newest and less is known yet; a focal point stays.
+    ///
+    /// # Errors
+    /// As [`Files::update`].
+    pub async fn note_media(&self, caller: &Caller, id: FileId, revision: u64, media: Value) -> Result<File> {
+        let apply = move |attributes: &mut Attributes| {
+            let is_thinner =
+                |known: &Value| known.as_object().map_or(0, Map::len) < media.as_object().map_or(0, Map::len);
+            let focal = attributes.media.as_ref().and_then(|known| known.get(FOCAL)).cloned();
+            let is_new = attributes.revision == revision && attributes.media.as_ref().is_none_or(is_thinner);
+            if is_new {
+                let mut media = media.clone();
+                if let (Some(focal), Some(media)) = (focal, media.as_object_mut()) {
+                    media.insert(FOCAL.into(), focal);
+                }
+                attributes.media = Some(media);
+            }
+            Ok(is_new)
+        };
+        self.change(caller, id, None, None, Box::new(apply)).await
     }
 
     /// Puts a file into the trash; one that lies there already stays as it is.
@@ -254,6 +279,11 @@ impl Target {
         }
         if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.id != attributes.bucket_id) {
             bucket.admit(attributes.size, &attributes.content_type, None)?;
+            if bucket.policy.pictures && attributes.media.is_none() {
+                let why =
+                    "the bucket takes only pictures that can be read, and of this file nobody knows that it is one";
+                return Err(Error::Unfit(why.into()));
+            }
             (attributes.bucket_id, attributes.bucket) = (bucket.id, bucket.name.clone());
         }
         Ok(before != (attributes.owner_id, attributes.bucket_id))
@@ -490,7 +520,7 @@ fn apply(patch: &Patch, attributes: &mut Attributes) -> Result<bool> {
     if attributes.deleted_at.is_some() {
         return Err(Error::NotFound("file"));
     }
-    let before = (attributes.name.clone(), attributes.tags.clone(), attributes.metadata.clone());
+    let before = attributes.clone();
     if let Some(name) = &patch.name {
         check_name(name)?;
         attributes.name.clone_from(name);
@@ -505,8 +535,31 @@ fn apply(patch: &Patch, attributes: &mut Attributes) -> Result<bool> {
         Some(Value::Object(patch)) => merge(&mut attributes.metadata, patch.clone()),
         Some(_) => return Err(Error::invalid("metadata", "metadata is an object")),
     }
+    if let Some(focal) = patch.focal {
+        apply_focal(focal, attributes)?;
+    }
     check_user_bytes(&attributes.name, &attributes.tags, &attributes.metadata)?;
-    Ok(before != (attributes.name.clone(), attributes.tags.clone(), attributes.metadata.clone()))
+    Ok(before != *attributes)
+}
+
+fn apply_focal(focal: Option<[f64; 2]>, attributes: &mut Attributes) -> Result<()> {
+    if focal.is_some_and(|point| point.iter().any(|at| !(0.0..=1.0).contains(at))) {
+        return Err(Error::invalid("focal", "x and y are expected, each from 0 to 1"));
+    }
+    let Some(Value::Object(media)) = &mut attributes.media else {
+        return match focal {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid("focal", "the file is no picture that is known")),
+        };
+    };
+    // Four digits are a pixel in 10,000, and one text for one point.
+    // (and zero is never negative)
+    let rounded = focal.map(|point| point.map(|at| (at * 10_000.0).round() / 10_000.0 + 0.0));
+    match rounded {
+        Some(point) => media.insert(FOCAL.into(), json!(point)),
+        None => media.remove(FOCAL),
+    };
+    Ok(())
 }
 
 /// JSON merge patch (RFC 7396 section 2) of one object by another.

@@ -11,6 +11,9 @@ pub(crate) const HEAD_BYTES: usize = 8 << 10;
 /// name's extension among a few; else `application/octet-stream`.
 pub(crate) fn of(head: &[u8], name: &str) -> &'static str {
     let head = &head[..head.len().min(HEAD_BYTES)];
+    if is_svg(head) {
+        return "image/svg+xml";
+    }
     if let Some(kind) = infer::get(head) {
         return kind.mime_type();
     }
@@ -29,6 +32,32 @@ pub(crate) fn of(head: &[u8], name: &str) -> &'static str {
         "yaml" => "application/yaml",
         _ => "text/plain",
     }
+}
+
+/// Whether the root element is `svg`: behind a byte order mark, the XML declaration, comments, processing instructions and a document
+/// type.
+fn is_svg(head: &[u8]) -> bool {
+    let mut rest = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    loop {
+        let end: &[u8] = match rest {
+            [b'<', b'?', ..] => b"?>",
+            [b'<', b'!', b'-', b'-', ..] => b"-->",
+            [b'<', b'!', ..] if declares(rest) => b"]>",
+            [b'<', b'!', ..] => b">",
+            _ => break,
+        };
+        let Some(at) = memchr::memmem::find(rest, end) else { return false };
+        rest = rest[at + end.len()..].trim_ascii_start();
+    }
+    let name = rest.strip_prefix(b"<").unwrap_or_default();
+    let name = name.strip_prefix(b"svg:").unwrap_or(name);
+    name.strip_prefix(b"svg")
+        .is_some_and(|behind| matches!(behind.first(), Some(b' ' | b'\t' | b'\r' | b'\n' | b'>' | b'/')))
+}
+
+/// Whether the document type in front declares something itself, between brackets.
+fn declares(doctype: &[u8]) -> bool {
+    doctype.iter().find(|byte| matches!(byte, b'[' | b'>')) == Some(&b'[')
 }
 
 /// UTF-8 without NUL; a character that the cut went through doesn't count.
@@ -68,6 +97,21 @@ mod tests {
         assert_eq!(of(b"a,b\n1,2\n", "report"), "text/plain");
         assert_eq!(of(b"a\0b", "report.csv"), "application/octet-stream");
         assert_eq!(of(b"", "empty"), "text/plain");
+    }
+
+    #[test]
+    fn a_drawing_is_one_by_its_root() {
+        for svg in [
+            "<svg xmlns='http://www.w3.org/2000/svg'/>",
+            "\u{feff}<?xml version='1.0'?>\n<!-- <html> -->\n<!DOCTYPE svg PUBLIC 'a' 'b'><svg\n/>",
+            "  <svg:svg xmlns:svg='http://www.w3.org/2000/svg'>",
+            "<!DOCTYPE svg PUBLIC 'a' 'b' [\n <!ENTITY ns_svg 'c'>\n]><svg>",
+        ] {
+            assert_eq!(of(svg.as_bytes(), "drawing.txt"), "image/svg+xml", "{svg}");
+        }
+        for other in ["<?xml version='1.0'?><svgs/>", "<!-- <svg> ", "svg", "<html><svg/></html>", "<", ""] {
+            assert_ne!(of(other.as_bytes(), "drawing.svg"), "image/svg+xml", "{other}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@
 //! the steps are those of `intents`.
 
 use crate::{
-    Attributes, Bucket, Caller, CopyTo, CreatedByKey, Error, FileId, Files, IdempotencyKey, NewFile, Receive, Received,
-    Result, Role, Sha256, Timestamp, UserId, canonical,
+    Attributes, Bucket, BucketPolicy, Caller, CopyTo, CreatedByKey, Error, Examination, FileId, Files, IdempotencyKey,
+    NewFile, Receive, Received, Result, Role, Sha256, Timestamp, Unfit, UserId, canonical,
     committer::{Commit, CommitError},
     content_type,
     files::{Created, File, Node},
@@ -32,10 +32,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use larder_storage_core::{
     Body, Digests, Error as StoreError, ErrorKind, Hasher, Key, OpId, Pair, Part, PutOptions, Staged,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -51,6 +51,8 @@ const REFUSES_FOR: Duration = Duration::from_secs(60);
 /// An owner seen so long ago may have gone since.
 pub(crate) const OWNER_FRESH: Duration = Duration::from_secs(1);
 const TAGS_MAX: usize = 64;
+/// What is known of content has at most so many bytes as canonical JSON, without a focal point.
+const MEDIA_BYTES_MAX: usize = 160;
 /// Metadata nests at most so deep: every reader of the attributes must get to its bottom.
 const DEPTH_MAX: usize = 32;
 
@@ -187,6 +189,57 @@ struct Arrived {
     staged: Staged,
     head: bytes::Bytes,
     small: Option<bytes::Bytes>,
+    media: Option<Value>,
+}
+
+/// A look at content on its way, shared with the stream that it passes in.
+#[derive(Clone)]
+struct Watched(Arc<Mutex<Option<Box<dyn Examination>>>>);
+
+impl Watched {
+    fn new(examination: Option<Box<dyn Examination>>) -> Self {
+        Self(Arc::new(Mutex::new(examination)))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.with(|examination| examination.is_none())
+    }
+
+    fn look_at(&self, block: &bytes::Bytes) {
+        self.with(|examination| {
+            if let Some(examination) = examination {
+                examination.look_at(block);
+            }
+        });
+    }
+
+    /// The same body, looked at as it passes.
+    async fn beside(self, body: Body) -> Result<Body> {
+        if let Some(bytes) = body.as_bytes() {
+            self.look_at(bytes);
+            return Ok(body);
+        }
+        let size = body.size();
+        let stream = body.into_stream().await.map_err(Error::Body)?.inspect_ok(move |block| self.look_at(block));
+        Ok(Body::once(stream.boxed(), size))
+    }
+
+    /// What it is, once all of it has passed.
+    async fn finish(self) -> Result<Option<Value>> {
+        match self.with(Option::take) {
+            Some(examination) => match examination.finish().await {
+                // What is larger would leave no room for what can still be done with the file.
+                Ok(media) => Ok(media.filter(|media| canonical(media).len() <= MEDIA_BYTES_MAX)),
+                Err(Unfit::NotAsItSays(why)) => Err(Error::Unfit(why)),
+                Err(Unfit::Later) => Err(Error::Busy),
+            },
+            None => Ok(None),
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Option<Box<dyn Examination>>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What is published and recorded as one: the second half of a create or replace.
@@ -246,6 +299,15 @@ impl Files {
         self.receive_for(place, bucket, owner, &attributes.name, body, None).await
     }
 
+    /// Refuses what [`Files::create`] would refuse whatever the content is.
+    ///
+    /// # Errors
+    /// `Invalid` names the field.
+    pub fn check_new(new: &NewFile) -> Result<()> {
+        check_name(&new.name)?;
+        check_user_part(new)
+    }
+
     /// Makes a file of what was received.
     ///
     /// # Errors
@@ -261,8 +323,7 @@ impl Files {
     }
 
     async fn create_or_drop(&self, caller: &Caller, mut received: Received, mut new: NewFile) -> Result<Created> {
-        check_name(&new.name)?;
-        check_user_part(&new)?;
+        Self::check_new(&new)?;
         self.check_content(&mut received, &new.name, new.sha256, new.declared_type.clone())?;
         self.check_owner(&received).await?;
         let fingerprint = received.idempotency.as_ref().map(|reserved| fingerprint(reserved, &new, &received));
@@ -315,8 +376,9 @@ impl Files {
         };
         // Who purged it meanwhile was told that it is gone.
         self.live(caller, id).await?;
-        let (tags, metadata, sha256) = (attributes.tags, attributes.metadata, Some(attributes.sha256));
-        self.create(caller, received, NewFile { name, tags, metadata, sha256, ..NewFile::default() }).await
+        let (tags, metadata, media) = (attributes.tags, attributes.metadata, attributes.media);
+        let new = NewFile { name, tags, metadata, media, sha256: Some(attributes.sha256), ..NewFile::default() };
+        self.create(caller, received, new).await
     }
 
     /// Gives a file a new revision of what was received; the old ones stay. `if_match` lists the hashes that its content may have
@@ -377,7 +439,7 @@ impl Files {
             content_type: received.content_type.clone(),
             revised_at: at,
             updated_at: at,
-            media: None,
+            media: received.media.clone(),
             created_by_key: carried(now.created_by_key.as_ref(), at),
             ..now
         };
@@ -430,8 +492,8 @@ impl Files {
         let key = layout::bytes_key(&node.environment, &bucket.name, &owner.name, received_at, name_hint);
         let reservation = idempotency.as_mut().and_then(|reserved| reserved.held.take());
         let mut guard = Discard::new(node.clone(), place, op.clone(), reservation);
-        let Arrived { staged, head, small } =
-            match node.write_bytes(&mut guard, &key, bucket.policy.max_bytes, body).await {
+        let Arrived { staged, head, small, media } =
+            match node.write_bytes(&mut guard, &key, (&bucket.policy, name_hint), body).await {
                 Ok(arrived) => arrived,
                 Err(error) => {
                     node.note_refusal(place, &error);
@@ -450,6 +512,7 @@ impl Files {
             content_type,
             head,
             small,
+            media,
             bucket,
             owner,
             owner_seen,
@@ -588,23 +651,35 @@ impl Node {
     }
 
     /// Streams bytes to where they wait for their attributes.
-    async fn write_bytes(self: &Arc<Self>, guard: &mut Discard, key: &Key, max: u64, body: Body) -> Result<Arrived> {
+    async fn write_bytes(
+        self: &Arc<Self>,
+        guard: &mut Discard,
+        key: &Key,
+        (policy, name_hint): (&BucketPolicy, &str),
+        body: Body,
+    ) -> Result<Arrived> {
+        let max = policy.max_bytes;
         if body.size().is_some_and(|size| size > max) {
             return Err(Error::TooLarge { max });
         }
         let (head, body) = content_type::peek(body).await.map_err(Error::Body)?;
         let store = &self.places[guard.place].store;
+        let examine = self.settings.examine.as_ref();
+        let content_type = content_type::of(&head, name_hint);
+        let watched = Watched::new(examine.and_then(|examine| examine.begin(policy, content_type, body.size())));
         if let Some(bytes) = body.as_bytes().filter(|bytes| bytes.len() <= SMALL_MAX) {
             let staged = Staged { size: bytes.len() as u64, digests: Digests::of(bytes) };
-            return Ok(Arrived { staged, head, small: Some(bytes.clone()) });
+            watched.look_at(bytes);
+            return Ok(Arrived { staged, head, small: Some(bytes.clone()), media: watched.finish().await? });
         }
         let (body, over) = bounded(body, max).await?;
+        let body = if watched.is_idle() { body } else { watched.clone().beside(body).await? };
         let result = match store.staging() {
             Some(staging) => staging.stage(&guard.op, Part::Bytes, body).await.map_err(Error::from),
             None => self.put_bytes(guard, key, body).await,
         };
         match result {
-            Ok(staged) => Ok(Arrived { staged, head, small: None }),
+            Ok(staged) => Ok(Arrived { staged, head, small: None, media: watched.finish().await? }),
             Err(_) if over.load(Ordering::Relaxed) => Err(Error::TooLarge { max }),
             Err(error) => Err(error),
         }
@@ -654,7 +729,7 @@ impl Node {
             deleted_at: None,
             tags: new.tags,
             metadata: new.metadata,
-            media: None,
+            media: new.media.or_else(|| received.media.clone()),
             created_by_key,
             unknown: serde_json::Map::new(),
         }

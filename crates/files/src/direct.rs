@@ -332,7 +332,7 @@ fn is_a_lie(error: &Error, upload: &DirectUpload) -> bool {
     match error {
         // One that was told only now may be a slip.
         Error::DigestMismatch { .. } => upload.file.sha256.is_some(),
-        Error::UnsupportedType { .. } | Error::TooLarge { .. } => true,
+        Error::UnsupportedType { .. } | Error::TooLarge { .. } | Error::Unfit(_) => true,
         _ => false,
     }
 }
@@ -484,6 +484,7 @@ fn new_file(file: &Announced, told: Option<Sha256>) -> NewFile {
         sha256: file.sha256.or(told),
         on_conflict: file.on_conflict,
         if_match: None,
+        media: None,
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Error {
         /// The type that the request declared.
         declared: Option<String>,
     },
+    /// The content is not what its first bytes say, and its bucket takes only what is. Nothing was kept.
+    #[error("{0}")]
+    Unfit(String),
     /// The content is not the announced one. Nothing was kept.
     #[error("the content has SHA-256 {found}, {expected} was announced")]
     DigestMismatch {

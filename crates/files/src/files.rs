@@ -2,7 +2,7 @@
 //! operations share; each operation has a file of its own.
 
 use crate::{
-    Bucket, BucketName, BucketPolicy, Environment, Ledger, Sha256, StoreId, StoreName, Timestamp, UserName,
+    Bucket, BucketName, BucketPolicy, Environment, Examine, Ledger, Sha256, StoreId, StoreName, Timestamp, UserName,
     committer::Committer,
     intents::Deadlines,
     ledger::{FileRow, Position, RevisionRow, Sort},
@@ -119,6 +119,10 @@ pub struct Settings {
     pub copies_at_once: usize,
     /// For how long requests are waited for of stores that do not stage.
     pub deadlines: Deadlines,
+    /// Looks at new content while it arrives.
+    pub examine: Option<Arc<dyn Examine>>,
+    /// The store on which [`Cache`] keeps what can be made again; of a file that is purged it goes too. `None`: nothing is kept.
+    pub cache: Option<StoreName>,
 }
 
 impl Default for Settings {
@@ -133,6 +137,8 @@ impl Default for Settings {
             is_brief: false,
             copies_at_once: 2,
             deadlines: Deadlines::default(),
+            examine: None,
+            cache: None,
         }
     }
 }
@@ -212,6 +218,8 @@ pub struct Received {
     pub(crate) head: bytes::Bytes,
     /// Small content at hand, staged only together with its attributes.
     pub(crate) small: Option<bytes::Bytes>,
+    /// What was found out about it.
+    pub(crate) media: Option<Value>,
     pub(crate) guard: crate::create::Discard,
     pub(crate) idempotency: Option<crate::create::Reserved>,
 }
@@ -275,6 +283,20 @@ pub struct NewFile {
     pub on_conflict: OnConflict,
     /// With [`OnConflict::Replace`]: the hashes one of which the content that is replaced must have; empty: there must be a file.
     pub if_match: Option<Vec<Sha256>>,
+    /// What is known of its content; `None`: what was found out while it arrived.
+    pub media: Option<Value>,
+}
+
+impl OnConflict {
+    /// As requests name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KeepBoth => "keep_both",
+            Self::Replace => "replace",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 /// What becomes of a new file whose name a live one of its owner in the bucket has already. In a bucket of unique names one of anybody
@@ -326,6 +348,8 @@ pub struct Patch {
     pub owner: Option<UserName>,
     /// New bucket, for admins. The bytes stay where they are.
     pub bucket: Option<String>,
+    /// The point of the picture that matters most, in fractions of its width and height as shown, each 0 to 1; `Some(None)` for none.
+    pub focal: Option<Option<[f64; 2]>>,
 }
 
 /// Content opened for reading.

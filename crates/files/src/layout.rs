@@ -137,6 +137,28 @@ pub(crate) fn parse_incoming(key: &Key) -> Option<DirectId> {
     DirectId::parse(id)
 }
 
+/// Where what can be made again lies, of all files.
+pub(crate) fn renditions() -> Prefix {
+    Prefix::new(".larder/renditions").expect("a good prefix")
+}
+
+/// The same of one file. `FILE` in the bytes of the prefix is followed by `/`, so no other's begins so.
+pub(crate) fn renditions_of(file: FileId) -> Prefix {
+    Prefix::new(format!(".larder/renditions/{file}")).expect("made of an id")
+}
+
+/// One of them, by the hash of what it is made of.
+pub(crate) fn rendition(file: FileId, recipe: &[u8; 16]) -> Key {
+    fixed(&format!(".larder/renditions/{file}/{}", data_encoding::HEXLOWER.encode(recipe)))
+}
+
+/// Reads the key of one of them.
+pub(crate) fn parse_rendition(key: &Key) -> Option<(FileId, [u8; 16])> {
+    let (file, recipe) = key.as_str().strip_prefix(renditions().as_str())?.split_once('/')?;
+    let recipe = data_encoding::HEXLOWER.decode(recipe.as_bytes()).ok()?;
+    Some((FileId::parse(file)?, recipe.try_into().ok()?))
+}
+
 /// Where tombstones lie.
 pub(crate) fn tombstones() -> Prefix {
     Prefix::new(".larder/tombstones").expect("a good prefix")

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod buckets;
+mod cache;
 mod caller;
 mod canonical;
 mod change;
@@ -17,6 +18,7 @@ mod direct;
 mod dump;
 mod environment;
 mod error;
+mod examine;
 mod files;
 mod fsck;
 mod ids;
@@ -51,11 +53,13 @@ mod truth;
 mod write_copies;
 
 pub use attributes::{Attributes, CreatedByKey, InvalidAttributes, Rank, Sha256};
+pub use cache::{Cache, Cached};
 pub use caller::{Caller, Role};
 pub use canonical::canonical;
 pub use direct::{Direct, NewDirect};
 pub use environment::{Clock, Entropy, Environment, Spawn};
 pub use error::{Error, Result};
+pub use examine::{Examination, Examine, Unfit};
 pub use files::{
     Content, CopyTo, Created, File, Files, Health, IdempotencyKey, ListFiles, Mount, NewFile, OnConflict, Page, Parts,
     Patch, Receive, Received, Settings, StoreMode,

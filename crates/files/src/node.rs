@@ -124,6 +124,12 @@ impl Files {
         self.0.secrets.signing(purpose, self.0.epoch)
     }
 
+    /// A key for what lasts as long as the installation: it is the same after a rebuild, and on every node.
+    #[must_use]
+    pub fn lasting_key(&self, purpose: &str) -> [u8; 32] {
+        self.0.secrets.lasting(purpose)
+    }
+
     /// The node's time, randomness and tasks.
     #[must_use]
     pub fn environment(&self) -> &crate::Environment {

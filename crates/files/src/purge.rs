@@ -17,7 +17,7 @@ use crate::{
     rebuild::buried,
     truth::Reading,
 };
-use futures_util::{TryFutureExt, TryStreamExt};
+use futures_util::{TryFutureExt, TryStreamExt, future::select};
 use larder_storage_core::{ErrorKind, Key, ListOptions, PutOptions};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -132,6 +132,9 @@ enum Attempt {
     Again,
 }
 
+/// So long a purge waits for the cache.
+const CACHE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How many purges are gone on with on a place in one recovery.
 const CLEARED_AT_ONCE: usize = 256;
 
@@ -166,7 +169,20 @@ impl Node {
         let mut records = self.clear(&tombstone).await;
         records.push(Record { closes: Some(claim.id), ..Record::default() });
         self.record_all(records).await?;
+        // Nobody waits for long for what can be made again: what stays is found by the next server that starts.
+        if self.settings.cache.is_some() {
+            let patience = self.environment.clock.sleep(CACHE_PATIENCE);
+            select(std::pin::pin!(self.clear_cache(claim.file)), patience).await;
+        }
         Ok(())
+    }
+
+    /// Removes what was made from a file's content. What stays because its store is away belongs to no file, and is found by who lists it.
+    async fn clear_cache(self: &Arc<Self>, file: FileId) {
+        let Some(cache) = Files(self.clone()).cache() else { return };
+        if let Err(error) = cache.remove_all(file).await {
+            tracing::warn!(%file, %error, "renditions of a purged file stay for now");
+        }
     }
 
     /// Step 3 of purges on the stores that have missed it, where they permit it now; on each so many, behind those that were tried last,

@@ -70,6 +70,12 @@ pub struct BucketPolicy {
     pub names: Names,
     /// For how many days the trash keeps a file. Not carried out yet: what lies in the trash stays until it is purged.
     pub trash_days: u32,
+    /// Whether it takes only pictures that can be read, within the limits of pictures.
+    #[serde(default)]
+    pub pictures: bool,
+    /// The presets of which renditions are made as soon as a picture has arrived.
+    #[serde(default)]
+    pub renditions: Vec<String>,
 }
 
 /// Whether several live files of a bucket may share a name. What lies in the trash shares it with anyone.
@@ -93,6 +99,8 @@ impl Default for BucketPolicy {
             write_copies: 1,
             names: Names::Free,
             trash_days: 30,
+            pictures: false,
+            renditions: vec![],
         }
     }
 }

@@ -38,6 +38,11 @@ impl Secrets {
         self.derive(&format!("{purpose}.{epoch}"))
     }
 
+    /// Key for what lasts as long as the installation, whatever is rebuilt.
+    pub(crate) fn lasting(&self, purpose: &str) -> [u8; 32] {
+        self.derive(&format!("lasting.{purpose}"))
+    }
+
     fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut key = [0; 32];
         Hkdf::<Sha256>::new(None, &*self.0)

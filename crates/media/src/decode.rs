@@ -1,17 +1,19 @@
 //! Bytes to pixels, within the limits, which were checked against the headers before. Each format has a function here, named as the
 //! format; those that are more than a call have a file.
 
+mod gif;
 mod ico;
 mod jpeg;
 mod png;
 mod reader;
+pub(crate) mod webp;
 
 use crate::{
     Error, Format, Limits, Probe, Result, Size, colour::PROFILE_BYTES_MAX, pixels::Pixels, resample::Samples, svg,
 };
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageResult,
-    codecs::{bmp::BmpDecoder, gif::GifDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    codecs::{bmp::BmpDecoder, tiff::TiffDecoder, webp::WebPDecoder},
 };
 use reader::Reader;
 
@@ -66,9 +68,7 @@ impl<'a> Source<'a> {
             Format::Jpeg => jpeg::decode(self, reduction),
             Format::Png => png::decode(self, reduction),
             Format::Gif => self.first_frame(),
-            Format::Webp => WebPDecoder::new(self.reader())
-                .map_err(|fault| self.fault(fault))
-                .and_then(|webp| self.through_image(webp)),
+            Format::Webp => webp::decode(self),
             Format::Bmp => BmpDecoder::new(self.reader())
                 .map_err(|fault| self.fault(fault))
                 .and_then(|bmp| self.through_image(bmp)),
@@ -90,15 +90,17 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// As [`Source::still`], here and with each frame.
-    pub(crate) fn frames(&self) -> Result<impl Iterator<Item = Result<Frame>>> {
+    pub(crate) fn frames(&self) -> Result<Box<dyn Iterator<Item = Result<Frame>> + 'a>> {
         self.in_time()?;
-        let frames = match self.probe.format {
-            Format::Gif => self.gif()?.into_frames(),
-            Format::Webp => WebPDecoder::new(self.reader()).map_err(|fault| self.fault(fault))?.into_frames(),
-            other => return Err(Error::corrupt(other, "it has no frames")),
-        };
         let source = *self;
-        Ok(frames.map(move |frame| source.in_time().and_then(|()| source.frame(frame))))
+        Ok(match self.probe.format {
+            Format::Gif => Box::new(gif::Frames::open(self)?),
+            Format::Webp => {
+                let frames = WebPDecoder::new(self.reader()).map_err(|fault| self.fault(fault))?.into_frames();
+                Box::new(frames.map(move |frame| source.in_time().and_then(|()| source.frame(frame))))
+            }
+            other => return Err(Error::corrupt(other, "it has no frames")),
+        })
     }
 
     /// # Errors
@@ -107,16 +109,10 @@ impl<'a> Source<'a> {
         if (self.is_over)() { Err(Error::Deadline) } else { Ok(()) }
     }
 
-    fn gif(&self) -> Result<GifDecoder<Reader<'a>>> {
-        let mut decoder = GifDecoder::new(self.reader()).map_err(|fault| self.fault(fault))?;
-        decoder.set_limits(self.image_limits()).map_err(|fault| self.fault(fault))?;
-        Ok(decoder)
-    }
-
     fn first_frame(&self) -> Result<Decoded> {
-        let first = self.gif()?.into_frames().next();
+        let first = gif::Frames::open(self)?.next();
         let first = first.ok_or_else(|| Error::corrupt(self.probe.format, "it has no frame"))?;
-        Ok(Decoded::whole(self.frame(first)?.pixels))
+        Ok(Decoded::whole(first?.pixels))
     }
 
     fn frame(&self, frame: ImageResult<image::Frame>) -> Result<Frame> {
@@ -124,8 +120,7 @@ impl<'a> Source<'a> {
         let (numerator, denominator) = frame.delay().numer_denom_ms();
         let delay_ms = numerator.checked_div(denominator).unwrap_or_default();
         let pixels = from_image(DynamicImage::ImageRgba8(frame.into_buffer()));
-        // What is shown for less than two hundredths of a second is shown for ten by every browser.
-        Ok(Frame { pixels, delay_ms: if delay_ms < 20 { 100 } else { delay_ms } })
+        Ok(Frame { pixels, delay_ms: shown_ms(delay_ms) })
     }
 
     /// Decodes with a decoder of `image`, whose allocations are limited.
@@ -167,6 +162,11 @@ impl Decoded {
     fn whole(pixels: Pixels) -> Self {
         Self { pixels, profile: None, shrink: 1, samples: Samples::Points, truncated: false }
     }
+}
+
+/// How long a frame is shown that says so: what is less than two hundredths of a second is ten for every browser.
+fn shown_ms(delay_ms: u32) -> u32 {
+    if delay_ms < 20 { 100 } else { delay_ms }
 }
 
 fn from_image(image: DynamicImage) -> Pixels {

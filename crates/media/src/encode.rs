@@ -8,7 +8,7 @@ mod png;
 use crate::{Error, Format, Result, Size, libwebp, pixels::Pixels, planar::Planar};
 
 /// The quality where the recipe gives none: the same look in each format rather than the same number.
-const QUALITIES: [(Format, u8); 3] = [(Format::Jpeg, 80), (Format::Webp, 80), (Format::Avif, 65)];
+const QUALITIES: [(Format, u8); 3] = [(Format::Jpeg, 80), (Format::Webp, 80), (Format::Avif, 60)];
 
 /// Encodes a still. `quality` is 1–100 and without meaning for PNG and GIF.
 ///
@@ -34,7 +34,7 @@ pub(crate) fn still(
 /// Encodes luma and chroma as they are.
 ///
 /// # Errors
-/// As [`still`]; of other formats than JPEG and WebP too.
+/// As [`still`]; of other formats than JPEG, WebP and AVIF too.
 pub(crate) fn planar(
     picture: &Planar,
     format: Format,
@@ -45,6 +45,7 @@ pub(crate) fn planar(
     match format {
         Format::Jpeg => jpeg::encode_planar(picture, quality),
         Format::Webp => libwebp::encode_planar(picture, quality, is_over),
+        Format::Avif => avif::encode_planar(picture, quality),
         other => Err(Error::encode(other, "it does not take luma and chroma")),
     }
 }

@@ -32,4 +32,4 @@ pub use orientation::Orientation;
 pub use placeholder::{Placeholder, placeholder};
 pub use probe::{Probe, probe};
 pub use recipe::{InvalidRecipe, Recipe, RecipeInUrl};
-pub use render::{RenderOptions, Rendition, render};
+pub use render::{PIPELINE, RenderOptions, Rendition, render};

@@ -12,6 +12,9 @@ use fast_image_resize::{
 };
 use image::{ImageBuffer, Rgb, Rgba};
 
+/// More pixels with alpha than this are resized with 8 bits a channel meanwhile, rather than with 16.
+const ALPHA_PIXELS_MAX: u64 = 16 << 20;
+
 /// Pixels: 8 bits a channel, red green blue and where there is transparency alpha, not premultiplied; rows without gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pixels {
@@ -112,9 +115,14 @@ impl Pixels {
 
     /// A copy of the region, resized.
     pub(crate) fn sampled(&self, region: Region, size: Size, samples: Samples) -> Self {
-        let kind = self.pixel_type();
-        let from = ImageRef::new(self.size.width, self.size.height, &self.bytes, kind).expect("the bytes fit the size");
-        let bytes = resample::resize(&from, region.inside(self.size), size, self.alpha, samples);
+        let region = region.inside(self.size);
+        let bytes = if self.alpha && self.size.pixels() <= ALPHA_PIXELS_MAX {
+            resample::resize_with_alpha(self.bytes.as_chunks().0, self.size, region, size, samples)
+        } else {
+            let Size { width, height } = self.size;
+            let from = ImageRef::new(width, height, &self.bytes, self.pixel_type()).expect("the bytes fit the size");
+            resample::resize(&from, region, size, samples)
+        };
         Self { size, alpha: self.alpha, bytes }
     }
 
@@ -213,6 +221,24 @@ mod tests {
         let small =
             half.resized(Region::whole(Size { width: 64, height: 64 }), Size { width: 7, height: 7 }, Samples::Points);
         assert!(small.iter().all(|pixel| pixel[1] <= 2 || pixel[3] <= 2), "green shows: {:?}", small.bytes());
+    }
+
+    #[test]
+    fn a_shape_of_one_colour_keeps_it_up_to_its_edge_when_resizing() {
+        let disc = square(200, |x, y| {
+            let away = f64::from(x.abs_diff(100)).hypot(f64::from(y.abs_diff(100)));
+            if away < 80.0 { [60, 120, 180, 255] } else { [0; 4] }
+        });
+        let whole = Region::whole(Size { width: 200, height: 200 });
+        for side in [150, 67, 30] {
+            let small = disc.sampled(whole, Size { width: side, height: side }, Samples::Points);
+            let seam = small.iter().filter(|pixel| pixel[3] > 20);
+            for pixel in seam {
+                assert!((0..3).all(|at| pixel[at].abs_diff([60, 120, 180][at]) <= 2), "{side}: {pixel:?}");
+            }
+            let all = small.iter().map(|pixel| u32::from(pixel[3])).sum::<u32>() as f64 / f64::from(side * side * 255);
+            assert!((all - 80.0_f64.powi(2) * std::f64::consts::PI / 40_000.0).abs() < 0.01, "{side}: {all}");
+        }
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::{
     strip,
 };
 
+/// The version of what is done to pictures. It is raised when the same picture and recipe come out as other bytes, so that who keeps
+/// renditions by it makes them anew.
+pub const PIPELINE: u32 = 1;
+
 /// What the recipe does not say.
 #[derive(Clone, Copy)]
 pub struct RenderOptions<'a> {
@@ -104,7 +108,7 @@ fn still(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> R
 
 /// A photograph that is made smaller and nothing else, past the pixels of the others; `None` where that does not do.
 fn planar(source: &Source<'_>, recipe: &Recipe, options: &RenderOptions<'_>) -> Result<Option<Rendition>> {
-    if source.probe.format != Format::Jpeg {
+    if !matches!(source.probe.format, Format::Jpeg | Format::Webp) {
         return Ok(None);
     }
     let format = still_format(recipe, &source.probe, options.accepted, false);

@@ -9,7 +9,7 @@ use resvg::{
     usvg::{self, roxmltree},
 };
 use roxmltree::{Document, Node, NodeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// XML nodes of a drawing.
 const NODES_MAX: u32 = 200_000;
@@ -17,6 +17,10 @@ const NODES_MAX: u32 = 200_000;
 const DEPTH_MAX: usize = 128;
 /// Elements that are drawn, each as often as it is referred to.
 const DRAWN_MAX: u64 = 100_000;
+/// References and children that are looked at while a drawing's cost is estimated: what a style sheet refers to counts at each element.
+const STEPS_MAX: usize = 20_000_000;
+/// Bytes of a drawing: it is text, and drawing it can't be broken off.
+const BYTES_MAX: u64 = 16 << 20;
 /// Pixels that all layers have together; filters, masks and groups with opacity take one each.
 const LAYER_PIXELS_MAX: u64 = 1 << 28;
 /// The root must begin within this many bytes.
@@ -115,6 +119,15 @@ fn view_box(text: &str) -> Option<(f64, f64)> {
 /// it would draw too much.
 pub(crate) fn draw(bytes: &[u8], size: Size, limits: &Limits) -> Result<Pixels> {
     limits.check_rendition(size, Format::Svg)?;
+    let instead = "simplify the drawing";
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(Error::TooLarge {
+            what: "size of the SVG in bytes",
+            found: bytes.len() as u64,
+            limit: BYTES_MAX,
+            instead,
+        });
+    }
     let text = std::str::from_utf8(bytes).map_err(|_| Error::corrupt(Format::Svg, "it is not UTF-8"))?;
     if text.contains("<!ENTITY") {
         return Err(Error::unsupported("an SVG with entities", "save it without"));
@@ -155,9 +168,10 @@ impl Cost {
         let ids = document.descendants().filter_map(|node| Some((node.attribute("id")?, node.id()))).collect();
         let styles: Vec<&str> =
             document.descendants().filter(|node| node.has_tag_name("style")).filter_map(|node| node.text()).collect();
-        let mut estimate = Estimate { document, ids, styled: vec![], known: HashMap::new() };
+        let mut estimate = Estimate { document, ids, styled: vec![], known: HashMap::new(), steps: 0 };
         // What a style sheet refers to may apply to any element. Gradients are as cheap as colours.
-        estimate.styled = styles.iter().flat_map(|text| estimate.targets(text)).collect();
+        let named: HashSet<NodeId> = styles.iter().flat_map(|text| estimate.targets(text)).collect();
+        estimate.styled = named.into_iter().collect();
         estimate
             .styled
             .retain(|id| document.get_node(*id).is_some_and(|node| !node.tag_name().name().ends_with("Gradient")));
@@ -192,6 +206,7 @@ struct Estimate<'a, 'input> {
     styled: Vec<NodeId>,
     /// What was added up already. An element that is being added up counts as nothing: a circle is broken there, as in drawing.
     known: HashMap<NodeId, Cost>,
+    steps: usize,
 }
 
 impl<'a> Estimate<'a, '_> {
@@ -209,7 +224,14 @@ impl<'a> Estimate<'a, '_> {
         }
         self.known.insert(node.id(), Cost::default());
         let mut cost = own(&node);
-        for reached in self.reached(&node) {
+        let reached = self.reached(&node);
+        self.steps += reached.len();
+        if self.steps > STEPS_MAX {
+            let (found, limit) = (self.steps as u64, STEPS_MAX as u64);
+            let what = "number of references in the SVG";
+            return Err(Error::TooLarge { what, found, limit, instead: "simplify the drawing" });
+        }
+        for reached in reached {
             let reached = self.document.get_node(reached).expect("the id is of this document");
             cost = cost.plus(self.node(reached, depth + 1)?);
         }

@@ -124,6 +124,99 @@ fn a_jpeg_that_is_decoded_to_a_fraction_looks_as_one_that_is_decoded_whole() {
     }
 }
 
+/// A lossy WebP of libwebp's, or one with an orientation.
+fn lossy_webp(image: &image::RgbImage, orientation: u16) -> Vec<u8> {
+    let plain = made(&png(image, |_| {}), "f_webp,q_100").expect("a right picture").bytes;
+    let size = |side: u32| (side - 1).to_le_bytes();
+    let (width, height) = (size(image.width()), size(image.height()));
+    let exif = common::exif(orientation);
+    let header = [&[8, 0, 0, 0], &width[..3], &height[..3]].concat();
+    let chunk = |name: &[u8], payload: &[u8]| [name, &(payload.len() as u32).to_le_bytes(), payload].concat();
+    let chunks = [b"WEBP", &chunk(b"VP8X", &header)[..], &plain[12..], &chunk(b"EXIF", &exif)].concat();
+    chunk(b"RIFF", &chunks)
+}
+
+#[test]
+fn a_webp_that_is_decoded_to_means_looks_as_one_that_is_decoded_whole() {
+    for (width, height) in [(640, 480), (643, 487)] {
+        let landscape = landscape(width, height);
+        for orientation in [1, 4, 6] {
+            let source = lossy_webp(&landscape, orientation);
+            assert_eq!(probe(&source).expect("right").orientation as u16, orientation);
+            let exif = common::exif(orientation);
+            let whole = png(&landscape, |info| info.exif_metadata = Some(Cow::Owned(exif)));
+            for recipe in [
+                "f_webp,q_98,w_400",
+                "f_webp,q_98,w_300",
+                "f_webp,q_98,w_121",
+                "f_jpeg,q_98,w_300",
+                "f_jpeg,q_98,w_41,crop_0.5:0:0.5:0.5",
+                "f_webp,q_98,w_40",
+                "f_webp,q_98,w_31,h_31,fit_cover,g_northwest",
+                "f_webp,q_98,w_200,h_20,fit_fill",
+                "f_jpeg,q_98,w_1",
+                "f_png,w_120",
+                "f_png,w_120,flip_h",
+            ] {
+                let [found, wanted] =
+                    [&source, &whole].map(|source| seen(&made(source, recipe).expect("a right picture")));
+                let difference = difference(&found, &wanted);
+                assert!(difference < 3.0, "{width}x{height} {orientation} {recipe}: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_webp_of_another_gamut_or_with_transparency_is_shown_as_such_though_it_is_made_smaller() {
+    let transparent = RgbaImage::from_fn(200, 100, |x, _| image::Rgba([220, 40, 30, if x < 100 { 0 } else { 255 }]));
+    let mut png = std::io::Cursor::new(Vec::new());
+    transparent.write_to(&mut png, image::ImageFormat::Png).expect("an encoder");
+    let webp = made(png.get_ref(), "f_webp,q_95").expect("right").bytes;
+    assert!(probe(&webp).expect("right").alpha);
+    let small = seen(&made(&webp, "f_webp,q_95,w_20").expect("right"));
+    assert!(small.get_pixel(4, 4)[3] == 0 && near(&small.get_pixel(15, 4).0, [220, 40, 30], 12), "{small:?}");
+    let white = seen(&made(&webp, "f_jpeg,q_95,w_20").expect("right"));
+    assert!(near(&white.get_pixel(4, 4).0, [255; 3], 6) && near(&white.get_pixel(15, 4).0, [220, 40, 30], 12));
+    let wide = image::RgbImage::from_pixel(64, 64, image::Rgb([200, 100, 100]));
+    let plain = lossy_webp(&wide, 1);
+    let profile = moxcms::ColorProfile::new_display_p3().encode().expect("a profile");
+    let chunk = [b"ICCP", &(profile.len() as u32).to_le_bytes()[..], &profile, &[0][..profile.len() % 2]].concat();
+    let mut bytes = [&plain[..30], &chunk, &plain[30..]].concat();
+    bytes[20] |= 0x20;
+    let riff = (bytes.len() as u32 - 8).to_le_bytes();
+    bytes[4..8].copy_from_slice(&riff);
+    for format in ["jpeg", "webp", "png"] {
+        let [red, green, ..] = seen(&made(&bytes, &format!("f_{format},w_8")).expect("right")).get_pixel(4, 4).0;
+        assert!(red > 205 && green < 100, "{format} {red} {green}");
+    }
+}
+
+#[test]
+fn a_webp_that_is_cut_or_lies_about_its_size_is_refused() {
+    let image = landscape(90, 70);
+    let mut sources = vec![lossy_webp(&image, 1)];
+    let mut lossless = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut lossless, image::ImageFormat::WebP).expect("an encoder");
+    sources.push(lossless.into_inner());
+    for source in sources {
+        for recipe in ["f_png", "f_webp,w_10", "f_jpeg,w_40"] {
+            assert!(made(&source, recipe).is_ok(), "{recipe}");
+            // The end of the pixels may be no more than bits that nothing is decoded of.
+            for cut in (0..source.len() * 9 / 10).step_by(7) {
+                let refused = made(&source[..cut], recipe);
+                assert!(refused.is_err(), "{recipe} of {cut} bytes: {refused:?}");
+            }
+        }
+    }
+    let lossy = lossy_webp(&image, 1);
+    for (place, value) in [(24, 0), (24, 200), (27, 0), (27, 200)] {
+        let mut lie = lossy.clone();
+        lie[place] = value;
+        assert!(matches!(made(&lie, "f_webp,w_10"), Err(Error::Corrupt { .. })), "{place}");
+    }
+}
+
 #[test]
 fn the_last_of_an_odd_row_has_its_own_colour() {
     let at = |edge: u32| image::RgbImage::from_fn(800, 600, |x, _| image::Rgb(if x < edge { RED } else { BLUE }));
@@ -200,6 +293,41 @@ fn avif_is_written() {
         let found = probe(&rendition.bytes).expect("a right file");
         assert_eq!((found.format, found.stored, found.shown()), (Format::Avif, size(16, 24), size(16, 24)));
     }
+}
+
+/// What follows the first box of this name, wherever it lies.
+fn avif_box<'a>(file: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+    file.windows(4).position(|found| found == name).map(|at| &file[at + 4..])
+}
+
+#[test]
+fn an_avif_of_a_photograph_has_its_luma_and_chroma_as_they_are() {
+    let landscape = landscape(643, 487);
+    let photo = common::jpeg_of(&landscape, &[], jpeg_encoder::SamplingFactor::F_2_2, false);
+    let grey = {
+        let mut file = Vec::new();
+        let encoder = jpeg_encoder::Encoder::new(&mut file, 95);
+        encoder.encode(&[99; 200 * 100], 200, 100, jpeg_encoder::ColorType::Luma).expect("an encoder");
+        file
+    };
+    // The profile of AV1 and, in the next byte, whether chroma is coarser across and down; then whether the range is full, as it is where
+    // nothing is said.
+    let told = |file: &[u8]| {
+        let av1c = avif_box(file, b"av1C").expect("every AVIF has one");
+        (av1c[1] >> 5, av1c[2] & 0x0c, avif_box(file, b"colr").map_or(1, |colr| colr[10] >> 7))
+    };
+    for (source, recipe, wanted) in [
+        (&photo, "f_avif,w_121", (0, 0x0c, 1)),
+        (&grey, "f_avif,w_50", (0, 0x0c, 1)),
+        (&lossy_webp(&landscape, 1), "f_avif,w_121", (0, 0x0c, 0)),
+        (&png(&landscape, |_| {}), "f_avif,w_121", (1, 0, 1)),
+    ] {
+        let rendition = made(source, recipe).expect("a right picture");
+        assert_eq!(told(&rendition.bytes), wanted, "{recipe}");
+        assert_eq!(probe(&rendition.bytes).expect("a right file").stored, rendition.size);
+    }
+    let bytes = |quality: u8| made(&photo, &format!("f_avif,w_200,q_{quality}")).expect("right").bytes.len();
+    assert!(bytes(20) < bytes(50) && bytes(50) < bytes(80));
 }
 
 #[test]
@@ -406,13 +534,15 @@ fn a_cut_picture_is_shown_as_far_as_it_goes() {
         assert!((0..64).all(|x| near(&missing.get_pixel(x, 511).0, [128; 3], 3)), "{:?}", missing.get_pixel(9, 511));
         assert!(!made(&source, "f_png").expect("all of it is there").truncated);
         // And where it is shrunk as it is decoded.
-        let half = made(&source[..source.len() / 2], "f_png,w_8").expect("half of it is there");
-        assert!(half.truncated && half.size == size(8, 64), "{:?}", probe(&source));
-        let (small, whole) = (seen(&half), seen(&made(&source, "f_png,w_8").expect("all of it is there")));
-        let is_near = |x: u32, y: u32, wanted: [u8; 3]| near(&small.get_pixel(x, y).0, wanted, 6);
-        assert!(
-            (0..8).all(|x| is_near(x, 5, [0, 1, 2].map(|at| whole.get_pixel(x, 5).0[at])) && is_near(x, 63, [128; 3]))
-        );
+        for side in [8, 4] {
+            let recipe = format!("f_png,w_{side}");
+            let half = made(&source[..source.len() / 2], &recipe).expect("half of it is there");
+            assert!(half.truncated && half.size == size(side, side * 8), "{:?}", probe(&source));
+            let (small, whole) = (seen(&half), seen(&made(&source, &recipe).expect("all of it is there")));
+            let is_near = |x: u32, y: u32, wanted: [u8; 3]| near(&small.get_pixel(x, y).0, wanted, 6);
+            let above = |x: u32| [0, 1, 2].map(|at| whole.get_pixel(x, side / 2).0[at]);
+            assert!((0..side).all(|x| is_near(x, side / 2, above(x)) && is_near(x, side * 8 - 1, [128; 3])), "{side}");
+        }
     }
 }
 

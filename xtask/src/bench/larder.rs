@@ -23,8 +23,13 @@ pub(crate) struct Larder {
 impl Larder {
     /// Makes a directory with one user, serves it and logs in.
     pub(crate) fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(binary, data, &[])
+    }
+
+    /// The same with variables of the configuration.
+    pub(crate) fn start_with(binary: &Path, data: &Path, variables: &[(&str, &str)]) -> Result<Self> {
         add_user(binary, data)?;
-        let server = serve(binary, data)?;
+        let server = serve_with(binary, data, variables)?;
         let token = log_in(server.address())?;
         Ok(Self { server, token })
     }
@@ -48,8 +53,12 @@ impl Larder {
 
 /// Starts the server on a port that the system chooses.
 pub(crate) fn serve(binary: &Path, data: &Path) -> Result<Server> {
+    serve_with(binary, data, &[])
+}
+
+fn serve_with(binary: &Path, data: &Path, variables: &[(&str, &str)]) -> Result<Server> {
     let mut command = Command::new(binary);
-    command.arg("--data").arg(data).args(["serve", "--listen", "127.0.0.1:0"]);
+    command.envs(variables.iter().copied()).arg("--data").arg(data).args(["serve", "--listen", "127.0.0.1:0"]);
     let log = data.with_extension("log");
     Server::start(&mut command, &log).with_context(|| fs::read_to_string(&log).unwrap_or_default())
 }
@@ -62,6 +71,16 @@ pub(crate) fn upload_path(name: &str) -> String {
 /// The path of a file's content, from the record that its upload answered.
 pub(crate) fn content_path(record: &Value) -> Result<String> {
     Ok(format!("/api/v1/files/{}/content", id(record)?))
+}
+
+/// The path of a preset of a picture.
+pub(crate) fn rendition_path(record: &Value, preset: &str) -> Result<String> {
+    Ok(format!("/api/v1/files/{}/renditions/{preset}", id(record)?))
+}
+
+/// The path that recipes of a picture are signed at.
+pub(crate) fn recipes_path(record: &Value) -> Result<String> {
+    Ok(format!("/api/v1/files/{}/renditions", id(record)?))
 }
 
 /// The path that removes a file for ever.

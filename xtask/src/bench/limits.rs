@@ -1,4 +1,4 @@
-//! The measurements that have a bound instead of a peer: memory under many connections, and time to be ready.
+//! The measurements that have a bound instead of a peer: memory under many connections, time to be ready, and what renditions cost.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::Bench;
 use super::larder::{Larder, content_path, serve, upload_path};
 use super::process::{forget_peak, memory_mib};
+use super::renditions;
 use super::stats::Sample;
 use super::wire::{Client, noise};
 
@@ -41,6 +42,27 @@ pub(crate) const ALL: &[Limit] = &[
         unit: "ms",
         most: 150.0,
         run: time_to_ready,
+    },
+    Limit {
+        name: "kept-renditions",
+        title: "processor time of a rendition that is kept, beside a file of its size",
+        unit: "×",
+        most: 1.3,
+        run: renditions::kept,
+    },
+    Limit {
+        name: "memory-renditions",
+        title: "peak memory, 12 MP JPEGs rendered by all permits",
+        unit: "MiB",
+        most: 150.0,
+        run: renditions::memory,
+    },
+    Limit {
+        name: "renditions-at-once",
+        title: "time of 12 MP JPEG → 300 px by all processors, beside that by one",
+        unit: "×",
+        most: 1.0 / 1.8,
+        run: renditions::at_once,
     },
 ];
 

@@ -11,6 +11,7 @@ use larder_files::{
     SessionTerms, Settings, Spawn, StoreMode, StoreName, Timestamp, User, UserId, UserName,
     ledger::{MemoryLedger, Session},
 };
+use larder_renditions::Examiner;
 use larder_storage_core::{MemoryDisk, MemoryOptions, MemoryStore, NodeId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -115,6 +116,10 @@ impl Larder {
         let mut settings = Settings::default();
         let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
         settings.buckets.push((BucketName::new("wiki").unwrap(), unique));
+        let ahead = BucketPolicy { renditions: vec!["thumb".into(), "normal".into()], ..BucketPolicy::default() };
+        settings.buckets.push((BucketName::new("gallery").unwrap(), ahead));
+        settings.cache = Some(StoreName::new("local").unwrap());
+        settings.examine = Some(Arc::new(Examiner::new(larder_renditions::Limits::default(), 64 << 20)));
         let (files, _) = runtime.block_on(Files::start(parts, settings)).unwrap();
         let user =
             |name: &str, role| runtime.block_on(files.add_user(UserName::new(name).unwrap(), role, None)).unwrap();

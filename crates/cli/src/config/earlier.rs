@@ -72,10 +72,7 @@ pub(super) const VARIABLES: &[&str] = &[
 ];
 
 /// Those whose feature is to come.
-const NOT_YET: &[(&str, &str)] = &[
-    ("STORAGE_RETENTION_DAYS", "it is `trash_days`, and nothing ends by itself"),
-    ("IMAGE_THUMBNAIL_SIZE", "no thumbnails are made"),
-];
+const NOT_YET: &[(&str, &str)] = &[("STORAGE_RETENTION_DAYS", "it is `trash_days`, and nothing ends by itself")];
 
 /// Those that have nothing to say.
 const NEVER: &[(&str, &str)] = &[
@@ -509,6 +506,9 @@ impl Reading {
         if let Some(given) = self.take("SUPPORTED_IMAGE_TYPES") {
             self.tell("buckets.images.types", Value::from(image_types(&given)?), given.variable);
         }
+        if let Some(given) = self.take("IMAGE_THUMBNAIL_SIZE") {
+            self.tell("presets.thumb", thumbnail(&given)?, given.variable);
+        }
         if let Some(given) = self.take("STORAGE_RETENTION_DAYS") {
             let days: u32 = given.value.parse().map_err(|_| wrong(&given, "a number of days, or 0 for ever"))?;
             let days = if days == 0 { FOR_EVER_DAYS } else { days };
@@ -729,6 +729,22 @@ fn wrong(given: &Given, right: &str) -> anyhow::Error {
     refuse(format_args!("`{}` is `{}`", given.variable, given.value), format_args!("it is {right}"))
 }
 
+/// The preset that thumbnails of so many pixels are: one number, or width and height.
+fn thumbnail(given: &Given) -> Result<String> {
+    let text = given.value.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']'));
+    let sides: Option<Vec<u32>> = text.split(['x', ',']).map(|side| side.trim().parse().ok()).collect();
+    let is_good = |side: u32| (1..=4096).contains(&side);
+    let (width, height) = match sides.as_deref() {
+        Some([side]) => (*side, *side),
+        Some([width, height]) => (*width, *height),
+        _ => (0, 0),
+    };
+    match is_good(width) && is_good(height) {
+        true => Ok(format!("w_{width},h_{height},f_auto")),
+        false => Err(wrong(given, "a number of pixels up to 4096, or two, as `320x200`")),
+    }
+}
+
 /// Content types of a list such as `jpg,png`, or `["jpg", "png"]`.
 fn image_types(given: &Given) -> Result<Vec<String>> {
     let names = given.value.split(|c: char| c == ',' || c.is_whitespace() || "[]\"'".contains(c));
@@ -930,13 +946,27 @@ mod tests {
     }
 
     #[test]
+    fn the_size_of_thumbnails_is_the_preset_of_that_name() {
+        let recipe = |text: &str| thumbnail(&Given { variable: "IMAGE_THUMBNAIL_SIZE", value: text.into() });
+        assert_eq!(recipe("300").unwrap(), "w_300,h_300,f_auto");
+        for text in ["320x200", "320,200", "(320, 200)", "[320,200]"] {
+            assert_eq!(recipe(text).unwrap(), "w_320,h_200,f_auto", "{text}");
+        }
+        for text in ["0", "x", "300px", "5000", "1,2,3"] {
+            assert!(recipe(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_used_is_told_in_one_line_what_is_to_come_first() {
         let told = in_one_line(
-            &read(&format!("{MINIO} S3_REGION=r S3_BUCKET=b IMAGE_THUMBNAIL_SIZE=3 MINIO_ROOT_USER=u")).unwrap().unused,
+            &read(&format!("{MINIO} S3_REGION=r S3_BUCKET=b STORAGE_RETENTION_DAYS=3 MINIO_ROOT_USER=u"))
+                .unwrap()
+                .unused,
         );
         assert_eq!(
             told.unwrap(),
-            "not used yet: `IMAGE_THUMBNAIL_SIZE` (no thumbnails are made); not used: `MINIO_ROOT_USER` (nothing is known by that \
+            "not used yet: `STORAGE_RETENTION_DAYS` (it is `trash_days`, and nothing ends by itself); not used: `MINIO_ROOT_USER` (nothing is known by that \
              name); not used: `S3_BUCKET`, `S3_REGION` (`STORAGE_TYPE` is `minio`)"
         );
         assert_eq!(in_one_line(&[]), None);

@@ -1,6 +1,10 @@
 //! JPEG: baseline, chroma at half size, optimised Huffman tables; grey pixels without chroma.
 
-use crate::{Error, Format, Result, Size, pixels::Pixels, planar::Planar};
+use crate::{
+    Error, Format, Result, Size,
+    pixels::Pixels,
+    planar::{Planar, Range},
+};
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
 pub(super) fn encode(pixels: &Pixels, quality: u8) -> Result<Vec<u8>> {
@@ -25,7 +29,7 @@ pub(super) fn encode_planar(picture: &Planar, quality: u8) -> Result<Vec<u8>> {
     let mut encoder = Encoder::new(&mut out, quality);
     encoder.set_optimized_huffman_tables(true);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    let done = encoder.encode_image(Rows { picture, width, height });
+    let done = encoder.encode_image(Rows { picture, tables: picture.range.to(Range::Full), width, height });
     done.map_err(|fault| Error::encode(Format::Jpeg, fault))?;
     Ok(out)
 }
@@ -39,6 +43,8 @@ fn sides(size: Size) -> Result<(u16, u16)> {
 /// Planes as the encoder asks for them: it wants chroma for each pixel, and takes one of four of those.
 struct Rows<'a> {
     picture: &'a Planar,
+    /// Of luma and chroma, to what JPEG has.
+    tables: [[u8; 256]; 2],
     width: u16,
     height: u16,
 }
@@ -58,11 +64,12 @@ impl ImageBuffer for Rows<'_> {
 
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
         let (width, y) = (usize::from(self.width), usize::from(y));
-        buffers[0].extend_from_slice(&self.picture.luma[y * width..][..width]);
+        let [luma, chroma] = &self.tables;
+        buffers[0].extend(self.picture.luma[y * width..][..width].iter().map(|sample| luma[usize::from(*sample)]));
         let half = width.div_ceil(2);
         for (plane, buffer) in self.picture.chroma.iter().flatten().zip(&mut buffers[1..]) {
             let row = &plane[y / 2 * half..][..half];
-            buffer.extend(row.iter().flat_map(|sample| [*sample; 2]).take(width));
+            buffer.extend(row.iter().flat_map(|sample| [chroma[usize::from(*sample)]; 2]).take(width));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Pictures made for the tests, byte by byte where that is the point.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
 
+pub mod bombs;
+
 use image::{ExtendedColorType, ImageEncoder, RgbImage, RgbaImage};
 use larder_media::{Format, Recipe, RenderOptions, Rendition, Result, render};
 use std::borrow::Cow;

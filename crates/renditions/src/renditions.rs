@@ -1,0 +1,668 @@
+//! [`Renditions`]: each is made once, whoever asks and however many do, by as many at a time as there are processors, and kept.
+//!
+//! 1. Look in the cache.
+//! 2. Join whoever makes the same at this moment.
+//! 3. Wait for a permit, among a bounded number, of which the files of one owner have half at most.
+//! 4. Read the content whole, which checks it; render; answer.
+//! 5. Keep it, and let go what was asked for longest ago.
+//!
+//! Each step ends by the patience of who asks; but for encoding AVIF and drawing SVG, which can't be broken off and are bounded by their size.
+//!
+//! A crash anywhere leaves at most one that was not kept.
+
+use crate::{
+    Error, Known, Presets, Result, Wanted,
+    kept::Kept,
+    known::{known, may_be_rendered},
+    wanted::{Key, Source},
+};
+use bytes::Bytes;
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::{BoxFuture, Shared},
+};
+use larder_files::{Cache, Caller, FileId, Files, Sha256, UserId};
+use larder_media::{Error as MediaError, Format, Limits, RenderOptions, Rendition};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+
+/// What the configuration decides.
+#[derive(Clone, Debug)]
+pub struct RenditionSettings {
+    /// Recipes with names.
+    pub presets: Presets,
+    /// How large pictures and renditions may be.
+    pub limits: Limits,
+    /// How many are made at once, each with one thread; 0: as many as there are processors.
+    pub at_once: usize,
+    /// How many wait for that at most; who comes then is `Busy`.
+    pub waiting_max: usize,
+    /// How long one may take, waiting included; it is `Busy`, or over its deadline, then.
+    pub patience: Duration,
+    /// How long one may take that nobody waits for.
+    pub patience_later: Duration,
+    /// Bytes that the cache may have.
+    pub kept_bytes_max: u64,
+}
+
+impl Default for RenditionSettings {
+    /// The ready-made presets, `media`'s limits but with 64 MiB of source, as many as processors, 64 waiting, 20 s, 2 min, 1 GiB.
+    fn default() -> Self {
+        let mut limits = Limits::default();
+        limits.source_bytes_max = 64 << 20;
+        Self {
+            presets: Presets::default(),
+            limits,
+            at_once: 0,
+            waiting_max: 64,
+            patience: Duration::from_secs(20),
+            patience_later: Duration::from_secs(120),
+            kept_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// A rendition.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its file.
+    pub bytes: Bytes,
+    /// Its format.
+    pub format: Format,
+    /// Told apart from all others by this: of equal ones the bytes are equal.
+    pub tag: [u8; 16],
+}
+
+/// What a rendition would be, before it is made or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// That of [`Made`].
+    pub tag: [u8; 16],
+    /// Whether a better one is to come, which will be shown under the same URL.
+    pub is_meanwhile: bool,
+    /// Its bytes, where it is known to be kept.
+    pub size: Option<u64>,
+}
+
+/// What was done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Renditions that were encoded.
+    pub made: u64,
+    /// Requests that the cache answered.
+    pub cached: u64,
+    /// Requests that joined another.
+    pub joined: u64,
+    /// Requests that were turned away because too many waited.
+    pub busy: u64,
+    /// Requests that ended in another error.
+    pub failed: u64,
+    /// Renditions that are kept, as far as this node knows.
+    pub kept: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
+}
+
+/// The renditions of a node. Cheap to clone; the clones are one.
+#[derive(Clone)]
+pub struct Renditions(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    runtime: Handle,
+    settings: RenditionSettings,
+    permits: Arc<Semaphore>,
+    /// How many wait for a permit, by the owner of the file.
+    waiting: Mutex<HashMap<UserId, usize>>,
+    /// How many are written to the cache at once; more are not kept.
+    keeping: Arc<Semaphore>,
+    flights: Mutex<HashMap<Key, Flight>>,
+    kept: Mutex<Kept>,
+    refused: Mutex<Refused>,
+    later: mpsc::Sender<Wanted>,
+    /// Those that are made later.
+    queued: Mutex<HashSet<Key>>,
+    counted: Counted,
+}
+
+type Flight = Shared<BoxFuture<'static, Result<Made>>>;
+
+#[derive(Default)]
+struct Counted {
+    made: AtomicU64,
+    cached: AtomicU64,
+    joined: AtomicU64,
+    busy: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Pictures that can't be made into something, so that they are not tried again at every request; what only took too long is tried again
+/// after a while.
+#[derive(Default)]
+struct Refused {
+    why: HashMap<Key, (MediaError, Instant)>,
+    order: VecDeque<Key>,
+}
+
+impl Refused {
+    const REMEMBERED_MAX: usize = 1024;
+    const LATE_FOR: Duration = Duration::from_secs(60);
+
+    fn get(&self, key: &Key) -> Option<&MediaError> {
+        let (why, at) = self.why.get(key)?;
+        (*why != MediaError::Deadline || at.elapsed() < Self::LATE_FOR).then_some(why)
+    }
+
+    fn add(&mut self, key: Key, why: MediaError) {
+        if self.why.insert(key, (why, Instant::now())).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > Self::REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.why.remove(&oldest);
+        }
+    }
+}
+
+/// So many are made later at most; more are made when they are asked for.
+const LATER_MAX: usize = 256;
+/// A larger one is made each time: renditions are a fraction of what they are made from.
+const KEPT_ONE_MAX: u64 = 16 << 20;
+/// So many are written to the cache at once.
+const KEEPING_MAX: usize = 16;
+/// The cache is no more than one: where it is slower than this, a rendition is made.
+const CACHE_PATIENCE: Duration = Duration::from_secs(2);
+/// What can't be broken off is waited for so much longer.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl std::fmt::Debug for Renditions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Renditions({:?})", self.0.settings)
+    }
+}
+
+impl Renditions {
+    /// Renditions of these files. Work that nobody waits for runs on `runtime`, until the last clone is dropped.
+    #[must_use]
+    pub fn new(files: Files, settings: RenditionSettings, runtime: Handle) -> Self {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = if settings.at_once == 0 { processors() } else { settings.at_once };
+        let (later, jobs) = mpsc::channel(LATER_MAX);
+        let inner = Arc::new(Inner {
+            files,
+            settings,
+            permits: Arc::new(Semaphore::new(at_once)),
+            waiting: Mutex::default(),
+            keeping: Arc::new(Semaphore::new(KEEPING_MAX)),
+            flights: Mutex::default(),
+            kept: Mutex::default(),
+            refused: Mutex::default(),
+            later,
+            queued: Mutex::default(),
+            counted: Counted::default(),
+            runtime,
+        });
+        inner.runtime.spawn(make_later(Arc::downgrade(&inner), jobs));
+        Self(inner)
+    }
+
+    /// Finds what earlier processes kept, so that it counts; what belongs to no file any more goes, and what lies on stores that keep none
+    /// now. Ends when all was looked at.
+    ///
+    /// # Errors
+    /// Where a store can't be listed to its end.
+    pub async fn find_kept(&self) -> Result<()> {
+        for former in self.0.files.former_caches() {
+            let files: BTreeSet<FileId> = former.list().map_ok(|cached| cached.file).try_collect().await?;
+            for file in files {
+                former.remove_all(file).await?;
+            }
+        }
+        let Some(cache) = self.0.files.cache() else { return Ok(()) };
+        let mut found = vec![];
+        {
+            let mut listed = pin!(cache.list());
+            while let Some(cached) = listed.try_next().await? {
+                found.push(cached);
+            }
+        }
+        found.sort_by_key(|cached| cached.made);
+        let mut gone = BTreeMap::new();
+        for cached in found {
+            let is_gone = match gone.get(&cached.file) {
+                Some(known) => *known,
+                None => *gone.entry(cached.file).or_insert(self.0.is_gone(cached.file, None).await?),
+            };
+            match is_gone {
+                true => cache.remove(cached.file, &cached.key).await?,
+                false => self.0.kept().found(Key { file: cached.file, hash: cached.key }, cached.size),
+            }
+        }
+        self.0.let_go(&cache).await;
+        Ok(())
+    }
+
+    /// The presets.
+    #[must_use]
+    pub fn presets(&self) -> &Presets {
+        &self.0.settings.presets
+    }
+
+    /// The limits of pictures.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.settings.limits
+    }
+
+    /// What was done since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counted { made, cached, joined, busy, failed } = &self.0.counted;
+        let (kept, kept_bytes) = self.0.kept().totals();
+        Counts {
+            made: read(made),
+            cached: read(cached),
+            joined: read(joined),
+            busy: read(busy),
+            failed: read(failed),
+            kept: kept as u64,
+            kept_bytes,
+        }
+    }
+
+    /// Gives a rendition: the one that is kept, or one that is made now. Where AVIF would suit best it is made later, and WebP is given
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`]; `Files` of a file that must not be read.
+    pub async fn get(&self, wanted: Wanted) -> Result<Made> {
+        let answered = self.0.clone().get(wanted).await;
+        match &answered {
+            Err(Error::Busy { .. }) => self.0.counted.busy.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.0.counted.failed.fetch_add(1, Ordering::Relaxed),
+            Ok(_) => 0,
+        };
+        answered
+    }
+
+    /// What a rendition would be known by, without making it. A better one is begun, where there is one to come.
+    ///
+    /// # Errors
+    /// `Files`, of the revision.
+    pub async fn tag(&self, wanted: &Wanted) -> Result<Tagged> {
+        let content = wanted.content(&self.0.files).await?;
+        let (best, is_meanwhile) = self.0.best_now(wanted, &content.sha256);
+        if is_meanwhile {
+            self.0.make_later(wanted.clone(), &content.sha256);
+        }
+        let key = best.key(&content.sha256);
+        let size = self.0.kept().size(&key).map(|size| size.saturating_sub(Cache::OVERHEAD));
+        Ok(Tagged { tag: key.hash, is_meanwhile, size })
+    }
+
+    /// Has a rendition of the newest content made when there is time. Where too many wait already, or nothing keeps it, it is made when it
+    /// is asked for.
+    pub fn make_later(&self, wanted: Wanted) {
+        let content = wanted.file.attributes.sha256;
+        self.0.make_later(wanted, &content);
+    }
+
+    /// Ends when all that is being made is made and kept.
+    pub async fn settled(&self) {
+        while !self.0.flights().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Reads a file's newest content, and says what picture it is; `None` where it is none.
+    ///
+    /// # Errors
+    /// `Files`, `Busy`.
+    pub async fn look_at(&self, caller: &Caller, file: &larder_files::File) -> Result<Option<Known>> {
+        let size = file.attributes.size;
+        if !may_be_rendered(&file.attributes.content_type, size) || size > self.limits().source_bytes_max {
+            return Ok(None);
+        }
+        let (inner, until) = (&self.0, Instant::now() + self.0.settings.patience_later);
+        let permit = inner.permit(file.attributes.owner_id, until).await?;
+        let bytes = inner.read(caller, file, None, until).await?;
+        let limits = inner.settings.limits;
+        let looked = inner.runtime.spawn_blocking(move || {
+            let _permit = permit;
+            known(&bytes, &limits, Some(until)).ok()
+        });
+        let looked = looked.await;
+        looked.map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+impl Inner {
+    async fn get(self: Arc<Self>, wanted: Wanted) -> Result<Made> {
+        let content = wanted.content(&self.files).await?;
+        let (best, is_meanwhile) = self.best_now(&wanted, &content.sha256);
+        if is_meanwhile {
+            self.make_later(wanted, &content.sha256);
+        }
+        self.clone().get_this(best, content, self.settings.patience).await
+    }
+
+    /// What is given at this moment: AVIF only where it is kept. And whether it is to come.
+    fn best_now(&self, wanted: &Wanted, content: &Sha256) -> (Wanted, bool) {
+        if !wanted.may_become_avif() {
+            return (wanted.clone(), false);
+        }
+        let avif = wanted.key(content);
+        if self.kept().contains(&avif) {
+            return (wanted.clone(), false);
+        }
+        // What nothing would keep would be made for nobody.
+        let is_to_come = self.files.cache().is_some() && self.refused().get(&avif).is_none();
+        (wanted.accepting(|format| format != Format::Avif), is_to_come)
+    }
+
+    fn make_later(&self, wanted: Wanted, content: &Sha256) {
+        let key = wanted.key(content);
+        if self.files.cache().is_none() || !self.queued().insert(key) {
+            return;
+        }
+        // Nothing is owed: whoever asks for it gets it.
+        if self.later.try_send(wanted).is_err() {
+            self.queued().remove(&key);
+        }
+    }
+
+    async fn get_this(self: Arc<Self>, wanted: Wanted, content: Source, patience: Duration) -> Result<Made> {
+        let key = wanted.key(&content.sha256);
+        if let Some(why) = self.refused().get(&key) {
+            return Err(why.clone().into());
+        }
+        // Who joins waits for one that is under way, in the cache or not.
+        let flight = {
+            let mut flights = self.flights();
+            match flights.get(&key) {
+                Some(flight) => {
+                    self.counted.joined.fetch_add(1, Ordering::Relaxed);
+                    flight.clone()
+                }
+                None => flights.entry(key).or_insert(self.clone().take_off(wanted, key, content, patience)).clone(),
+            }
+        };
+        let landed = tokio::time::timeout(patience + GRACE, flight).await;
+        landed.unwrap_or_else(|_| Err(MediaError::Deadline.into()))
+    }
+
+    /// Makes one that nobody waits for.
+    async fn make_one_later(self: Arc<Self>, wanted: &Wanted) -> Result<()> {
+        let content = wanted.content(&self.files).await?;
+        let (key, is_avif) = (wanted.key(&content.sha256), wanted.may_become_avif());
+        if self.kept().contains(&key) {
+            return Ok(());
+        }
+        self.clone().get_this(wanted.clone(), content, self.settings.patience_later).await?;
+        // Whoever asks next is shown it only if it was kept.
+        while self.flights().contains_key(&key) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if is_avif && !self.kept().contains(&key) {
+            self.refused().add(key, MediaError::Deadline);
+        }
+        Ok(())
+    }
+
+    /// Reads one from the cache, or makes it, in a task of its own that goes on when nobody waits any more.
+    fn take_off(self: Arc<Self>, wanted: Wanted, key: Key, content: Source, patience: Duration) -> Flight {
+        let inner = self.clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.runtime.spawn(async move {
+            // However this ends, it is under way no more.
+            let _landing = Landing { inner: inner.clone(), key };
+            let cache = inner.files.cache();
+            let kept = match &cache {
+                Some(cache) => {
+                    tokio::time::timeout(CACHE_PATIENCE, inner.kept_one(cache, key)).await.unwrap_or_default()
+                }
+                None => None,
+            };
+            if let Some(made) = kept {
+                // Nobody waits for it any more, perhaps.
+                let _ = tell.send(Ok(made));
+                return;
+            }
+            let made = inner.make(&wanted, key, &content, Instant::now() + patience).await;
+            if let Err(Error::Media(why)) = &made
+                && !matches!(why, MediaError::Encode { .. })
+            {
+                inner.refused().add(key, why.clone());
+            }
+            let bytes = made.as_ref().ok().map(|made| made.bytes.clone());
+            let _ = tell.send(made);
+            // The flight ends once it is kept: until then it answers.
+            if let (Some(cache), Some(bytes)) = (cache, bytes) {
+                inner.keep(&cache, key, &bytes, &wanted).await;
+            }
+        });
+        let landed =
+            async move { told.await.unwrap_or_else(|_| Err(Error::Internal("the task that made it ended".into()))) };
+        landed.boxed().shared()
+    }
+
+    async fn kept_one(&self, cache: &Cache, key: Key) -> Option<Made> {
+        match cache.get(key.file, &key.hash, KEPT_ONE_MAX).await {
+            Ok(Some(bytes)) => {
+                let format = Format::of(&bytes).ok()?;
+                self.kept().used(key, bytes.len() as u64 + Cache::OVERHEAD);
+                self.counted.cached.fetch_add(1, Ordering::Relaxed);
+                Some(Made { bytes, format, tag: key.hash })
+            }
+            Ok(None) => {
+                self.kept().forget(&key);
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "kept renditions can't be read now");
+                None
+            }
+        }
+    }
+
+    async fn make(&self, wanted: &Wanted, key: Key, content: &Source, until: Instant) -> Result<Made> {
+        let limits = self.settings.limits;
+        let size = content.size;
+        if !may_be_rendered(&content.content_type, size) {
+            return Err(MediaError::NotAnImage.into());
+        }
+        if size > limits.source_bytes_max {
+            return Err(MediaError::TooLarge {
+                what: "size of the source in bytes",
+                found: size,
+                limit: limits.source_bytes_max,
+                instead: "send a smaller picture",
+            }
+            .into());
+        }
+        let permit = self.permit(wanted.file.attributes.owner_id, until).await?;
+        let source = self.read(&wanted.caller, &wanted.file, wanted.revision, until).await?;
+        let (recipe, focal, accepted) = (wanted.recipe, wanted.focal_point(), wanted.accepted.clone());
+        let rendered = self.runtime.spawn_blocking(move || {
+            let _permit = permit;
+            let is_over = || Instant::now() >= until;
+            larder_media::render(
+                &source,
+                &recipe,
+                &RenderOptions { limits, focal, accepted: &accepted, is_over: &is_over },
+            )
+        });
+        let Rendition { bytes, format, .. } = rendered.await.map_err(|error| Error::Internal(error.to_string()))??;
+        self.counted.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Made { bytes: bytes.into(), format, tag: key.hash })
+    }
+
+    /// The right to make one, for which a bounded number wait.
+    async fn permit(&self, owner: UserId, until: Instant) -> Result<OwnedSemaphorePermit> {
+        let busy = || Error::Busy { after: Duration::from_secs(1) };
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _place = Place::take(&self.waiting, owner, self.settings.waiting_max).ok_or_else(busy)?;
+        let permit = tokio::time::timeout_at(until.into(), self.permits.clone().acquire_owned()).await;
+        permit.map_err(|_| busy())?.map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// The whole content: it ends in an error where it is not the one whose hash is known.
+    async fn read(
+        &self,
+        caller: &Caller,
+        file: &larder_files::File,
+        revision: Option<u64>,
+        until: Instant,
+    ) -> Result<Vec<u8>> {
+        let read = tokio::time::timeout_at(until.into(), self.read_whole(caller, file, revision)).await;
+        read.unwrap_or_else(|_| Err(MediaError::Deadline.into()))
+    }
+
+    async fn read_whole(&self, caller: &Caller, file: &larder_files::File, revision: Option<u64>) -> Result<Vec<u8>> {
+        let content = self.files.open(caller, file, revision, None).await?;
+        let size = content.range.end - content.range.start;
+        let mut whole = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        let mut body = content.body;
+        while let Some(block) = body.next().await {
+            whole.extend_from_slice(&block.map_err(|cause| larder_files::Error::StoreUnavailable(Some(cause)))?);
+        }
+        Ok(whole)
+    }
+
+    async fn keep(&self, cache: &Cache, key: Key, bytes: &Bytes, wanted: &Wanted) {
+        // Where the cache is slower than what is made, it does not hold that in memory.
+        let Ok(_turn) = self.keeping.clone().try_acquire_owned() else { return };
+        let size = bytes.len() as u64 + Cache::OVERHEAD;
+        if size > self.settings.kept_bytes_max.min(KEPT_ONE_MAX) {
+            return;
+        }
+        if let Err(error) = cache.put(key.file, &key.hash, bytes).await {
+            return tracing::warn!(%error, "a rendition is not kept, and made again when it is asked for");
+        }
+        self.kept().used(key, size);
+        // Purged meanwhile: what was kept of it then has gone already, and this came behind.
+        let revision = wanted.revision.unwrap_or(wanted.file.attributes.revision);
+        match self.is_gone(key.file, Some(revision)).await {
+            Ok(false) => {}
+            Ok(true) => self.remove(cache, key).await,
+            Err(error) => tracing::warn!(%error, "whether a file is still there can't be told"),
+        }
+        self.let_go(cache).await;
+    }
+
+    /// Removes what was asked for longest ago, until the rest fits.
+    async fn let_go(&self, cache: &Cache) {
+        let over = self.kept().over(self.settings.kept_bytes_max);
+        for key in over {
+            self.remove(cache, key).await;
+        }
+    }
+
+    async fn remove(&self, cache: &Cache, key: Key) {
+        self.kept().forget(&key);
+        if let Err(error) = cache.remove(key.file, &key.hash).await {
+            tracing::warn!(%error, "a rendition stays longer than it should");
+        }
+    }
+
+    /// Whether there is no such file, or no such revision of it.
+    async fn is_gone(&self, file: FileId, revision: Option<u64>) -> Result<bool> {
+        let local = Caller::local();
+        let there = match revision {
+            Some(revision) => self.files.revision(&local, file, revision).await.map(drop),
+            None => self.files.describe(&local, file).await.map(drop),
+        };
+        match there {
+            Ok(()) => Ok(false),
+            Err(larder_files::Error::NotFound(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queued(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A rendition that is under way, until this is dropped.
+struct Landing {
+    inner: Arc<Inner>,
+    key: Key,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.inner.flights().remove(&self.key);
+    }
+}
+
+/// A place among those who wait, until it is dropped.
+struct Place<'a> {
+    waiting: &'a Mutex<HashMap<UserId, usize>>,
+    owner: UserId,
+}
+
+impl<'a> Place<'a> {
+    /// One of `max`, of which the files of one owner have half at most: nobody's pictures keep all others' away.
+    fn take(waiting: &'a Mutex<HashMap<UserId, usize>>, owner: UserId, max: usize) -> Option<Self> {
+        let mut places = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, of_owner) = (places.values().sum::<usize>(), places.get(&owner).copied().unwrap_or(0));
+        if all >= max || of_owner >= max.div_ceil(2) {
+            return None;
+        }
+        places.insert(owner, of_owner + 1);
+        Some(Self { waiting, owner })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut places = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = places.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                places.remove(&self.owner);
+            }
+        }
+    }
+}
+
+/// Makes what nobody waits for, one after the other.
+async fn make_later(inner: Weak<Inner>, mut jobs: mpsc::Receiver<Wanted>) {
+    while let Some(wanted) = jobs.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.clone().make_one_later(&wanted).await {
+            tracing::debug!(%error, "a rendition that nobody waits for was not made");
+        }
+        // Of an older revision it is known by other content.
+        let file = wanted.file.attributes.id;
+        inner.queued().retain(|queued| queued.file != file);
+    }
+}
