@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 /// A URL of a rendition.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SignedRecipe {
-    /// Whoever holds it may see this rendition of the file, and nothing else of it.
+    /// Whoever holds it sees this rendition of the file, and nothing else of it; without `v` also what later revisions look like.
     url: String,
     /// The recipe in its canonical form.
     recipe: String,
@@ -75,12 +75,15 @@ pub(crate) async fn signed(ask: Ask) -> Answer {
     let (signature, recipe, id) = (parts.next(), parts.next(), parts.next());
     let (signature, recipe, id) = (signature.unwrap_or_default(), recipe.unwrap_or_default(), id.unwrap_or_default());
     if !ask.api.signatures.is_of(signature, &signed_text(recipe, id)) {
-        return Err(Problem::new(Code::Forbidden, "the signature is not that of this recipe and file"));
+        return Err(Problem::new(
+            Code::Forbidden,
+            "the signature is not that of this recipe and file: have it signed anew",
+        ));
     }
     let recipe: RecipeInUrl = recipe.parse().map_err(wrong_recipe)?;
     let now = ask.api.files.environment().clock.now();
     if recipe.expires_at.is_some_and(|ends| now >= from_seconds(ends)) {
-        return Err(Problem::new(Code::Gone, "the URL has ended"));
+        return Err(Problem::new(Code::Gone, "the URL has ended: have a new one signed"));
     }
     let id = FileId::parse(id).ok_or_else(|| Problem::not_found("file"))?;
     let (api, caller) = (ask.api.clone(), Caller::local());
@@ -121,8 +124,9 @@ pub(crate) async fn sign(ask: Ask) -> Answer {
         })
         .await?;
     let (text, id) = (recipe.to_string(), file.attributes.id.to_string());
-    // A recipe without a word is a path without a part.
-    let text = if text.is_empty() { "f_auto".to_owned() } else { text };
+    if text.is_empty() {
+        return Err(Problem::malformed("the recipe is empty: name at least one key, such as `f_auto`"));
+    }
     let signature = ask.api.signatures.sign(&signed_text(&text, &id));
     let url = format!("{base}/i/{signature}/{text}/{id}");
     let signed = SignedRecipe { url, recipe: text, expires_at: recipe.expires_at.map(from_seconds) };
@@ -182,7 +186,11 @@ impl Caching {
 
 async fn show(ask: &Ask, asked: Asked) -> Answer {
     let Asked { caller, file, recipe: RecipeInUrl { recipe, revision, .. }, caching } = asked;
-    let name = file.attributes.name.clone();
+    // Whoever holds a signed URL knows the name that stands in it, and is told no other.
+    let name = match caching {
+        Caching::Private => file.attributes.name.clone(),
+        _ => ask.request.match_info().query("name").to_owned(),
+    };
     let accepted = if recipe.is_auto() { accepted(ask.list(header::ACCEPT).as_deref()) } else { vec![] };
     let wanted = Wanted { caller, file, revision, recipe, accepted };
     let (wants, api) = (Wants::of(ask), ask.api.clone());
@@ -284,7 +292,8 @@ pub(crate) fn refused(error: Error) -> Problem {
     match error {
         Error::Files(error) => Problem::of_shared(&error),
         Error::Busy { after } => Problem::new(Code::Busy, error.to_string()).retry_after(after.as_secs()),
-        Error::Media(Media::Deadline) => Problem::new(Code::Busy, error.to_string()).retry_after(5),
+        // For so long it is not tried again.
+        Error::Media(Media::Deadline) => Problem::new(Code::Busy, error.to_string()).retry_after(60),
         Error::Media(Media::Recipe(error)) => wrong_recipe(error),
         Error::Media(error @ Media::Encode { .. }) => larder_files::Error::internal(error).into(),
         Error::Media(error) => Problem::new(Code::NotAnImage, error.to_string()),

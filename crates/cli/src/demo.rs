@@ -6,7 +6,7 @@ mod pictures;
 
 use crate::{
     config,
-    output::{Exit, Output, size},
+    output::{Exit, Output, refuse, size},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -78,13 +78,17 @@ pub(crate) struct Demo {
     /// Keep the directory, and say where it is
     #[arg(long)]
     keep: bool,
-    /// Write a page with pictures and what was made of them, to look at
+    /// Write a page with pictures and what was made of them, to look at [without a path: larder-demo.html]
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "larder-demo.html")]
     html: Option<PathBuf>,
 }
 
 impl Demo {
     pub(crate) fn run(self, output: &Output) -> Result<Exit> {
+        if let Some(there) = self.html.as_ref().filter(|path| fs::symlink_metadata(path).is_ok()) {
+            let what = format!("{} already exists", there.display());
+            return Err(refuse(what, "name another page behind --html, or remove that one"));
+        }
         let place = tempfile::Builder::new().prefix("larder-demo-").tempdir()?;
         let shown = Show { output, data: place.path().join("data"), steps: 0 }.run(self.html.as_deref());
         match self.keep {

@@ -93,6 +93,8 @@ impl Warm {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = if settings.at_once == 0 { processors() } else { settings.at_once };
         let (renditions, done) = (Renditions::new(files.clone(), settings, Handle::current()), Done::default());
+        // What is there counts towards the budget.
+        renditions.find_kept().await?;
         let mut query = ListFiles { bucket: self.bucket.clone(), limit: PAGE, ..ListFiles::default() };
         loop {
             let page = files.list(&Caller::local(), query.clone()).await?;

@@ -121,7 +121,7 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// Looks at new content while it arrives.
     pub examine: Option<Arc<dyn Examine>>,
-    /// The store on which [`Cache`] keeps what can be made again; of a file that is purged it goes too. `None`: nothing is kept.
+    /// The store on which [`crate::Cache`] keeps what can be made again; of a file that is purged it goes too. `None`: nothing is kept.
     pub cache: Option<StoreName>,
 }
 

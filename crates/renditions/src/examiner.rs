@@ -105,9 +105,17 @@ impl Held {
 
     /// Keeps no more than the beginning, and gives its room back.
     fn cut(&mut self, holds: Holds) {
-        let mut head = self.whole();
-        head.truncate(HEAD_BYTES);
+        let head = self.head();
         (self.bytes, self.blocks, self.permits, self.holds) = (head.len(), vec![head.into()], None, holds);
+    }
+
+    /// Its first [`HEAD_BYTES`].
+    fn head(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.bytes.min(HEAD_BYTES));
+        for block in &self.blocks {
+            head.extend_from_slice(&block[..block.len().min(HEAD_BYTES - head.len())]);
+        }
+        head
     }
 
     fn whole(&self) -> Vec<u8> {
@@ -140,17 +148,19 @@ enum Found {
 }
 
 fn find(held: &Held, limits: &Limits, is_hurried: bool) -> Found {
-    let bytes = held.whole();
     if held.holds == Holds::All && !is_hurried {
+        let bytes = held.whole();
         return match known(&bytes, limits, Some(Instant::now() + PATIENCE)) {
             Ok(known) => Found::Known(known),
             Err(error) => Found::Not(error),
         };
     }
-    match known_by_head(&bytes, held.size, held.holds == Holds::All, limits) {
+    let head = held.head();
+    let is_whole = head.len() as u64 == held.size;
+    match known_by_head(&head, held.size, is_whole, limits) {
         Ok(known) => Found::Known(known),
         // What follows may tell more than its beginning does.
-        Err(larder_media::Error::Corrupt { .. }) if held.holds != Holds::All => Found::Unsure,
+        Err(larder_media::Error::Corrupt { .. }) if !is_whole => Found::Unsure,
         Err(error) => Found::Not(error),
     }
 }

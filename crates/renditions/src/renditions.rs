@@ -130,7 +130,7 @@ struct Inner {
     flights: Mutex<HashMap<Key, Flight>>,
     kept: Mutex<Kept>,
     refused: Mutex<Refused>,
-    later: mpsc::Sender<Wanted>,
+    later: mpsc::Sender<(Key, Wanted)>,
     /// Those that are made later.
     queued: Mutex<HashSet<Key>>,
     counted: Counted,
@@ -379,7 +379,7 @@ impl Inner {
             return;
         }
         // Nothing is owed: whoever asks for it gets it.
-        if self.later.try_send(wanted).is_err() {
+        if self.later.try_send((key, wanted)).is_err() {
             self.queued().remove(&key);
         }
     }
@@ -655,14 +655,12 @@ impl Drop for Place<'_> {
 }
 
 /// Makes what nobody waits for, one after the other.
-async fn make_later(inner: Weak<Inner>, mut jobs: mpsc::Receiver<Wanted>) {
-    while let Some(wanted) = jobs.recv().await {
+async fn make_later(inner: Weak<Inner>, mut jobs: mpsc::Receiver<(Key, Wanted)>) {
+    while let Some((key, wanted)) = jobs.recv().await {
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.clone().make_one_later(&wanted).await {
             tracing::debug!(%error, "a rendition that nobody waits for was not made");
         }
-        // Of an older revision it is known by other content.
-        let file = wanted.file.attributes.id;
-        inner.queued().retain(|queued| queued.file != file);
+        inner.queued().remove(&key);
     }
 }

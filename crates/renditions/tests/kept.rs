@@ -118,8 +118,8 @@ async fn what_was_asked_for_longest_ago_goes_when_there_is_no_room() {
     let renditions = renditions(&files, |settings| settings.kept_bytes_max = one * 5 / 2 + 64);
     for recipe in ["w_50", "w_51", "w_50", "w_52"] {
         made(&renditions, &file, recipe).await;
-        until("it is kept", async || renditions.counts().kept >= 1).await;
-        until_so("at most two are kept", || kept(&larder).len() <= 2).await;
+        renditions.settled().await;
+        assert!(kept(&larder).len() <= 2);
     }
     until_kept(&larder, 2).await;
     assert!(renditions.counts().kept_bytes <= one * 5 / 2 + 64);
@@ -233,7 +233,7 @@ async fn what_can_not_be_kept_is_shown_all_the_same() {
     }
     for _ in 0..2 {
         made(&renditions, &file, "w_40").await;
-        support::others_go_on().await;
+        renditions.settled().await;
     }
     assert!(faults.struck() > 0, "nothing failed");
     assert_eq!((kept(&larder), renditions.counts().failed), (vec![], 0));

@@ -27,6 +27,12 @@ const SECONDS: u64 = 600;
 impl ImportConfig {
     /// Refuses what nothing could be fetched by.
     pub(super) fn check(&self) -> Result<()> {
+        if self.bytes_max == Some(0) {
+            return Err(refuse(
+                "`imports.bytes_max` is 0: nothing could be fetched",
+                "or set `imports.enabled` to `false`",
+            ));
+        }
         match self.seconds.filter(|seconds| !(1..=86_400).contains(seconds)) {
             Some(seconds) => Err(refuse(format_args!("`imports.seconds` is {seconds}"), "it is 1 to 86400: a day")),
             None => Ok(()),
