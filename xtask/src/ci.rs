@@ -3,7 +3,10 @@
 //! Stops at the first failure and says what to run. Reads no standard input, and needs nothing but a fresh clone
 //! and a Rust toolchain: tools that are not installed are left out, by name, in the summary.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
@@ -148,10 +151,32 @@ fn tests(shell: &Shell) -> Result<Outcome> {
         eprintln!("PostgreSQL is not installed: tests that need it are skipped");
     }
     if cmd!(shell, "cargo nextest --version").quiet().ignore_stderr().read().is_err() {
-        return passed(cmd!(shell, "cargo test --workspace --all-features").run());
+        return passed(tests_and_kills(shell));
     }
     cmd!(shell, "cargo nextest run --workspace --all-features").run()?;
     passed(cmd!(shell, "cargo test --workspace --all-features --doc").run())
+}
+
+/// The tests, and beside them those that kill servers: most of their time these wait for what may still be on its way to a bucket.
+fn tests_and_kills(shell: &Shell) -> xshell::Result<()> {
+    let kills = "whatever_was_acknowledged_survives_every_kill";
+    cmd!(shell, "cargo test --workspace --all-features --no-run").run()?;
+    let beside = shell.clone();
+    thread::scope(|scope| {
+        let killing = scope.spawn(move || {
+            let arguments = ["--test", "crash_loop", kills, "--", "--test-threads=6"];
+            cmd!(beside, "cargo test --workspace --all-features {arguments...}").ignore_status().output()
+        });
+        let others = cmd!(shell, "cargo test --workspace --all-features -- --skip {kills}").run();
+        let killed = killing.join().expect("it runs a command and no more")?;
+        eprintln!("\n{}{}", String::from_utf8_lossy(&killed.stderr), String::from_utf8_lossy(&killed.stdout));
+        others?;
+        match killed.status.success() {
+            true => Ok(()),
+            // Fails as it did, and says so.
+            false => cmd!(shell, "false").run(),
+        }
+    })
 }
 
 fn minio(shell: &Shell) -> Result<Outcome> {

@@ -29,9 +29,9 @@ pub(crate) struct Shown {
     /// Days that the trash keeps a file.
     trash_days: u32,
     /// Whether it takes only pictures that can be read.
-    pictures: bool,
+    pictures_only: bool,
     /// The presets of which renditions are made as soon as a picture has arrived.
-    renditions: Vec<String>,
+    presets_ahead: Vec<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -53,8 +53,8 @@ fn shown(bucket: &Bucket, viewer: Role) -> Shown {
         types: policy.types,
         names: policy.names,
         trash_days: policy.trash_days,
-        pictures: policy.pictures,
-        renditions: policy.renditions,
+        pictures_only: policy.pictures_only,
+        presets_ahead: policy.presets_ahead,
         created_at: bucket.created_at,
         placement: is_admin.then_some(policy.placement),
         write_copies: is_admin.then_some(policy.write_copies),

@@ -16,10 +16,10 @@ use actix_web::{
         header::{self, HeaderValue},
     },
 };
+use data_encoding::HEXLOWER;
 use larder_files::{Caller, File, FileId, Timestamp};
-use larder_renditions::{Error, Format, Made, RecipeInUrl, Tagged, Wanted};
+use larder_renditions::{Error, Format, Made, RecipeInUrl, Tagged, UnknownPreset, Wanted};
 use serde::Serialize;
-use std::fmt::Write;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
@@ -45,10 +45,8 @@ pub(crate) async fn preset(ask: Ask) -> Answer {
     ask.query(&[])?;
     let id = ask.file_id()?;
     let name = ask.request.match_info().query("preset");
-    let Some(recipe) = ask.api.renditions.presets().get(name) else {
-        let known: Vec<_> = ask.api.renditions.presets().iter().map(|(name, _)| name).collect();
-        return Err(Problem::not_found(&format!("preset; there are {}", known.join(", "))));
-    };
+    let unknown = |error: UnknownPreset| Problem::new(Code::NotFound, error.to_string());
+    let recipe = ask.api.renditions.presets().find(name).map_err(unknown)?;
     let (api, by) = (ask.api.clone(), caller.clone());
     let file = ask.api.run(async move { Ok(api.files.live(&by, id).await?) }).await?;
     show(&ask, Asked { caller, file, recipe: recipe.into(), caching: Caching::Private }).await
@@ -153,9 +151,6 @@ struct Asked {
     caching: Caching,
 }
 
-/// What a rendition takes in memory, of which nobody knows yet how large it is.
-const UNKNOWN_BYTES: u64 = 256 << 10;
-
 /// Who may keep an answer, and how long.
 #[derive(Clone, Copy)]
 enum Caching {
@@ -184,6 +179,9 @@ impl Caching {
     }
 }
 
+/// What a rendition takes in memory, of which nobody knows yet how large it is.
+const UNKNOWN_BYTES: u64 = 256 << 10;
+
 async fn show(ask: &Ask, asked: Asked) -> Answer {
     let Asked { caller, file, recipe: RecipeInUrl { recipe, revision, .. }, caching } = asked;
     // Whoever holds a signed URL knows the name that stands in it, and is told no other.
@@ -196,7 +194,7 @@ async fn show(ask: &Ask, asked: Asked) -> Answer {
     let (wants, api) = (Wants::of(ask), ask.api.clone());
     let made = ask.api.run(async move {
         let expected = api.renditions.tag(&wanted).await.map_err(refused)?;
-        let has = |list: &String| conditions::matches(list, &hexadecimal(expected.tag), Comparison::Weak);
+        let has = |list: &String| conditions::matches(list, &HEXLOWER.encode(&expected.tag), Comparison::Weak);
         // What the caller has is not made again only to say so.
         if wants.if_none_match.as_ref().is_some_and(has) {
             return Ok((expected, None));
@@ -208,12 +206,12 @@ async fn show(ask: &Ask, asked: Asked) -> Answer {
             _ => Some(content::room(&api, usize::try_from(size).unwrap_or(usize::MAX)).await?),
         };
         let made = api.renditions.get(wanted).await.map_err(refused)?;
-        Ok((Tagged { tag: made.tag, ..expected }, Some((made, room))))
+        Ok((Tagged { tag: made.tag, is_meanwhile: made.is_meanwhile, ..expected }, Some((made, room))))
     });
     let (told, made) = made.await?;
     let now = ask.api.files.environment().clock.now();
     let mut head = HttpResponse::build(if made.is_some() { StatusCode::OK } else { StatusCode::NOT_MODIFIED });
-    head.insert_header((header::ETAG, format!("\"{}\"", hexadecimal(told.tag))));
+    head.insert_header((header::ETAG, format!("\"{}\"", HEXLOWER.encode(&told.tag))));
     if recipe.is_auto() {
         head.insert_header((header::VARY, "Accept"));
     }
@@ -260,13 +258,6 @@ fn body(
     content::send(&mut head, opened, ask)
 }
 
-fn hexadecimal(tag: [u8; 16]) -> String {
-    tag.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// The formats beyond those that everybody shows, which `Accept` names itself: `*/*` and `image/*` stand in the requests of those, too,
 /// that show no more than JPEG.
 fn accepted(accept: Option<&str>) -> Vec<Format> {
@@ -307,10 +298,8 @@ pub(crate) fn ahead(api: &Api, caller: &Caller, file: &File) {
     if file.attributes.media.is_none() {
         return;
     }
-    for recipe in bucket.policy.renditions.iter().filter_map(|name| api.renditions.presets().get(name)) {
-        let accepted = if recipe.is_auto() { vec![Format::Webp] } else { vec![] };
-        let (caller, file) = (caller.clone(), file.clone());
-        api.renditions.make_later(Wanted { caller, file, revision: None, recipe, accepted });
+    for recipe in bucket.policy.presets_ahead.iter().filter_map(|name| api.renditions.presets().get(name)) {
+        api.renditions.make_later(Wanted::ahead(caller.clone(), file.clone(), recipe));
     }
 }
 

@@ -83,14 +83,14 @@ const KEYS: &[&str] = &[
     "buckets.*.types",
     "buckets.*.names",
     "buckets.*.trash_days",
-    "buckets.*.pictures",
-    "buckets.*.renditions",
+    "buckets.*.pictures_only",
+    "buckets.*.presets_ahead",
     "presets.*",
     "renditions.store",
-    "renditions.kept_bytes_max",
+    "renditions.cache_bytes_max",
     "renditions.at_once",
     "renditions.waiting_max",
-    "renditions.patience_seconds",
+    "renditions.timeout_seconds",
     "renditions.source_bytes_max",
     "renditions.side_max",
     "renditions.pixels_max",
@@ -99,7 +99,7 @@ const KEYS: &[&str] = &[
     "imports.enabled",
     "imports.http",
     "imports.bytes_max",
-    "imports.seconds",
+    "imports.timeout_seconds",
 ];
 
 /// `LARDER_…` variables that are no keys: what the flags, the log and tests are told by.
@@ -337,12 +337,12 @@ struct BucketConfig {
     /// Days for which the trash keeps a file. `LARDER_BUCKETS__NAME__TRASH_DAYS`, default 30. Not carried out yet: what lies in
     /// the trash stays until it is purged.
     trash_days: Option<u32>,
-    /// Whether it takes only pictures that can be read. `LARDER_BUCKETS__NAME__PICTURES`, default `false`, of the ready-made `images`
+    /// Whether it takes only pictures that can be read. `LARDER_BUCKETS__NAME__PICTURES_ONLY`, default `false`, of the ready-made `images`
     /// `true`.
-    pictures: Option<bool>,
-    /// Presets of which renditions are made as soon as a picture has arrived. `LARDER_BUCKETS__NAME__RENDITIONS`, default none.
+    pictures_only: Option<bool>,
+    /// Presets of which renditions are made as soon as a picture has arrived. `LARDER_BUCKETS__NAME__PRESETS_AHEAD`, default none.
     #[serde(default, deserialize_with = "one_or_more")]
-    renditions: Vec<String>,
+    presets_ahead: Vec<String>,
 }
 
 /// How long signed URLs may work: up to a week.
@@ -732,9 +732,9 @@ impl BucketConfig {
         policy.write_copies = self.write_copies.unwrap_or(policy.write_copies);
         policy.names = self.names.unwrap_or(policy.names);
         policy.trash_days = self.trash_days.unwrap_or(policy.trash_days);
-        policy.pictures = self.pictures.unwrap_or(policy.pictures);
-        if !self.renditions.is_empty() {
-            policy.renditions.clone_from(&self.renditions);
+        policy.pictures_only = self.pictures_only.unwrap_or(policy.pictures_only);
+        if !self.presets_ahead.is_empty() {
+            policy.presets_ahead.clone_from(&self.presets_ahead);
         }
     }
 }

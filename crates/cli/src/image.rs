@@ -88,9 +88,7 @@ impl Image {
     fn recipe(&self, context: &Context) -> Result<Recipe> {
         let presets = context.config.presets();
         if let Some(name) = &self.preset {
-            let known: Vec<_> = presets.iter().map(|(name, _)| name).collect();
-            let unknown = || WrongUsage(format!("no preset `{name}`; presets are {}", known.join(", ")));
-            return Ok(presets.get(name).ok_or_else(unknown)?);
+            return Ok(presets.find(name).map_err(|unknown| WrongUsage(unknown.to_string()))?);
         }
         let text = self.recipe.as_deref().unwrap_or_default();
         let read: RecipeInUrl = text.parse().map_err(|error| WrongUsage(format!("{error}")))?;

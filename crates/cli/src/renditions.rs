@@ -9,10 +9,11 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_files::{Caller, File, Files, ListFiles};
-use larder_renditions::{Error, Format, Recipe, Renditions, Wanted, is_rendered, is_whole};
+use larder_renditions::{Error, Recipe, Renditions, Wanted, is_rendered, is_whole, processors};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
+    num::NonZeroUsize,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -52,6 +53,9 @@ pub(crate) struct Purge {
 #[derive(Args)]
 pub(crate) struct Stats {}
 
+/// What to tell where there is no cache.
+const KEPT_NOWHERE: &str =
+    "nothing keeps renditions here: no store of the mode `edit`, or `renditions.cache_bytes_max` is 0";
 /// Files per request.
 const PAGE: usize = 1000;
 
@@ -83,15 +87,13 @@ struct Done {
 impl Warm {
     async fn warm(&self, files: &Files, context: &Context) -> Result<Exit> {
         let settings = context.config.rendition_settings();
-        if let Some(unknown) = self.preset.iter().find(|name| settings.presets.get(name).is_none()) {
-            let known: Vec<_> = settings.presets.iter().map(|(name, _)| name).collect();
-            return Err(WrongUsage(format!("no preset `{unknown}`; presets are {}", known.join(", "))).into());
+        for name in &self.preset {
+            settings.presets.find(name).map_err(|unknown| WrongUsage(unknown.to_string()))?;
         }
         if files.cache().is_none() {
-            context.output.always("warning: nothing keeps renditions here: no store of the mode `edit`, or `renditions.kept_bytes_max` is 0");
+            context.output.always(format_args!("warning: {KEPT_NOWHERE}"));
         }
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = if settings.at_once == 0 { processors() } else { settings.at_once };
+        let at_once = NonZeroUsize::new(settings.at_once).unwrap_or_else(processors).get();
         let (renditions, done) = (Renditions::new(files.clone(), settings, Handle::current()), Done::default());
         // What is there counts towards the budget.
         renditions.find_kept().await?;
@@ -141,8 +143,7 @@ impl Warm {
             }
         };
         for recipe in self.recipes(renditions, files, &file) {
-            let accepted = if recipe.is_auto() { vec![Format::Webp] } else { vec![] };
-            let wanted = Wanted { caller: Caller::local(), file: file.clone(), revision: None, recipe, accepted };
+            let wanted = Wanted::ahead(Caller::local(), file.clone(), recipe);
             match renditions.get(wanted).await {
                 Ok(_) => add(&done.renditions),
                 Err(error) => {
@@ -154,7 +155,7 @@ impl Warm {
     }
 
     fn recipes(&self, renditions: &Renditions, files: &Files, file: &File) -> Vec<Recipe> {
-        let of_bucket = files.bucket(file.attributes.bucket.as_str()).map(|bucket| bucket.policy.renditions);
+        let of_bucket = files.bucket(file.attributes.bucket.as_str()).map(|bucket| bucket.policy.presets_ahead);
         let names = match self.preset.is_empty() {
             false => self.preset.clone(),
             true => of_bucket.ok().filter(|names| !names.is_empty()).unwrap_or_else(|| vec!["thumb".into()]),
@@ -224,6 +225,6 @@ async fn stats(files: &Files, output: &Output) -> Result<Exit> {
 }
 
 fn nothing(output: &Output) -> Result<Exit> {
-    output.always("nothing keeps renditions here: no store of the mode `edit`, or `renditions.kept_bytes_max` is 0");
+    output.always(KEPT_NOWHERE);
     Ok(Exit::Done)
 }

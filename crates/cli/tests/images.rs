@@ -100,11 +100,11 @@ fn a_configuration_that_makes_no_pictures_is_refused() {
         ("[presets]\nthumb = \"w_0\"", ["`thumb`", "[presets]"]),
         ("[presets]\nThumb = \"w_1\"", ["`Thumb`", "a–z"]),
         ("[presets]\nthumb = \"w_1,v_2\"", ["`thumb`", "URL"]),
-        ("[buckets.images]\nrenditions = [\"huge\"]", ["`huge`", "thumb"]),
+        ("[buckets.images]\npresets_ahead = [\"huge\"]", ["`huge`", "thumb"]),
         ("[renditions]\nstore = \"far\"", ["`far`", "local"]),
         ("[renditions]\nat_once = 0", ["`renditions.at_once`", "1 to 1024"]),
         ("[renditions]\nkey_id = \"A\"", ["`A`", "a–z"]),
-        ("[imports]\nseconds = 0", ["`imports.seconds`", "86400"]),
+        ("[imports]\ntimeout_seconds = 0", ["`imports.timeout_seconds`", "86400"]),
     ] {
         larder.file("data/larder.toml", toml);
         refused(&larder.run(&["config", "check"]), 1, &words);

@@ -32,5 +32,5 @@ pub(crate) fn ready_made() -> Vec<(BucketName, BucketPolicy)> {
         (BucketName::new(name).expect("a good name"), BucketPolicy { types, ..BucketPolicy::default() })
     };
     let (name, policy) = bucket("images", &IMAGES);
-    vec![bucket("documents", &["*"]), bucket("audio", &AUDIO), (name, BucketPolicy { pictures: true, ..policy })]
+    vec![bucket("documents", &["*"]), bucket("audio", &AUDIO), (name, BucketPolicy { pictures_only: true, ..policy })]
 }

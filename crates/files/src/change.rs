@@ -279,7 +279,7 @@ impl Target {
         }
         if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.id != attributes.bucket_id) {
             bucket.admit(attributes.size, &attributes.content_type, None)?;
-            if bucket.policy.pictures && attributes.media.is_none() {
+            if bucket.policy.pictures_only && attributes.media.is_none() {
                 let why =
                     "the bucket takes only pictures that can be read, and of this file nobody knows that it is one";
                 return Err(Error::Unfit(why.into()));

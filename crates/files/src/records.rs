@@ -63,7 +63,7 @@ pub struct BucketPolicy {
     pub types: Vec<String>,
     /// Where each file must have a verified copy, in the order in which reads try them. Empty: the installation's placement.
     pub placement: Vec<StoreName>,
-    /// How many durable copies an answer waits for. Only 1 is possible yet: a start refuses more.
+    /// How many durable copies an answer waits for.
     pub write_copies: u32,
     /// Whether several live files may share a name.
     #[serde(default)]
@@ -72,10 +72,10 @@ pub struct BucketPolicy {
     pub trash_days: u32,
     /// Whether it takes only pictures that can be read, within the limits of pictures.
     #[serde(default)]
-    pub pictures: bool,
+    pub pictures_only: bool,
     /// The presets of which renditions are made as soon as a picture has arrived.
     #[serde(default)]
-    pub renditions: Vec<String>,
+    pub presets_ahead: Vec<String>,
 }
 
 /// Whether several live files of a bucket may share a name. What lies in the trash shares it with anyone.
@@ -99,8 +99,8 @@ impl Default for BucketPolicy {
             write_copies: 1,
             names: Names::Free,
             trash_days: 30,
-            pictures: false,
-            renditions: vec![],
+            pictures_only: false,
+            presets_ahead: vec![],
         }
     }
 }

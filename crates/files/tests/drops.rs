@@ -357,7 +357,7 @@ async fn a_file_that_is_moved_to_a_bucket_of_another_placement_moves() {
     let images = settings.buckets.iter_mut().find(|(name, _)| name.as_str() == "images").unwrap();
     images.1.placement = vec![StoreName::new("c").unwrap()];
     images.1.types = vec!["*".into()];
-    images.1.pictures = false;
+    images.1.pictures_only = false;
     let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
     let id = put(&files, "file").await.attributes.id;
     let moved = Patch { bucket: Some("images".into()), ..Patch::default() };

@@ -52,7 +52,7 @@ impl Examine for Examiner {
             size: 0,
             holds: if is_too_large { Holds::TooLarge } else { Holds::All },
         };
-        Some(Box::new(Look { examiner: self.clone(), must_be_one: policy.pictures, held }))
+        Some(Box::new(Look { examiner: self.clone(), must_be_one: policy.pictures_only, held }))
     }
 }
 
@@ -239,8 +239,8 @@ mod tests {
         assert!(small.holds == Holds::All && small.permits.is_none());
     }
 
-    fn policy(pictures: bool) -> BucketPolicy {
-        BucketPolicy { pictures, ..BucketPolicy::default() }
+    fn policy(pictures_only: bool) -> BucketPolicy {
+        BucketPolicy { pictures_only, ..BucketPolicy::default() }
     }
 
     async fn examined(examiner: &Examiner, pictures: bool, bytes: &[u8]) -> Result<Option<Value>, Unfit> {

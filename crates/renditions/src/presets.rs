@@ -24,6 +24,16 @@ pub enum InvalidPreset {
     TooMany,
 }
 
+/// There is no preset of a name. Says which there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no preset `{name}`; presets are {}", known.join(", "))]
+pub struct UnknownPreset {
+    /// The name.
+    pub name: String,
+    /// Those that there are.
+    pub known: Vec<String>,
+}
+
 const READY_MADE: [(&str, &str); 6] = [
     ("thumb", "w_300,h_300,f_auto"),
     ("small", "w_640,h_640,f_auto"),
@@ -73,6 +83,15 @@ impl Presets {
         self.0.get(name).copied()
     }
 
+    /// The recipe of a name that somebody gave.
+    ///
+    /// # Errors
+    /// [`UnknownPreset`].
+    pub fn find(&self, name: &str) -> Result<Recipe, UnknownPreset> {
+        let unknown = || UnknownPreset { name: name.into(), known: self.0.keys().cloned().collect() };
+        self.get(name).ok_or_else(unknown)
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Recipe)> {
         self.0.iter().map(|(name, recipe)| (&**name, *recipe))
@@ -90,6 +109,9 @@ mod tests {
         presets.set("thumb", "w_100").expect("may be changed");
         assert_eq!(presets.get("thumb").map(|recipe| recipe.to_string()).as_deref(), Some("w_100"));
         assert_eq!(presets.iter().count(), READY_MADE.len() + 1);
+        assert_eq!(presets.find("hero-2"), Ok(presets.get("hero-2").expect("it was set")));
+        let unknown = presets.find("hero").expect_err("no such preset").to_string();
+        assert!(unknown.contains("`hero`") && unknown.contains("hero-2, high-quality"), "{unknown}");
         for name in ["", "2x", "Thumb", "a/b", "ä", &"a".repeat(33)] {
             assert!(matches!(presets.set(name, "w_1"), Err(InvalidPreset::Name(_))), "{name}");
         }

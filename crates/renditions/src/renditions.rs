@@ -6,7 +6,7 @@
 //! 4. Read the content whole, which checks it; render; answer.
 //! 5. Keep it, and let go what was asked for longest ago.
 //!
-//! Each step ends by the patience of who asks; but for encoding AVIF and drawing SVG, which can't be broken off and are bounded by their size.
+//! Each step ends by the time of who asks; but for encoding AVIF and drawing SVG, which can't be broken off and are bounded by their size.
 //!
 //! A crash anywhere leaves at most one that was not kept.
 
@@ -14,6 +14,8 @@ use crate::{
     Error, Known, Presets, Result, Wanted,
     kept::Kept,
     known::{known, may_be_rendered},
+    refused::Refused,
+    turns::{Turns, processors},
     wanted::{Key, Source},
 };
 use bytes::Bytes;
@@ -21,10 +23,11 @@ use futures_util::{
     FutureExt, StreamExt, TryStreamExt,
     future::{BoxFuture, Shared},
 };
-use larder_files::{Cache, Caller, FileId, Files, Sha256, UserId};
+use larder_files::{Cache, Caller, FileId, Files, Sha256};
 use larder_media::{Error as MediaError, Format, Limits, RenderOptions, Rendition};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    num::NonZeroUsize,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -34,7 +37,7 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Notify, Semaphore, mpsc},
 };
 
 /// What the configuration decides.
@@ -49,11 +52,11 @@ pub struct RenditionSettings {
     /// How many wait for that at most; who comes then is `Busy`.
     pub waiting_max: usize,
     /// How long one may take, waiting included; it is `Busy`, or over its deadline, then.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How long one may take that nobody waits for.
-    pub patience_later: Duration,
+    pub timeout_later: Duration,
     /// Bytes that the cache may have.
-    pub kept_bytes_max: u64,
+    pub cache_bytes_max: u64,
 }
 
 impl Default for RenditionSettings {
@@ -66,9 +69,9 @@ impl Default for RenditionSettings {
             limits,
             at_once: 0,
             waiting_max: 64,
-            patience: Duration::from_secs(20),
-            patience_later: Duration::from_secs(120),
-            kept_bytes_max: 1 << 30,
+            timeout: Duration::from_secs(20),
+            timeout_later: Duration::from_secs(120),
+            cache_bytes_max: 1 << 30,
         }
     }
 }
@@ -82,6 +85,8 @@ pub struct Made {
     pub format: Format,
     /// Told apart from all others by this: of equal ones the bytes are equal.
     pub tag: [u8; 16],
+    /// Whether a better one is to come, which will be shown under the same URL.
+    pub is_meanwhile: bool,
 }
 
 /// What a rendition would be, before it is made or read.
@@ -122,12 +127,12 @@ struct Inner {
     files: Files,
     runtime: Handle,
     settings: RenditionSettings,
-    permits: Arc<Semaphore>,
-    /// How many wait for a permit, by the owner of the file.
-    waiting: Mutex<HashMap<UserId, usize>>,
+    turns: Turns,
     /// How many are written to the cache at once; more are not kept.
     keeping: Arc<Semaphore>,
     flights: Mutex<HashMap<Key, Flight>>,
+    /// Told whenever one of them has ended.
+    landed: Notify,
     kept: Mutex<Kept>,
     refused: Mutex<Refused>,
     later: mpsc::Sender<(Key, Wanted)>,
@@ -147,35 +152,6 @@ struct Counted {
     failed: AtomicU64,
 }
 
-/// Pictures that can't be made into something, so that they are not tried again at every request; what only took too long is tried again
-/// after a while.
-#[derive(Default)]
-struct Refused {
-    why: HashMap<Key, (MediaError, Instant)>,
-    order: VecDeque<Key>,
-}
-
-impl Refused {
-    const REMEMBERED_MAX: usize = 1024;
-    const LATE_FOR: Duration = Duration::from_secs(60);
-
-    fn get(&self, key: &Key) -> Option<&MediaError> {
-        let (why, at) = self.why.get(key)?;
-        (*why != MediaError::Deadline || at.elapsed() < Self::LATE_FOR).then_some(why)
-    }
-
-    fn add(&mut self, key: Key, why: MediaError) {
-        if self.why.insert(key, (why, Instant::now())).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > Self::REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.why.remove(&oldest);
-        }
-    }
-}
-
 /// So many are made later at most; more are made when they are asked for.
 const LATER_MAX: usize = 256;
 /// A larger one is made each time: renditions are a fraction of what they are made from.
@@ -183,7 +159,7 @@ const KEPT_ONE_MAX: u64 = 16 << 20;
 /// So many are written to the cache at once.
 const KEEPING_MAX: usize = 16;
 /// The cache is no more than one: where it is slower than this, a rendition is made.
-const CACHE_PATIENCE: Duration = Duration::from_secs(2);
+const CACHE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What can't be broken off is waited for so much longer.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -197,16 +173,16 @@ impl Renditions {
     /// Renditions of these files. Work that nobody waits for runs on `runtime`, until the last clone is dropped.
     #[must_use]
     pub fn new(files: Files, settings: RenditionSettings, runtime: Handle) -> Self {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = if settings.at_once == 0 { processors() } else { settings.at_once };
+        let at_once = NonZeroUsize::new(settings.at_once).unwrap_or_else(processors).get();
+        let turns = Turns::new(at_once, settings.waiting_max);
         let (later, jobs) = mpsc::channel(LATER_MAX);
         let inner = Arc::new(Inner {
             files,
             settings,
-            permits: Arc::new(Semaphore::new(at_once)),
-            waiting: Mutex::default(),
+            turns,
             keeping: Arc::new(Semaphore::new(KEEPING_MAX)),
             flights: Mutex::default(),
+            landed: Notify::new(),
             kept: Mutex::default(),
             refused: Mutex::default(),
             later,
@@ -322,9 +298,7 @@ impl Renditions {
 
     /// Ends when all that is being made is made and kept.
     pub async fn settled(&self) {
-        while !self.0.flights().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.0.landed(HashMap::is_empty).await;
     }
 
     /// Reads a file's newest content, and says what picture it is; `None` where it is none.
@@ -336,8 +310,8 @@ impl Renditions {
         if !may_be_rendered(&file.attributes.content_type, size) || size > self.limits().source_bytes_max {
             return Ok(None);
         }
-        let (inner, until) = (&self.0, Instant::now() + self.0.settings.patience_later);
-        let permit = inner.permit(file.attributes.owner_id, until).await?;
+        let (inner, until) = (&self.0, Instant::now() + self.0.settings.timeout_later);
+        let permit = inner.turns.take(file.attributes.owner_id, until).await?;
         let bytes = inner.read(caller, file, None, until).await?;
         let limits = inner.settings.limits;
         let looked = inner.runtime.spawn_blocking(move || {
@@ -352,11 +326,28 @@ impl Renditions {
 impl Inner {
     async fn get(self: Arc<Self>, wanted: Wanted) -> Result<Made> {
         let content = wanted.content(&self.files).await?;
+        if let Some(avif) = self.kept_avif(&wanted, &content.sha256).await {
+            return Ok(avif);
+        }
         let (best, is_meanwhile) = self.best_now(&wanted, &content.sha256);
         if is_meanwhile {
             self.make_later(wanted, &content.sha256);
         }
-        self.clone().get_this(best, content, self.settings.patience).await
+        let made = self.clone().get_this(best, content, self.settings.timeout).await?;
+        Ok(Made { is_meanwhile, ..made })
+    }
+
+    /// AVIF where it is kept, and not only believed to be: nobody who would be shown WebP waits for AVIF.
+    async fn kept_avif(&self, wanted: &Wanted, content: &Sha256) -> Option<Made> {
+        let key = wanted.key(content);
+        if !wanted.may_become_avif() || !self.kept().contains(&key) {
+            return None;
+        }
+        let kept = self.kept_one(&self.files.cache()?, key).await;
+        if kept.is_none() {
+            self.kept().forget(&key);
+        }
+        kept
     }
 
     /// What is given at this moment: AVIF only where it is kept. And whether it is to come.
@@ -384,7 +375,7 @@ impl Inner {
         }
     }
 
-    async fn get_this(self: Arc<Self>, wanted: Wanted, content: Source, patience: Duration) -> Result<Made> {
+    async fn get_this(self: Arc<Self>, wanted: Wanted, content: Source, timeout: Duration) -> Result<Made> {
         let key = wanted.key(&content.sha256);
         if let Some(why) = self.refused().get(&key) {
             return Err(why.clone().into());
@@ -397,10 +388,10 @@ impl Inner {
                     self.counted.joined.fetch_add(1, Ordering::Relaxed);
                     flight.clone()
                 }
-                None => flights.entry(key).or_insert(self.clone().take_off(wanted, key, content, patience)).clone(),
+                None => flights.entry(key).or_insert(self.clone().take_off(wanted, key, content, timeout)).clone(),
             }
         };
-        let landed = tokio::time::timeout(patience + GRACE, flight).await;
+        let landed = tokio::time::timeout(timeout + GRACE, flight).await;
         landed.unwrap_or_else(|_| Err(MediaError::Deadline.into()))
     }
 
@@ -411,11 +402,9 @@ impl Inner {
         if self.kept().contains(&key) {
             return Ok(());
         }
-        self.clone().get_this(wanted.clone(), content, self.settings.patience_later).await?;
+        self.clone().get_this(wanted.clone(), content, self.settings.timeout_later).await?;
         // Whoever asks next is shown it only if it was kept.
-        while self.flights().contains_key(&key) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.landed(|flights| !flights.contains_key(&key)).await;
         if is_avif && !self.kept().contains(&key) {
             self.refused().add(key, MediaError::Deadline);
         }
@@ -423,7 +412,7 @@ impl Inner {
     }
 
     /// Reads one from the cache, or makes it, in a task of its own that goes on when nobody waits any more.
-    fn take_off(self: Arc<Self>, wanted: Wanted, key: Key, content: Source, patience: Duration) -> Flight {
+    fn take_off(self: Arc<Self>, wanted: Wanted, key: Key, content: Source, timeout: Duration) -> Flight {
         let inner = self.clone();
         let (tell, told) = tokio::sync::oneshot::channel();
         self.runtime.spawn(async move {
@@ -431,9 +420,7 @@ impl Inner {
             let _landing = Landing { inner: inner.clone(), key };
             let cache = inner.files.cache();
             let kept = match &cache {
-                Some(cache) => {
-                    tokio::time::timeout(CACHE_PATIENCE, inner.kept_one(cache, key)).await.unwrap_or_default()
-                }
+                Some(cache) => inner.kept_one(cache, key).await,
                 None => None,
             };
             if let Some(made) = kept {
@@ -441,7 +428,7 @@ impl Inner {
                 let _ = tell.send(Ok(made));
                 return;
             }
-            let made = inner.make(&wanted, key, &content, Instant::now() + patience).await;
+            let made = inner.make(&wanted, key, &content, Instant::now() + timeout).await;
             if let Err(Error::Media(why)) = &made
                 && !matches!(why, MediaError::Encode { .. })
             {
@@ -460,12 +447,13 @@ impl Inner {
     }
 
     async fn kept_one(&self, cache: &Cache, key: Key) -> Option<Made> {
-        match cache.get(key.file, &key.hash, KEPT_ONE_MAX).await {
+        let reading = cache.get(key.file, &key.hash, KEPT_ONE_MAX);
+        match tokio::time::timeout(CACHE_TIMEOUT, reading).await.ok()? {
             Ok(Some(bytes)) => {
                 let format = Format::of(&bytes).ok()?;
                 self.kept().used(key, bytes.len() as u64 + Cache::OVERHEAD);
                 self.counted.cached.fetch_add(1, Ordering::Relaxed);
-                Some(Made { bytes, format, tag: key.hash })
+                Some(Made { bytes, format, tag: key.hash, is_meanwhile: false })
             }
             Ok(None) => {
                 self.kept().forget(&key);
@@ -493,8 +481,9 @@ impl Inner {
             }
             .into());
         }
-        let permit = self.permit(wanted.file.attributes.owner_id, until).await?;
+        let permit = self.turns.take(wanted.file.attributes.owner_id, until).await?;
         let source = self.read(&wanted.caller, &wanted.file, wanted.revision, until).await?;
+        let left = until.saturating_duration_since(Instant::now());
         let (recipe, focal, accepted) = (wanted.recipe, wanted.focal_point(), wanted.accepted.clone());
         let rendered = self.runtime.spawn_blocking(move || {
             let _permit = permit;
@@ -505,20 +494,14 @@ impl Inner {
                 &RenderOptions { limits, focal, accepted: &accepted, is_over: &is_over },
             )
         });
-        let Rendition { bytes, format, .. } = rendered.await.map_err(|error| Error::Internal(error.to_string()))??;
-        self.counted.made.fetch_add(1, Ordering::Relaxed);
-        Ok(Made { bytes: bytes.into(), format, tag: key.hash })
-    }
-
-    /// The right to make one, for which a bounded number wait.
-    async fn permit(&self, owner: UserId, until: Instant) -> Result<OwnedSemaphorePermit> {
-        let busy = || Error::Busy { after: Duration::from_secs(1) };
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(permit);
+        let rendered = rendered.await.map_err(|error| Error::Internal(error.to_string()))?;
+        if rendered == Err(MediaError::Deadline) && left < self.settings.timeout / 2 {
+            // The time went by before it: of the picture nothing is known.
+            return Err(Error::Busy { after: Duration::from_secs(1) });
         }
-        let _place = Place::take(&self.waiting, owner, self.settings.waiting_max).ok_or_else(busy)?;
-        let permit = tokio::time::timeout_at(until.into(), self.permits.clone().acquire_owned()).await;
-        permit.map_err(|_| busy())?.map_err(|error| Error::Internal(error.to_string()))
+        let Rendition { bytes, format, .. } = rendered?;
+        self.counted.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Made { bytes: bytes.into(), format, tag: key.hash, is_meanwhile: false })
     }
 
     /// The whole content: it ends in an error where it is not the one whose hash is known.
@@ -530,7 +513,7 @@ impl Inner {
         until: Instant,
     ) -> Result<Vec<u8>> {
         let read = tokio::time::timeout_at(until.into(), self.read_whole(caller, file, revision)).await;
-        read.unwrap_or_else(|_| Err(MediaError::Deadline.into()))
+        read.unwrap_or_else(|_| Err(larder_files::Error::StoreUnavailable(None).into()))
     }
 
     async fn read_whole(&self, caller: &Caller, file: &larder_files::File, revision: Option<u64>) -> Result<Vec<u8>> {
@@ -548,7 +531,7 @@ impl Inner {
         // Where the cache is slower than what is made, it does not hold that in memory.
         let Ok(_turn) = self.keeping.clone().try_acquire_owned() else { return };
         let size = bytes.len() as u64 + Cache::OVERHEAD;
-        if size > self.settings.kept_bytes_max.min(KEPT_ONE_MAX) {
+        if size > self.settings.cache_bytes_max.min(KEPT_ONE_MAX) {
             return;
         }
         if let Err(error) = cache.put(key.file, &key.hash, bytes).await {
@@ -567,7 +550,7 @@ impl Inner {
 
     /// Removes what was asked for longest ago, until the rest fits.
     async fn let_go(&self, cache: &Cache) {
-        let over = self.kept().over(self.settings.kept_bytes_max);
+        let over = self.kept().over(self.settings.cache_bytes_max);
         for key in over {
             self.remove(cache, key).await;
         }
@@ -591,6 +574,17 @@ impl Inner {
             Ok(()) => Ok(false),
             Err(larder_files::Error::NotFound(_)) => Ok(true),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends when this is so of those that are under way.
+    async fn landed(&self, is_so: impl Fn(&HashMap<Key, Flight>) -> bool) {
+        loop {
+            let landed = self.landed.notified();
+            if is_so(&self.flights()) {
+                return;
+            }
+            landed.await;
         }
     }
 
@@ -620,37 +614,7 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         self.inner.flights().remove(&self.key);
-    }
-}
-
-/// A place among those who wait, until it is dropped.
-struct Place<'a> {
-    waiting: &'a Mutex<HashMap<UserId, usize>>,
-    owner: UserId,
-}
-
-impl<'a> Place<'a> {
-    /// One of `max`, of which the files of one owner have half at most: nobody's pictures keep all others' away.
-    fn take(waiting: &'a Mutex<HashMap<UserId, usize>>, owner: UserId, max: usize) -> Option<Self> {
-        let mut places = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, of_owner) = (places.values().sum::<usize>(), places.get(&owner).copied().unwrap_or(0));
-        if all >= max || of_owner >= max.div_ceil(2) {
-            return None;
-        }
-        places.insert(owner, of_owner + 1);
-        Some(Self { waiting, owner })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut places = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = places.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
-                places.remove(&self.owner);
-            }
-        }
+        self.inner.landed.notify_waiters();
     }
 }
 

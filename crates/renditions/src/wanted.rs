@@ -30,6 +30,13 @@ pub(crate) struct Key {
 }
 
 impl Wanted {
+    /// As it is made ahead, for nobody in particular: where the recipe leaves the format open, WebP.
+    #[must_use]
+    pub fn ahead(caller: Caller, file: File, recipe: Recipe) -> Self {
+        let accepted = if recipe.is_auto() { vec![Format::Webp] } else { vec![] };
+        Self { caller, file, revision: None, recipe, accepted }
+    }
+
     /// The point that matters most, where the recipe asks for it.
     pub(crate) fn focal_point(&self) -> Option<Point> {
         let asked = self.recipe.uses_focal_point();

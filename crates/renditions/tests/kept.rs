@@ -7,11 +7,11 @@ mod support;
 
 use larder_files::{Caller, File, Files, Settings, StoreName};
 use larder_media::RenderOptions;
-use larder_renditions::{Error, Examiner, Limits, Made, RenditionSettings, Renditions, Wanted};
+use larder_renditions::{Error, Examiner, Format, Limits, Made, RenditionSettings, Renditions, Wanted};
 use larder_storage_core::{ErrorKind, Key, MemoryOptions};
 use std::{sync::Arc, time::Duration};
 use support::{Faults, Gate, Larder, put_content, staging_with, until};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// A JPEG of this size, of one colour.
 fn picture(width: u32, height: u32) -> Vec<u8> {
@@ -43,6 +43,12 @@ fn wanted(file: &File, recipe: &str) -> Wanted {
 
 async fn made(renditions: &Renditions, file: &File, recipe: &str) -> Made {
     renditions.get(wanted(file, recipe)).await.unwrap()
+}
+
+/// Asks for one in a task of its own.
+fn getting(renditions: &Renditions, wanted: Wanted) -> JoinHandle<Result<Made, Error>> {
+    let renditions = renditions.clone();
+    tokio::spawn(async move { renditions.get(wanted).await })
 }
 
 fn kept(larder: &Larder) -> Vec<Key> {
@@ -115,7 +121,7 @@ async fn what_was_asked_for_longest_ago_goes_when_there_is_no_room() {
     let one = made(&renditions(&files, |_| {}), &file, "w_50").await.bytes.len() as u64;
     files.cache().unwrap().remove_all(file.attributes.id).await.unwrap();
     // Room for two of about this size.
-    let renditions = renditions(&files, |settings| settings.kept_bytes_max = one * 5 / 2 + 64);
+    let renditions = renditions(&files, |settings| settings.cache_bytes_max = one * 5 / 2 + 64);
     for recipe in ["w_50", "w_51", "w_50", "w_52"] {
         made(&renditions, &file, recipe).await;
         renditions.settled().await;
@@ -160,10 +166,7 @@ async fn a_picture_that_is_purged_while_it_is_rendered_leaves_nothing() {
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
     let renditions = renditions(&files, |_| {});
     gate.close();
-    let getting = tokio::spawn({
-        let (renditions, wanted) = (renditions.clone(), wanted(&file, "w_40"));
-        async move { renditions.get(wanted).await }
-    });
+    let getting = getting(&renditions, wanted(&file, "w_40"));
     // It looks into the cache, finds nothing, and will read the content.
     gate.reached().await;
     files.purge(&Caller::local(), file.attributes.id, None).await.unwrap();
@@ -180,10 +183,7 @@ async fn who_comes_when_too_many_wait_is_told_to_come_again() {
     let files = start(&larder, false).await;
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
     let renditions = renditions(&files, |settings| (settings.at_once, settings.waiting_max) = (1, 1));
-    let get = |recipe: &'static str| {
-        let (renditions, wanted) = (renditions.clone(), wanted(&file, recipe));
-        tokio::spawn(async move { renditions.get(wanted).await })
-    };
+    let get = |recipe| getting(&renditions, wanted(&file, recipe));
     gate.close();
     let first = get("w_10");
     gate.reached().await;
@@ -209,10 +209,7 @@ async fn whoever_goes_away_leaves_it_being_made() {
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
     let renditions = renditions(&files, |_| {});
     gate.close();
-    let getting = tokio::spawn({
-        let (renditions, wanted) = (renditions.clone(), wanted(&file, "w_40"));
-        async move { renditions.get(wanted).await }
-    });
+    let getting = getting(&renditions, wanted(&file, "w_40"));
     gate.reached().await;
     getting.abort();
     assert!(getting.await.unwrap_err().is_cancelled());
@@ -291,10 +288,7 @@ async fn what_was_removed_while_it_was_rendered_leaves_nothing() {
     let renditions = renditions(&files, |_| {});
     let id = old.attributes.id;
     gate.close();
-    let getting = tokio::spawn({
-        let (renditions, wanted) = (renditions.clone(), Wanted { revision: Some(1), ..wanted(&old, "w_40") });
-        async move { renditions.get(wanted).await }
-    });
+    let getting = getting(&renditions, Wanted { revision: Some(1), ..wanted(&old, "w_40") });
     gate.reached().await;
     let received = files.receive_revision(&Caller::local(), id, picture(60, 80).into()).await.unwrap();
     files.replace(&Caller::local(), id, received, None, None).await.unwrap();
@@ -326,7 +320,7 @@ async fn where_nothing_keeps_it_no_avif_is_made_for_nobody() {
     let files = start(&larder, false).await;
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
     let renditions = renditions(&files, |_| {});
-    let formats = vec![larder_renditions::Format::Avif, larder_renditions::Format::Webp];
+    let formats = vec![Format::Avif, Format::Webp];
     let wanted = Wanted { accepted: formats, ..wanted(&file, "w_40,f_auto") };
     for _ in 0..3 {
         assert!(!renditions.tag(&wanted).await.unwrap().is_meanwhile);
@@ -338,6 +332,40 @@ async fn where_nothing_keeps_it_no_avif_is_made_for_nobody() {
 }
 
 #[tokio::test]
+async fn a_kept_avif_that_has_gone_meanwhile_keeps_nobody_waiting() {
+    let larder = Larder::new();
+    let files = start(&larder, true).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let renditions = renditions(&files, |_| {});
+    let wanted = Wanted { accepted: vec![Format::Avif, Format::Webp], ..wanted(&file, "w_40,f_auto") };
+    for _ in 0..2 {
+        let meanwhile = renditions.get(wanted.clone()).await.unwrap();
+        assert_eq!((meanwhile.format, meanwhile.is_meanwhile), (Format::Webp, true));
+        let is_there = async || !renditions.tag(&wanted).await.unwrap().is_meanwhile;
+        until("AVIF is made", is_there).await;
+        let best = renditions.get(wanted.clone()).await.unwrap();
+        assert_eq!((best.format, best.is_meanwhile), (Format::Avif, false));
+        renditions.settled().await;
+        // As `larder renditions purge` does beside a server.
+        files.cache().unwrap().remove_all(file.attributes.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_says_nothing_of_the_picture() {
+    let gate = Gate::at("get");
+    let larder = Larder::over(staging_with(gate.clone()));
+    let files = start(&larder, false).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let renditions = renditions(&files, |settings| settings.timeout = Duration::from_millis(20));
+    for _ in 0..2 {
+        gate.close();
+        let refused = renditions.get(wanted(&file, "w_40")).await.unwrap_err();
+        assert!(matches!(&refused, Error::Files(_)), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_pictures_of_one_keep_not_all_others_away() {
     let gate = Gate::at("get");
     let larder = Larder::over(staging_with(gate.clone()));
@@ -346,10 +374,7 @@ async fn the_pictures_of_one_keep_not_all_others_away() {
     let mine = put_content(&files, "p.jpg", picture(80, 60)).await;
     let theirs = support::put_as(&files, &other, "q.jpg", picture(60, 80)).await;
     let renditions = renditions(&files, |settings| (settings.at_once, settings.waiting_max) = (1, 2));
-    let get = |file: &File, recipe: &'static str| {
-        let (renditions, wanted) = (renditions.clone(), wanted(file, recipe));
-        tokio::spawn(async move { renditions.get(wanted).await })
-    };
+    let get = |file, recipe| getting(&renditions, wanted(file, recipe));
     gate.close();
     let first = get(&mine, "w_10");
     gate.reached().await;

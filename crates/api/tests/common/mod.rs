@@ -116,7 +116,7 @@ impl Larder {
         let mut settings = Settings::default();
         let unique = BucketPolicy { names: Names::Unique, ..BucketPolicy::default() };
         settings.buckets.push((BucketName::new("wiki").unwrap(), unique));
-        let ahead = BucketPolicy { renditions: vec!["thumb".into(), "normal".into()], ..BucketPolicy::default() };
+        let ahead = BucketPolicy { presets_ahead: vec!["thumb".into(), "normal".into()], ..BucketPolicy::default() };
         settings.buckets.push((BucketName::new("gallery").unwrap(), ahead));
         settings.cache = Some(StoreName::new("local").unwrap());
         settings.examine = Some(Arc::new(Examiner::new(larder_renditions::Limits::default(), 64 << 20)));

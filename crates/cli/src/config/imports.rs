@@ -17,12 +17,12 @@ pub(crate) struct ImportConfig {
     /// Bytes of the largest content, default 1 GiB; a bucket's own limit counts besides. `LARDER_IMPORTS__BYTES_MAX`.
     #[serde(default, deserialize_with = "maybe_size")]
     bytes_max: Option<u64>,
-    /// Seconds that one may take, default 600. `LARDER_IMPORTS__SECONDS`.
-    seconds: Option<u64>,
+    /// Seconds that one may take, default 600. `LARDER_IMPORTS__TIMEOUT_SECONDS`.
+    timeout_seconds: Option<u64>,
 }
 
 const BYTES_MAX: u64 = 1 << 30;
-const SECONDS: u64 = 600;
+const TIMEOUT_SECONDS: u64 = 600;
 
 impl ImportConfig {
     /// Refuses what nothing could be fetched by.
@@ -33,8 +33,10 @@ impl ImportConfig {
                 "or set `imports.enabled` to `false`",
             ));
         }
-        match self.seconds.filter(|seconds| !(1..=86_400).contains(seconds)) {
-            Some(seconds) => Err(refuse(format_args!("`imports.seconds` is {seconds}"), "it is 1 to 86400: a day")),
+        match self.timeout_seconds.filter(|seconds| !(1..=86_400).contains(seconds)) {
+            Some(seconds) => {
+                Err(refuse(format_args!("`imports.timeout_seconds` is {seconds}"), "it is 1 to 86400: a day"))
+            }
             None => Ok(()),
         }
     }
@@ -45,7 +47,7 @@ impl ImportConfig {
             enabled: self.enabled.or(Some(false)),
             http: self.http.or(Some(false)),
             bytes_max: self.bytes_max.or(Some(BYTES_MAX)),
-            seconds: self.seconds.or(Some(SECONDS)),
+            timeout_seconds: self.timeout_seconds.or(Some(TIMEOUT_SECONDS)),
         }
     }
 }
@@ -63,7 +65,7 @@ impl Config {
         let mut policy = Policy::default();
         policy.http = set.http.unwrap_or(policy.http);
         policy.bytes_max = set.bytes_max.unwrap_or(BYTES_MAX);
-        policy.whole_within = Duration::from_secs(set.seconds.unwrap_or(SECONDS));
+        policy.whole_within = Duration::from_secs(set.timeout_seconds.unwrap_or(TIMEOUT_SECONDS));
         let fetcher = Fetcher::new(policy, Arc::new(SystemResolver));
         fetcher.map(Some).map_err(|error| refuse(error, "or set `imports.enabled` to `false`"))
     }

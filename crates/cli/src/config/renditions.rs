@@ -5,7 +5,7 @@ use crate::output::refuse;
 use anyhow::Result;
 use larder_api::RecipeKeys;
 use larder_files::StoreName;
-use larder_renditions::{Examiner, Presets, RenditionSettings};
+use larder_renditions::{Examiner, Presets, RenditionSettings, processors};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ pub(crate) struct RenditionConfig {
     /// The store that keeps them, of the mode `edit`. `LARDER_RENDITIONS__STORE`, default the first directory whose mode is `edit`, else the
     /// first bucket.
     store: Option<StoreName>,
-    /// Bytes that they may have there, default 1 GiB; 0: none are kept. `LARDER_RENDITIONS__KEPT_BYTES_MAX`.
+    /// Bytes that they may have there, default 1 GiB; 0: none are kept. `LARDER_RENDITIONS__CACHE_BYTES_MAX`.
     #[serde(default, deserialize_with = "maybe_size")]
-    kept_bytes_max: Option<u64>,
+    cache_bytes_max: Option<u64>,
     /// How many are made at once, default as many as there are processors. `LARDER_RENDITIONS__AT_ONCE`.
     at_once: Option<usize>,
     /// How many requests wait at most for one to be made, default 64. `LARDER_RENDITIONS__WAITING_MAX`.
     waiting_max: Option<usize>,
-    /// Seconds that one may take, waiting included, default 20. `LARDER_RENDITIONS__PATIENCE_SECONDS`.
-    patience_seconds: Option<u64>,
+    /// Seconds that one may take, waiting included, default 20. `LARDER_RENDITIONS__TIMEOUT_SECONDS`.
+    timeout_seconds: Option<u64>,
     /// Bytes of the largest picture that is looked at, default 64 MiB. `LARDER_RENDITIONS__SOURCE_BYTES_MAX`.
     #[serde(default, deserialize_with = "maybe_size")]
     source_bytes_max: Option<u64>,
@@ -47,7 +47,7 @@ impl RenditionConfig {
         let numbers = [
             ("at_once", self.at_once.map(|number| number as u64), 1..=1024),
             ("waiting_max", self.waiting_max.map(|number| number as u64), 0..=100_000),
-            ("patience_seconds", self.patience_seconds, 1..=600),
+            ("timeout_seconds", self.timeout_seconds, 1..=600),
             ("source_bytes_max", self.source_bytes_max, 1024..=1 << 30),
             ("side_max", self.side_max.map(u64::from), 16..=65_535),
             ("pixels_max", self.pixels_max, 256..=1_000_000_000),
@@ -69,14 +69,13 @@ impl RenditionConfig {
 
     /// With the defaults of the server.
     pub(super) fn in_effect(&self, config: &Config) -> Self {
-        let RenditionSettings { limits, waiting_max, patience, kept_bytes_max, .. } = RenditionSettings::default();
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let RenditionSettings { limits, waiting_max, timeout, cache_bytes_max, .. } = RenditionSettings::default();
         Self {
             store: config.rendition_store(),
-            kept_bytes_max: self.kept_bytes_max.or(Some(kept_bytes_max)),
-            at_once: self.at_once.or(Some(processors)),
+            cache_bytes_max: self.cache_bytes_max.or(Some(cache_bytes_max)),
+            at_once: self.at_once.or_else(|| Some(processors().get())),
             waiting_max: self.waiting_max.or(Some(waiting_max)),
-            patience_seconds: self.patience_seconds.or(Some(patience.as_secs())),
+            timeout_seconds: self.timeout_seconds.or(Some(timeout.as_secs())),
             source_bytes_max: self.source_bytes_max.or(Some(limits.source_bytes_max)),
             side_max: self.side_max.or(Some(limits.side_max)),
             pixels_max: self.pixels_max.or(Some(limits.pixels_max)),
@@ -104,19 +103,20 @@ impl Config {
             })?;
         }
         for (bucket, policy) in &self.buckets {
-            if let Some(unknown) = policy.renditions.iter().find(|name| presets.get(name).is_none()) {
-                let known: Vec<_> = presets.iter().map(|(name, _)| name).collect();
-                return Err(refuse(
-                    format_args!("`{unknown}` in `buckets.{bucket}.renditions` is no preset"),
-                    format_args!("presets are {}", known.join(", ")),
-                ));
+            for name in &policy.presets_ahead {
+                presets.find(name).map_err(|unknown| {
+                    refuse(
+                        format_args!("`buckets.{bucket}.presets_ahead`: {unknown}"),
+                        "name one of them, or add it under [presets]",
+                    )
+                })?;
             }
         }
         let store = self.renditions.store.as_ref();
         if let Some(name) = store.filter(|name| self.stores.get(*name).is_some_and(|store| !store.mode.changes())) {
             return Err(refuse(
                 format_args!("`renditions.store` is `{name}`, whose mode lets nothing be overwritten or deleted"),
-                "name one of the mode `edit`, or set `renditions.kept_bytes_max` to 0",
+                "name one of the mode `edit`, or set `renditions.cache_bytes_max` to 0",
             ));
         }
         match store.filter(|store| !self.stores.contains_key(*store)) {
@@ -141,8 +141,8 @@ impl Config {
             presets: self.presets(),
             at_once: set.at_once.unwrap_or(settings.at_once),
             waiting_max: set.waiting_max.unwrap_or(settings.waiting_max),
-            patience: set.patience_seconds.map_or(settings.patience, Duration::from_secs),
-            kept_bytes_max: set.kept_bytes_max.unwrap_or(settings.kept_bytes_max),
+            timeout: set.timeout_seconds.map_or(settings.timeout, Duration::from_secs),
+            cache_bytes_max: set.cache_bytes_max.unwrap_or(settings.cache_bytes_max),
             ..settings
         }
     }
@@ -162,7 +162,7 @@ impl Config {
 
     /// The store that keeps renditions: none, where none are kept or no store takes them.
     pub(crate) fn rendition_store(&self) -> Option<StoreName> {
-        if self.renditions.kept_bytes_max == Some(0) {
+        if self.renditions.cache_bytes_max == Some(0) {
             return None;
         }
         if self.renditions.store.is_some() {
