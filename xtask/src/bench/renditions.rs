@@ -14,7 +14,8 @@ use super::larder::{Larder, content_path, recipes_path, rendition_path, upload_p
 use super::load;
 use super::process::{cpu_seconds, forget_peak, memory_mib};
 use super::stats::Sample;
-use super::wire::put_head;
+use super::wire::{HOST, put_head};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Connections that ask for kept renditions.
 const CONNECTIONS: usize = 16;
@@ -95,14 +96,15 @@ pub(super) fn kept(bench: &Bench) -> Result<Sample> {
 /// Signed paths of so many recipes that nobody asked for before.
 fn recipes(larder: &Larder, picture: &Value, first: u64) -> Result<Vec<String>> {
     let (mut client, path) = (larder.client()?, recipes_path(picture)?);
-    let base = format!("http://{}", larder.address());
+    // A link begins as the request for it did.
+    let base = format!("http://{HOST}");
     (first..first + MADE)
         .map(|number| {
             let recipe = json!({ "recipe": format!("w_300,h_{},f_webp", 300 + number) }).to_string();
             let (status, answer) = client.ask("POST", &path, recipe.as_bytes())?;
             ensure!(status == 200, "signing answered {status}: {}", String::from_utf8_lossy(&answer));
             let answer: Value = serde_json::from_slice(&answer)?;
-            let url = answer["url"].as_str().and_then(|url| url.strip_prefix(&base));
+            let url = answer["url"].as_str().and_then(|url| url.strip_prefix(&*base));
             url.map(ToOwned::to_owned).with_context(|| format!("an answer without a URL of this server: {answer}"))
         })
         .collect()
@@ -145,11 +147,25 @@ pub(super) fn memory(bench: &Bench) -> Result<Sample> {
     Sample::of(&[peak]).context("one value has a median")
 }
 
+/// Starts what runs on one processor alone: reading, answering and keeping too.
+fn on_one_processor(start: impl FnOnce() -> Result<Larder>) -> Result<Larder> {
+    let all = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|processor| all.is_set(*processor)).context("there is a processor")?;
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one)?;
+    let started = start();
+    sched_setaffinity(None, &all)?;
+    started
+}
+
 pub(super) fn at_once(bench: &Bench) -> Result<Sample> {
     let folder = bench.fresh_alone("renditions-at-once")?;
     let bytes = photograph(bench, &folder, (4000, 3000))?;
     let all = Larder::start(&bench.binary, &folder.join("all"))?;
-    let one = Larder::start_with(&bench.binary, &folder.join("one"), &[("LARDER_RENDITIONS__AT_ONCE", "1")])?;
+    let one = on_one_processor(|| {
+        Larder::start_with(&bench.binary, &folder.join("one"), &[("LARDER_RENDITIONS__AT_ONCE", "1")])
+    })?;
     let (of_all, of_one) = (put(&all, "photograph.jpg", &bytes)?, put(&one, "photograph.jpg", &bytes)?);
     let mut ratios = vec![];
     for round in 0..bench.scale.rounds as u64 {

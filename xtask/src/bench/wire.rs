@@ -51,13 +51,17 @@ pub(crate) fn status(head: &[u8]) -> u16 {
     head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
 
+/// Whom requests name, whatever port they go to.
+pub(crate) const HOST: &str = "127.0.0.1";
+
 /// Appends a request's head; an empty token is none.
 pub(crate) fn put_head(out: &mut Vec<u8>, method: &str, path: &str, token: &str, body: u64) {
     // The length is said even of nothing: a `POST` without it is refused by careful servers.
     let length = if method == "GET" { String::new() } else { format!("Content-Length: {body}\r\n") };
-    let kind = if path.ends_with("/login") { "application/json" } else { "application/octet-stream" };
+    // What is sent with a name is content.
+    let kind = if path.contains("?name=") { "application/octet-stream" } else { "application/json" };
     let caller = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{caller}Content-Type: {kind}\r\n{length}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{caller}Content-Type: {kind}\r\n{length}\r\n");
     out.extend_from_slice(head.as_bytes());
 }
 
