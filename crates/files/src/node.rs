@@ -7,7 +7,7 @@ use crate::{
     ledger::{Claim, Entry, LedgerError, Purpose, Record, RecordId, Recorded},
     marker::{self, Mark, Marker},
     name_claim,
-    reconcile::Dropped,
+    reconcile::{Dropped, Refused},
     recovery::InHand,
     roll::{Presence, Standing},
     start::{prove_one, tell_of_all},
@@ -55,8 +55,8 @@ pub(crate) struct State {
     pub(crate) refusing: BTreeMap<usize, Duration>,
     /// Files on whose copies the reconciler of this node is at work; with a place, those of which an answer waits for the copy there.
     pub(crate) copying: BTreeSet<(FileId, Option<usize>)>,
-    /// Places that refused to delete copies that no placement wants, until when none is dropped there.
-    pub(crate) keeps: BTreeMap<usize, Duration>,
+    /// Places that refused to delete copies.
+    pub(crate) refused: Refused,
     /// Copies on stores that don't stage whose deletion may be on its way.
     pub(crate) dropped: Dropped,
     /// Copies that are read again in the background, by place and key.

@@ -17,6 +17,7 @@ mod drop_copy;
 mod dropped;
 mod missed;
 mod overlays;
+mod refused;
 mod rounds;
 
 use crate::{
@@ -29,6 +30,7 @@ use futures_util::{
     FutureExt,
     future::{self, Either},
 };
+pub(crate) use refused::Refused;
 use rounds::Rounds;
 use std::{
     collections::BTreeSet,

@@ -100,6 +100,12 @@ impl Place {
         self.attributes_or_why(key).await
     }
 
+    /// Whether attributes, or others of their version that outrank them, lie here as an overlay.
+    pub(crate) async fn has_over(&self, attributes: &Attributes) -> core::Result<bool> {
+        let overlay = layout::overlay(attributes.id, attributes.epoch, attributes.version);
+        Ok(matches!(self.attributes_at(&overlay).await?, Reading::Valid(found) if found.rank() >= attributes.rank()))
+    }
+
     async fn attributes_or_why(&self, key: &Key) -> core::Result<Reading> {
         let reading = self.insist(|| self.attributes_once(key)).await?;
         Ok(reading.unwrap_or_else(|error| Reading::Broken(chain(&error))))

@@ -506,6 +506,78 @@ async fn what_a_bucket_refuses_to_delete_is_kept_aside_once_and_keeps_no_other_f
     assert_eq!(in_quarantine(&larder, 0), 2);
 }
 
+/// A bucket of whose copies these are damaged and lost, as a reader found them; in it nothing may be deleted below `held`.
+async fn damaged_and_held(stuck: &Arc<Faults>, held: impl Fn(&Attributes) -> bool) -> (Larder, Files, Vec<Attributes>) {
+    let larder = bucket_and_disk(MemoryOptions { steps: Some(stuck.clone()), ..MemoryOptions::without_staging() });
+    let files = start(&larder, &["a", "b"]).await;
+    let mut all = vec![];
+    for _ in 0..6 {
+        let file = put(&files, "file").await.attributes;
+        comes_to(&larder, file.id, 1, &["a", "b"]).await;
+        all.push(file);
+    }
+    all.sort_by_key(|file| file.id);
+    for file in &all {
+        rots(&larder, 0, &file.key);
+        if held(file) {
+            stuck.plan("delete.sent", file.key.as_str().to_owned().leak(), ErrorKind::PermissionDenied);
+        }
+    }
+    let store = larder.ledger.identity().await.unwrap().unwrap().stores.iter().find(|of| of.name == "a").unwrap().id;
+    let lost = |file: &Attributes| {
+        let copies = vec![CopyRow { store, state: CopyState::Lost, verified_at: None }];
+        Record::from(Entry::Copies { file: file.id, revision: 1, copies })
+    };
+    for result in larder.ledger.record(all.iter().map(lost).collect()).await {
+        result.unwrap();
+    }
+    (larder, files, all)
+}
+
+async fn hours_pass(larder: &Larder, hours: u64) {
+    let over = larder.world.elapsed() + Duration::from_secs(60 * 60 * hours);
+    until("hours pass", async || larder.world.elapsed() > over).await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_lets_no_damaged_copy_be_deleted_is_asked_by_one_of_them_an_hour() {
+    let stuck = Arc::<Faults>::default();
+    let (larder, files, all) = damaged_and_held(&stuck, |_| true).await;
+    until("it was asked", async || stuck.struck() > 0).await;
+    hours_pass(&larder, 5).await;
+    // Two are worked on at once.
+    assert!((3..=14).contains(&stuck.struck()), "{}", stuck.struck());
+    for file in &all {
+        assert!(copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Lost)), "it stays as it was");
+    }
+    assert_eq!(files.stores().await.unwrap()[0].copies_due, Some(6), "it is told");
+    // Bytes that are right need no deletion.
+    assert!(larder.stores[0].1.damage(&all[3].key, "file"));
+    comes_to(&larder, all[3].id, 1, &["a", "b"]).await;
+    assert!(stuck.struck() <= 18, "{}", stuck.struck());
+    stuck.heal();
+    for file in &all {
+        comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_copy_that_may_not_be_deleted_keeps_no_other_from_going() {
+    let stuck = Arc::<Faults>::default();
+    let held = std::sync::Mutex::new(0);
+    let first_two = |_: &Attributes| {
+        *held.lock().unwrap() += 1;
+        *held.lock().unwrap() <= 2
+    };
+    let (larder, _files, all) = damaged_and_held(&stuck, first_two).await;
+    for file in &all[2..] {
+        comes_to(&larder, file.id, 1, &["a", "b"]).await;
+    }
+    for file in &all[..2] {
+        assert!(copies(&larder, file.id, 1).await.contains(&("a".into(), CopyState::Lost)));
+    }
+}
+
 #[tokio::test]
 async fn a_change_that_must_lie_on_two_stores_says_that_one_is_being_dropped() {
     let larder = bucket_and_disk(MemoryOptions::without_staging());

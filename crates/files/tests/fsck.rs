@@ -141,6 +141,56 @@ async fn two_different_attributes_of_one_version_are_a_conflict_whichever_wins()
     }
 }
 
+/// A bucket whose server heeds no conditions: what lies there can't be replaced.
+fn careless() -> MemoryOptions {
+    MemoryOptions { conditions: false, ..MemoryOptions::without_staging() }
+}
+
+fn overlay(attributes: &Attributes) -> Key {
+    let Attributes { id, epoch, version, .. } = attributes;
+    key(&format!(".larder/attributes/{id}.{epoch}.{version}.json"))
+}
+
+#[tokio::test]
+async fn where_attributes_cant_be_replaced_an_overlay_that_wins_ends_their_conflict() {
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let larder = Larder::over(careless());
+        let (files, _) = larder.start().await;
+        let victim = put(&files, "victim").await.attributes;
+        let twin = Attributes { name: name.into(), ..victim.clone() };
+        write(&larder, &overlay(&twin), twin.to_bytes()).await;
+        found_and_mended(&larder, &files, &[Kind::AttributesConflict]).await;
+        let winner = if twin.rank() > victim.rank() { twin } else { victim };
+        assert_eq!(files.describe(&local(), winner.id).await.unwrap().attributes, winner);
+    }
+}
+
+#[tokio::test]
+async fn where_attributes_cant_be_replaced_they_conflict_until_an_overlay_that_wins_lies_there() {
+    let larder = Larder::over_all([("a", MemoryOptions::with_staging()), ("b", careless())]);
+    let names = larder.stores.iter().map(|(name, ..)| name.clone()).collect();
+    let settings = Settings { placement: names, look_every: Some(Duration::from_secs(30)), ..Settings::default() };
+    let files = Files::start(larder.parts(larder.ledger.another()), settings).await.unwrap().0;
+    let file = put(&files, "file").await.attributes;
+    let row = async || larder.ledger.file(file.id).await.unwrap().unwrap();
+    until("it lies on both", async || row().await.copies.iter().filter(|copy| copy.is_readable()).count() == 2).await;
+    let twins = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| Attributes { name: name.into(), ..file.clone() });
+    let mut losers = twins.iter().filter(|twin| twin.rank() < file.rank());
+    let (first, second) = (losers.next().unwrap(), losers.next().unwrap());
+    let bucket = &larder.stores[1].1;
+    assert!(bucket.damage(&file.sidecar(), first.to_bytes()));
+    for over in ["nothing lies over them", "what lies over them loses", "what lies over them can't be read"] {
+        let (summary, findings) = fsck(&files, REPAIR).await;
+        assert!(kinds(&findings).contains(&Kind::AttributesConflict), "{over}: {findings:?}");
+        assert_eq!(summary.lost, 0, "{over}");
+        // A loser that lies over them goes first.
+        fsck(&files, REPAIR).await;
+        assert_eq!(fsck(&files, VERIFY).await.1, [], "{over}");
+        let bytes = if over.starts_with("nothing") { second.to_bytes() } else { b"rot".to_vec() };
+        assert!(bucket.damage(&overlay(&file), bytes), "it was mended");
+    }
+}
+
 #[tokio::test]
 async fn bytes_that_are_nowhere_are_missing_and_stay_lost() {
     let (larder, files, victim) = furnished().await;

@@ -153,7 +153,7 @@ const STATES: [CopyState; 5] =
     [CopyState::Pending, CopyState::Present, CopyState::Verified, CopyState::Dropping, CopyState::Lost];
 
 /// The number of a copy's state.
-pub(crate) fn copy_state(state: CopyState) -> i64 {
+fn copy_state(state: CopyState) -> i64 {
     int(STATES.iter().position(|known| *known == state).expect("every state is listed") as u64)
 }
 
@@ -170,6 +170,10 @@ pub(crate) fn copy_row(file: FileId, revision: u64, copy: &CopyRow) -> copies::M
 fn copy(store: Uuid, state: i64, verified_at: Option<i64>) -> Option<CopyRow> {
     let state = *STATES.get(usize::try_from(state).ok()?)?;
     Some(CopyRow { store: StoreId(store), state, verified_at: verified_at.map(Timestamp::from_millis) })
+}
+
+pub(crate) fn copy_of_row(row: &copies::Model) -> Result<CopyRow, DbErr> {
+    copy(row.store_id, row.state, row.verified_at).ok_or_else(|| wrong("a copy"))
 }
 
 /// Copies as one text, so that a file and its copies are one row of one statement: `<store in hex>:<state>:<verified_at>`,

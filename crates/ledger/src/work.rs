@@ -28,6 +28,8 @@ const KEYS_MAX: usize = 8_000;
 const ROWS_MAX: usize = 500;
 /// How many files one query over five tables asks for.
 const FILES_MAX: usize = 1_000;
+/// Up to so many revision numbers a query asks for no others.
+const NUMBERS_MAX: usize = 100;
 /// How many sessions that have ended, or idempotent requests that are forgotten, go at once: the others go with the next.
 const ENDED_MAX: u64 = 1_000;
 /// A request that is forgotten goes so long after, in milliseconds: the clock of who forgets it may be wrong.
@@ -185,40 +187,14 @@ pub(crate) struct Work {
     buckets: Rows<BucketId, Bucket>,
     sessions: Rows<SessionId, Session>,
     directs: Rows<DirectId, DirectUpload>,
-    /// How many direct uploads go on of those who begin one.
+    /// How many direct uploads go on of those who begin one, beside those that were loaded.
     directs_of: BTreeMap<UserId, usize>,
     /// Those of the files that some table had rows of.
     known_files: BTreeSet<FileId>,
     /// Files whose rows all go, and revisions whose copies all go, before anything is written.
     dropped_files: BTreeSet<FileId>,
     dropped_copies: BTreeSet<(FileId, u64)>,
-    /// Copies that go where the table has them in this state, before anything is written.
-    unwanted_copies: BTreeMap<(FileId, u64, StoreId), CopyState>,
-    /// Copies that are written only where what the table has of them lets them ([`CopyRow::replaces`]).
-    weak_copies: BTreeMap<(FileId, u64, StoreId), Where>,
     missed: BTreeMap<(StoreId, RecordId), News>,
-}
-
-/// Over which copies of the table one is written whose row was not loaded, by [`CopyRow::replaces`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Where {
-    None,
-    Lost,
-    Readable,
-    NotDropping,
-}
-
-impl Where {
-    /// `None` of one that takes any place.
-    fn of(copy: &CopyRow) -> Option<Self> {
-        match copy.state {
-            CopyState::Pending => Some(Self::None),
-            CopyState::Present if copy.is_behind() => Some(Self::Readable),
-            CopyState::Present => Some(Self::Lost),
-            CopyState::Lost => Some(Self::NotDropping),
-            CopyState::Verified | CopyState::Dropping => None,
-        }
-    }
 }
 
 /// What is new of a record that a store may have missed: up to which rank it was carried, and then which one was missed.
@@ -233,6 +209,8 @@ struct News {
 pub(crate) struct Needs {
     files: BTreeSet<FileId>,
     revisions: BTreeSet<u64>,
+    /// Revisions of which a copy is named.
+    copies: BTreeSet<(FileId, u64)>,
     claims: BTreeSet<u64>,
     intents: BTreeSet<u64>,
     reservations: BTreeSet<Sha256>,
@@ -274,6 +252,7 @@ impl Needs {
                 Call::OpenSession { session, now, .. } => needs.session(session.user, *now),
                 Call::RefreshSession { id, .. } | Call::EndSession(id) => _ = needs.sessions.insert(*id),
                 Call::OpenDirect { upload, now, .. } => {
+                    needs.directs.insert(upload.id);
                     needs.directs_of.insert(upload.user);
                     needs.directs_until = needs.directs_until.max(Some(*now));
                 }
@@ -288,16 +267,20 @@ impl Needs {
         self.intents.extend(record.settles.map(|hold| hold.intent));
         match &record.entry {
             None => {}
-            Some(Entry::Attributes { attributes, .. }) => {
+            Some(Entry::Attributes { attributes, copies }) => {
                 self.revision(attributes.id, attributes.revision);
+                self.copies.extend((!copies.is_empty()).then_some((attributes.id, attributes.revision)));
                 self.reservations.extend(attributes.created_by_key.iter().map(|made| made.key));
             }
             Some(Entry::Tombstone(tombstone)) => {
                 self.revision(tombstone.id, tombstone.revision.unwrap_or(0));
                 self.reservations.extend(tombstone.created_by_key.iter().map(|made| made.key));
             }
-            Some(Entry::Copies { file, revision, .. }) => self.revision(*file, *revision),
-            Some(Entry::Unwanted { .. } | Entry::Missed(_) | Entry::Carried(_)) => {}
+            Some(Entry::Copies { file, revision, .. } | Entry::Unwanted { file, revision, .. }) => {
+                self.revision(*file, *revision);
+                self.copies.insert((*file, *revision));
+            }
+            Some(Entry::Missed(_) | Entry::Carried(_)) => {}
             Some(Entry::User(user)) => {
                 self.users.push((user.id, user.name.to_string()));
                 self.sessions_of.insert(user.id);
@@ -342,6 +325,10 @@ impl Work {
         let intents = load_intents(db, &needs).await?;
         intents.rows.iter().for_each(|(id, intent)| needs.intent(*id, &intent.upload));
         needs.files = known_files(db, needs.files).await?;
+        let revisions = load_revisions(db, &needs).await?;
+        // A copy has a row only where its revision has one: most that a busy group names are new.
+        needs.copies.retain(|place| revisions.rows.contains_key(place));
+        let directs = load_directs(db, &needs).await?;
         Ok(Self {
             identity,
             known_files: needs.files.clone(),
@@ -349,8 +336,8 @@ impl Work {
             meta_changed: false,
             heads: load_heads(db, &needs).await?,
             given: load_given(db, &needs).await?,
-            revisions: load_revisions(db, &needs).await?,
-            copies: Rows::loaded([]),
+            revisions,
+            copies: load_copies(db, &needs).await?,
             tombstones: load_tombstones(db, &needs).await?,
             claims: load_claims(db, &needs).await?,
             intents,
@@ -358,12 +345,10 @@ impl Work {
             users: load_users(db, &needs).await?,
             buckets: load_buckets(db, &needs).await?,
             sessions: load_sessions(db, &needs).await?,
-            directs: load_directs(db, &needs).await?,
-            directs_of: count_directs(db, &needs).await?,
+            directs_of: count_directs(db, &needs, &directs).await?,
+            directs,
             dropped_files: BTreeSet::new(),
             dropped_copies: BTreeSet::new(),
-            unwanted_copies: BTreeMap::new(),
-            weak_copies: BTreeMap::new(),
             missed: BTreeMap::new(),
         })
     }
@@ -466,13 +451,27 @@ async fn load_given(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<File
 async fn load_revisions(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<(FileId, u64), Revision>, DbErr> {
     let numbers = keys(&needs.revisions, |number| number.cast_signed().into());
     // Most groups name few revision numbers; where they name many, all revisions of their files are fewer.
-    let and = (numbers.len() <= 100).then(|| revisions::Column::Revision.is_in(numbers));
+    let and = (numbers.len() <= NUMBERS_MAX).then(|| revisions::Column::Revision.is_in(numbers));
     let ids = keys(&needs.files, |id| id.0.into());
     let rows = load_by::<revisions::Entity>(db, revisions::Column::FileId, ids, and).await?;
     let rows = rows.into_iter().map(|row| {
         let rank = convert::rank(row.epoch, row.version, &row.digest)?;
         let revision = Revision { rank, key: row.key, attributes: None };
         Ok(((FileId(row.file_id), row.revision.cast_unsigned()), revision))
+    });
+    Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
+}
+
+/// Whatever is known of the copies that a group names, so that each call finds what the one before it left.
+async fn load_copies(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<(FileId, u64, StoreId), CopyRow>, DbErr> {
+    let (files, numbers): (BTreeSet<_>, BTreeSet<_>) = needs.copies.iter().copied().unzip();
+    let numbers = keys(numbers, |number| number.cast_signed().into());
+    let and = (numbers.len() <= NUMBERS_MAX).then(|| copies::Column::Revision.is_in(numbers));
+    let ids = keys(files, |id| id.0.into());
+    let rows = load_by::<copies::Entity>(db, copies::Column::FileId, ids, and).await?;
+    let rows = rows.into_iter().map(|row| {
+        let place = (FileId(row.file_id), row.revision.cast_unsigned(), StoreId(row.store_id));
+        Ok((place, convert::copy_of_row(&row)?))
     });
     Ok(Rows::loaded(rows.collect::<Result<Vec<_>, DbErr>>()?))
 }
@@ -548,7 +547,7 @@ async fn load_sessions(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<S
     Ok(Rows::loaded(rows.iter().map(convert::session).map(|session| (session.id, session))))
 }
 
-/// Those that end now or have ended; those that go on are counted.
+/// Those that are named, and those that have ended; others that go on are counted.
 async fn load_directs(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<DirectId, DirectUpload>, DbErr> {
     let ids = keys(&needs.directs, |id| id.0.into());
     let mut rows = load_by::<directs::Entity>(db, directs::Column::Id, ids, None).await?;
@@ -560,14 +559,20 @@ async fn load_directs(db: &DatabaseTransaction, needs: &Needs) -> Result<Rows<Di
     Ok(Rows::loaded(uploads.collect::<Result<Vec<_>, _>>()?))
 }
 
-async fn count_directs(db: &DatabaseTransaction, needs: &Needs) -> Result<BTreeMap<UserId, usize>, DbErr> {
+async fn count_directs(
+    db: &DatabaseTransaction,
+    needs: &Needs,
+    loaded: &Rows<DirectId, DirectUpload>,
+) -> Result<BTreeMap<UserId, usize>, DbErr> {
     let mut counts = BTreeMap::new();
     let Some(now) = needs.directs_until else { return Ok(counts) };
     for user in &needs.directs_of {
         let open = directs::Entity::find()
             .filter(directs::Column::UserId.eq(user.0))
             .filter(directs::Column::EndsAt.gt(now.as_millis()));
-        counts.insert(*user, usize::try_from(open.count(db).await?).unwrap_or(usize::MAX));
+        let open = usize::try_from(open.count(db).await?).unwrap_or(usize::MAX);
+        let known = loaded.rows.values().filter(|upload| upload.user == *user && upload.is_open(now)).count();
+        counts.insert(*user, open.saturating_sub(known));
     }
     Ok(counts)
 }
@@ -611,7 +616,7 @@ impl Work {
             }
             Call::OpenDirect { upload, most, now } => Answer::Done(self.open_direct(upload, *most, *now)),
             Call::EndDirect(id) => {
-                self.end_direct(id);
+                self.directs.remove(id);
                 Answer::Done(Ok(()))
             }
             Call::EndSession(id) => {
@@ -928,20 +933,12 @@ impl Work {
     fn open_direct(&mut self, upload: &DirectUpload, most: usize, now: Timestamp) -> Result<()> {
         Wide::check(&[upload.size, upload.part_bytes])?;
         self.directs.remove_where(|_, other| !other.is_open(now));
-        let open = self.directs_of.entry(upload.user).or_default();
-        if *open >= most {
+        let beside = self.directs_of.get(&upload.user).copied().unwrap_or_default();
+        if beside + self.directs.rows.values().filter(|other| other.user == upload.user).count() >= most {
             return Err(LedgerError::Busy);
         }
-        *open += 1;
         self.directs.set(upload.id, upload.clone());
         Ok(())
-    }
-
-    fn end_direct(&mut self, id: &DirectId) {
-        if let Some(open) = self.directs.get(id).and_then(|upload| self.directs_of.get_mut(&upload.user)) {
-            *open = open.saturating_sub(1);
-        }
-        self.directs.remove(id);
     }
 
     fn refresh_session(&mut self, id: &SessionId, serial: u64, until: Timestamp, now: Timestamp) -> Refreshed {
@@ -981,31 +978,15 @@ impl Work {
     fn set_copies(&mut self, (file, revision): (FileId, u64), copies: &[CopyRow]) {
         for copy in copies {
             let place = (file, revision, copy.store);
-            let known = self.copies.get(&place);
-            // What the table has of it was not loaded: the statement that writes it asks.
-            let weak = self.weak_copies.get(&place).copied();
-            let asks = known.is_none() || weak.is_some();
-            let may_be_readable = weak.is_some_and(|of| of != Where::NotDropping);
-            if known.is_some_and(|known| !(copy.replaces(known) || may_be_readable && copy.is_behind())) {
-                continue;
+            if self.copies.get(&place).is_none_or(|known| copy.replaces(known)) {
+                self.copies.set(place, copy.clone());
             }
-            match Where::of(copy).filter(|_| asks) {
-                // In the place of a loss, wherever that was to be written.
-                Some(Where::Lost | Where::Readable) if weak == Some(Where::NotDropping) => weak,
-                Some(place_of) => self.weak_copies.insert(place, place_of),
-                None => self.weak_copies.remove(&place),
-            };
-            self.copies.set(place, copy.clone());
         }
     }
 
     fn drop_unwanted(&mut self, place: (FileId, u64, StoreId), state: CopyState) {
-        match self.copies.get(&place) {
-            Some(known) if known.state != state => {}
-            _ => {
-                self.copies.rows.remove(&place);
-                self.unwanted_copies.insert(place, state);
-            }
+        if self.copies.get(&place).is_some_and(|known| known.state == state) {
+            self.copies.remove(&place);
         }
     }
 
@@ -1060,10 +1041,9 @@ impl Work {
                 .add(copies::Column::Revision.eq(revision.cast_signed()));
             writes.any |= copies::Entity::delete_many().filter(of).exec(writes.db).await?.rows_affected > 0;
         }
-        for ((file, revision, store), state) in &self.unwanted_copies {
-            let one = copies::Entity::delete_by_id((file.0, revision.cast_signed(), store.0));
-            let gone = one.filter(copies::Column::State.eq(convert::copy_state(*state))).exec(writes.db).await?;
-            writes.any |= gone.rows_affected > 0;
+        for (file, revision, store) in self.copies.removed().copied().collect::<Vec<_>>() {
+            let one = (file.0, revision.cast_signed(), store.0);
+            writes.any |= copies::Entity::delete_by_id(one).exec(writes.db).await?.rows_affected > 0;
         }
         for ((store, record), news) in &self.missed {
             let Some((epoch, version)) = news.carried else { continue };
@@ -1091,27 +1071,12 @@ impl Work {
         let heads: Vec<_> = self.heads.written().filter_map(|(_, head)| taken(head.rank, &head.attributes)).collect();
         let revisions = self.revisions.written().filter_map(|(_, revision)| taken(revision.rank, &revision.attributes));
         let revisions = revisions.map(|(rank, attributes)| convert::revision_row(rank, &attributes)).collect();
-        let (mut copies, mut seen, mut behind, mut pending, mut lost) = (vec![], vec![], vec![], vec![], vec![]);
-        for (place, copy) in self.copies.written() {
-            let rows = match self.weak_copies.get(place) {
-                None => &mut copies,
-                Some(Where::None) => &mut pending,
-                Some(Where::Readable) => &mut behind,
-                Some(Where::Lost) => &mut seen,
-                Some(Where::NotDropping) => &mut lost,
-            };
-            rows.push(convert::copy_row(place.0, place.1, copy));
-        }
+        let copies = self.copies.written();
+        let copies = copies.map(|((file, revision, _), copy)| convert::copy_row(*file, *revision, copy)).collect();
         writes.put(heads.iter().map(|(rank, attributes)| convert::file_row(*rank, attributes)).collect()).await?;
         writes.put(heads.iter().flat_map(|(_, attributes)| convert::tag_rows(attributes)).collect()).await?;
         writes.put(revisions).await?;
         writes.put(copies).await?;
-        let state = convert::copy_state;
-        writes.put_where(lost, Expr::cust(format!("copies.state <> {}", state(CopyState::Dropping)))).await?;
-        writes.put_where(seen, Expr::cust(format!("copies.state = {}", state(CopyState::Lost)))).await?;
-        let readable = format!("copies.state IN ({}, {})", state(CopyState::Present), state(CopyState::Verified));
-        writes.put_where(behind, Expr::cust(readable)).await?;
-        writes.put_new(pending).await?;
         writes.put(self.given.written().map(|(file, given)| given.row(*file)).collect()).await
     }
 
@@ -1184,15 +1149,6 @@ impl Writes<'_> {
         let columns = <A::Entity as EntityTrait>::Column::iter();
         let replace = OnConflict::columns(key_of::<A>()).update_columns(columns).action_and_where(condition).to_owned();
         self.insert(rows, &replace).await
-    }
-
-    /// Inserts rows whose key no row has.
-    async fn put_new<M, A>(&mut self, rows: Vec<M>) -> Result<(), DbErr>
-    where
-        M: IntoActiveModel<A> + Send,
-        A: ActiveModelTrait + Send,
-    {
-        self.insert(rows, &OnConflict::columns(key_of::<A>()).do_nothing().to_owned()).await
     }
 
     async fn insert<M, A>(&mut self, mut rows: Vec<M>, conflict: &OnConflict) -> Result<(), DbErr>

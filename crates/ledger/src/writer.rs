@@ -283,3 +283,94 @@ async fn decide(
     let answers = group.iter().map(|job| work.apply(&job.call, own)).collect();
     Ok((answers, work.store(transaction).await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Open, SqlLedger};
+    use larder_files::{
+        DirectId, Ledger, StoreId, Timestamp, UserId,
+        ledger::{Announced, DirectUpload, Identity, MemoryLedger},
+    };
+    use uuid::Uuid;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_760_000_000_000 + seconds * 1_000)
+    }
+
+    fn upload(number: u128, ends: i64) -> DirectUpload {
+        DirectUpload {
+            id: DirectId(Uuid::from_u128(number)),
+            user: UserId(Uuid::from_u128(1)),
+            store: StoreId(Uuid::from_u128(1)),
+            size: 1,
+            part_bytes: 1,
+            expires_at: at(ends),
+            ends_at: at(ends),
+            file: Announced::default(),
+        }
+    }
+
+    /// Begins an upload of a user who may have two, that ends then, now.
+    fn open(number: u128, ends: i64, now: i64) -> Call {
+        Call::OpenDirect { upload: Box::new(upload(number, ends)), most: 2, now: at(now) }
+    }
+
+    async fn at_once(ledger: &SqlLedger, calls: &[Call]) -> Vec<String> {
+        let job = |call: &Call| Job { call: call.clone(), answer: oneshot::channel().0 };
+        let (group, db) = (calls.iter().map(job).collect::<Vec<_>>(), ledger.home().writer().await.unwrap());
+        let answers = commit(ledger.home(), &db, &group, None, None).await;
+        let Ok((answers, _)) = answers else { panic!("the group failed") };
+        answers.iter().map(|answer| format!("{answer:?}")).collect()
+    }
+
+    async fn in_turn(ledger: &MemoryLedger, calls: &[Call]) -> Vec<String> {
+        let mut answers = vec![];
+        for call in calls {
+            let done = match call {
+                Call::OpenDirect { upload, most, now } => ledger.open_direct(upload, *most, *now).await,
+                Call::EndDirect(id) => ledger.end_direct(*id).await,
+                other => panic!("{other:?} is not of direct uploads"),
+            };
+            answers.push(format!("{:?}", Answer::Done(done)));
+        }
+        answers
+    }
+
+    #[tokio::test]
+    async fn direct_uploads_are_counted_in_one_group_as_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = |number| Call::EndDirect(upload(number, 0).id);
+        let groups = [
+            ("one goes on", vec![open(1, 90, 0)], vec![open(1, 95, 1), open(2, 90, 1), open(3, 90, 1)]),
+            (
+                "one goes on twice",
+                vec![],
+                vec![open(1, 90, 1), open(1, 95, 1), open(2, 90, 1), ended(1), open(3, 90, 1)],
+            ),
+            (
+                "one that is over ends",
+                vec![open(1, 50, 0), open(2, 90, 0)],
+                vec![ended(1), open(3, 90, 60), open(4, 90, 60)],
+            ),
+            ("one is over between two", vec![open(1, 50, 0), open(2, 90, 0)], vec![open(3, 90, 49), open(3, 90, 50)]),
+        ];
+        for (name, before, group) in groups {
+            let sql = SqlLedger::open(&folder.path().join(name), Open { create: true }).await.unwrap();
+            let memory = MemoryLedger::new();
+            let identity =
+                Identity { instance: Uuid::from_u128(1), epoch: 1, mark: 0, stores: vec![], marks: [].into() };
+            sql.initialise(&identity).await.unwrap();
+            memory.initialise(&identity).await.unwrap();
+            for call in before {
+                assert_eq!(at_once(&sql, std::slice::from_ref(&call)).await, in_turn(&memory, &[call]).await, "{name}");
+            }
+            assert_eq!(at_once(&sql, &group).await, in_turn(&memory, &group).await, "{name}");
+            for number in 1..5 {
+                let id = upload(number, 0).id;
+                assert_eq!(sql.direct(id).await.unwrap(), memory.direct(id).await.unwrap(), "{name}: upload {number}");
+            }
+            sql.close().await;
+        }
+    }
+}

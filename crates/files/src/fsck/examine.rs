@@ -134,7 +134,7 @@ impl Check<'_> {
         let Some(Held { rank, attributes: highest, .. }) = found.iter().max_by_key(|held| held.rank) else {
             return Ok(self.no_attributes(row, spots).into_iter().collect());
         };
-        let mut troubles = self.conflicts(highest, *rank, &found);
+        let mut troubles = self.conflicts(highest, *rank, &found).await?;
         let rank = *rank;
         let known = revisions.iter().any(|revision| revision.revision == highest.revision);
         if rank > own || (rank == own && !known) {
@@ -169,8 +169,7 @@ impl Check<'_> {
             }
             let is_current = |copy: &&CopyRow| copy.store == at.id && copy.state == CopyState::Verified;
             let Some(copy) = revision.copies.iter().find(is_current) else { continue };
-            let overlay = layout::overlay(own.id, own.epoch, own.version);
-            if matches!(at.attributes_at(&overlay).await?, Reading::Valid(_)) {
+            if at.has_over(own).await? {
                 continue;
             }
             let detail = format!("version {} on `{}`, {} is the newest", held.version, at.name, own.version);
@@ -202,20 +201,25 @@ impl Check<'_> {
         (!told).then(|| self.attributes_missing(place, row.attributes.clone(), "they are on no store".into()))
     }
 
-    /// Two that differ and have one rank: the winner is written over the other.
-    fn conflicts(&self, highest: &Attributes, rank: Rank, found: &[Held<'_>]) -> Vec<Trouble> {
-        let same_rank = |other: Rank| (other.epoch, other.version) == (rank.epoch, rank.version);
-        let losers = found.iter().filter(|held| same_rank(held.rank) && held.rank != rank);
-        losers
-            .map(|Held { place, key, .. }| {
-                let mend = match *key == highest.sidecar() {
-                    true => Mend::Attributes { place: *place, attributes: Box::new(highest.clone()) },
-                    false => Mend::Quarantine(vec![(*place, key.clone())]),
-                };
-                let detail = format!("two different ones of version {}", highest.version);
-                Trouble::new(FindingKind::AttributesConflict, Some(key), Some(highest.id), detail, mend)
-            })
-            .collect()
+    /// Two that differ and have one version: the winner is written over the other. Where a store can't replace what lies there, the winner
+    /// lies over it as an overlay, and that is right.
+    async fn conflicts(&self, highest: &Attributes, rank: Rank, found: &[Held<'_>]) -> Result<Vec<Trouble>> {
+        let same_version = |other: Rank| (other.epoch, other.version) == (rank.epoch, rank.version);
+        let mut troubles = vec![];
+        for Held { place, key, .. } in found.iter().filter(|held| same_version(held.rank) && held.rank != rank) {
+            let at = &self.node.places[*place];
+            let is_beside = *key == highest.sidecar();
+            if is_beside && at.store.staging().is_none() && at.has_over(highest).await? {
+                continue;
+            }
+            let mend = match is_beside {
+                true => Mend::Attributes { place: *place, attributes: Box::new(highest.clone()) },
+                false => Mend::Quarantine(vec![(*place, key.clone())]),
+            };
+            let detail = format!("two different ones of version {}", highest.version);
+            troubles.push(Trouble::new(FindingKind::AttributesConflict, Some(key), Some(highest.id), detail, mend));
+        }
+        Ok(troubles)
     }
 
     /// Attributes lie beside each copy of the bytes, and say of the revision what its row says.

@@ -121,6 +121,7 @@ impl Check<'_> {
         node.begin_change().await?;
         let find = async || Ok::<_, Error>(node.ledger.revision(revision.file, revision.revision).await?);
         let Some(now) = find().await? else { return Ok("it is gone by now".into()) };
+        node.state().refused.forget(place);
         node.mend_copy(place, &now).await?;
         let copies = find().await?.map(|now| now.copies).unwrap_or_default();
         Ok(match copies.iter().find(|copy| copy.store == store).map(|copy| copy.state) {

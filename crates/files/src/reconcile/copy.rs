@@ -227,12 +227,17 @@ impl Node {
     /// Nobody reads a copy any more that is not right; wrong bytes go out of the way of those that are brought. Under the file's claim:
     /// another may have looked at the same time, and have made it anew by now.
     async fn give_up_copy(self: &Arc<Self>, place: usize, revision: &RevisionRow, seen: Seen) -> Result<Way> {
-        let counts = copy_on(revision, self.places[place].id).is_some_and(CopyRow::is_readable);
+        let at = &self.places[place];
+        let counts = copy_on(revision, at.id).is_some_and(CopyRow::is_readable);
         if seen == Seen::Absent && !counts {
             return Ok(Way::Clear);
         }
+        // Nobody counts on it, and it stays.
+        if !counts && at.mode.creates() && at.store.staging().is_none() && self.rests(place, revision) {
+            return Err(self.rest(place));
+        }
         // Read before the claim is taken, however large it is.
-        let survivor = match self.places[place].store.staging() {
+        let survivor = match at.store.staging() {
             None if seen != Seen::Absent => self.survivor(place, revision).await?,
             _ => None,
         };

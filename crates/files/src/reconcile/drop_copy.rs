@@ -9,7 +9,8 @@
 //! 6. Record that it is gone, which ends the claim.
 //!
 //! A crash before 4 leaves all as it was. One behind it, or a store that refuses to delete, leaves a copy that counts nowhere, which the
-//! next walk goes on with: a start's, or the hourly one; or counts again ([`Node::keep_copy`]), as soon as one of those that stay is lost.
+//! next walk goes on with: a start's, or the hourly one; or counts again ([`Node::keep_copy`]), as soon as one of those that stay is lost. Such
+//! a store rests from being asked ([`Refused`](super::Refused)), by damaged copies too.
 //! Where the store takes no deletions the copy stays, and is read where nothing else can be.
 //!
 //! On a store that does not stage a deletion may take effect late, and would meet a copy that was made anew under the same key. So there the
@@ -21,7 +22,6 @@
 use crate::{
     Attributes, Error, Result, Timestamp,
     files::{Node, Place},
-    layout,
     ledger::{Claim, CopyRow, CopyState, Entry, Purpose, RevisionRow},
     reconcile::{
         copy::{Brought, Seen, copy_on},
@@ -32,9 +32,6 @@ use crate::{
 use larder_storage_core::ErrorKind;
 use std::{sync::Arc, time::Duration};
 
-/// A store that refuses to delete is not asked again for so long.
-const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
-
 /// The first time that is not this one, nor before it.
 fn after(last: Option<Timestamp>) -> Timestamp {
     last.map_or(Timestamp::from_millis(0), |last| last.plus(Duration::from_millis(1)))
@@ -43,12 +40,6 @@ fn after(last: Option<Timestamp>) -> Timestamp {
 /// Whether a store has refused to delete for certain.
 fn is_refusal(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::ReadOnly | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
-}
-
-/// Whether a file's newest attributes lie on a place as an overlay.
-async fn lies_over(at: &Place, own: &Attributes) -> Result<bool> {
-    let overlay = layout::overlay(own.id, own.epoch, own.version);
-    Ok(matches!(at.attributes_at(&overlay).await?, Reading::Valid(found) if *found == *own))
 }
 
 impl Node {
@@ -63,7 +54,7 @@ impl Node {
         if is_sent && (!self.is_drop_over(place, revision) || self.end_drop(place, revision).await?) {
             return Ok(());
         }
-        if self.refuses_to_delete(place) || self.has_too_many_to_drop(place) {
+        if self.rests(place, revision) || self.has_too_many_to_drop(place) {
             return Ok(());
         }
         let Some(kept) = self.kept_copies(place, revision).await? else { return Ok(()) };
@@ -188,7 +179,7 @@ impl Node {
             Err(refused) => Err((refused, true)),
         };
         if let Err((refused, is_first)) = &deleted
-            && self.is_refused(place, refused)
+            && self.is_refused(place, revision, refused)
         {
             let before = on(revision).filter(|copy| copy.state == CopyState::Verified && *is_first);
             if let Some(before) = before {
@@ -197,6 +188,7 @@ impl Node {
                 return deleted.map(|()| false).map_err(|(refused, _)| refused.into());
             }
         }
+        self.saw_deleted(place, deleted.is_ok());
         if stages {
             deleted.map_err(|(refused, _)| refused)?;
             return self.record_gone(place, &now, claim).await;
@@ -251,6 +243,9 @@ impl Node {
         if self.has_too_many_to_drop(place) {
             return Err(Error::Conflict("a damaged copy can't be moved away for now".into()));
         }
+        if self.rests(place, revision) {
+            return Err(self.rest(place));
+        }
         at.keep_aside(&revision.key).await?;
         // That may have taken long, and this node have been taken for dead meanwhile.
         let now = self.ledger.revision(revision.file, revision.revision).await?;
@@ -268,7 +263,8 @@ impl Node {
             return Err(Error::Busy);
         }
         let deleted = self.soon(at, &revision.key, at.store.delete(&revision.key)).await;
-        if deleted.as_ref().is_err_and(|refused| is_refusal(refused.kind())) {
+        self.saw_deleted(place, deleted.is_ok());
+        if deleted.as_ref().is_err_and(|refused| self.is_refused(place, revision, refused)) {
             self.record_lost_of_dropping(place, revision).await?;
         } else {
             self.record_sent(place, revision, sent).await?;
@@ -290,21 +286,33 @@ impl Node {
         self.record(Some(entry), None).await.map(drop)
     }
 
-    /// Whether a place is not to be asked to delete, since it refused to lately.
-    fn refuses_to_delete(&self, place: usize) -> bool {
-        let now = self.environment.clock.elapsed();
-        self.state().keeps.get(&place).is_some_and(|until| *until > now)
+    /// Whether a place is not to be asked to delete a copy now, since it refused to lately.
+    pub(super) fn rests(&self, place: usize, revision: &RevisionRow) -> bool {
+        self.state().refused.rests((revision.file, revision.revision, place), self.environment.clock.elapsed())
     }
 
-    /// Whether a place has refused to delete for certain, which is remembered.
-    fn is_refused(&self, place: usize, error: &larder_storage_core::Error) -> bool {
+    /// Why a damaged copy stays where it is.
+    pub(super) fn rest(&self, place: usize) -> Error {
+        let store = &self.places[place].name;
+        Error::Conflict(format!("a damaged copy stays on `{store}` for now: it refuses to delete"))
+    }
+
+    /// Whether a place has refused to delete a copy for certain, which is remembered.
+    fn is_refused(&self, place: usize, revision: &RevisionRow, error: &larder_storage_core::Error) -> bool {
         let is_refused = is_refusal(error.kind());
         if is_refused {
             let store = &self.places[place].name;
             tracing::warn!(%store, %error, "copies that are to go stay there for now: it refuses to delete them");
-            self.state().keeps.insert(place, self.environment.clock.elapsed() + KEPT_FOR);
+            let now = self.environment.clock.elapsed();
+            self.state().refused.refused((revision.file, revision.revision, place), now);
         }
         is_refused
+    }
+
+    fn saw_deleted(&self, place: usize, is_deleted: bool) {
+        if is_deleted {
+            self.state().refused.deleted(place, self.environment.clock.elapsed());
+        }
     }
 
     /// Whether a copy on a place may go by what the rows say: every store of the placement has a verified one.
@@ -406,7 +414,7 @@ impl Node {
                 _ => None,
             };
             let is_current = match (beside, own) {
-                (Some(rank), Some(own)) => rank >= own.rank() || lies_over(at, own).await?,
+                (Some(rank), Some(own)) => rank >= own.rank() || at.has_over(own).await?,
                 (beside, _) => beside.is_some(),
             };
             if at.size_of(&revision.key).await? != Some(revision.size) {

@@ -111,6 +111,7 @@ macro_rules! __with_ledger_laws {
                 a_record_closes_its_claim
                 results_come_in_order
                 members_of_a_group_see_each_other
+                what_a_group_tells_of_one_copy_twice_is_taken_in_turn
                 a_member_that_fails_takes_no_other_with_it
                 a_member_that_fails_leaves_its_claim_open
                 a_forgotten_file_may_come_back

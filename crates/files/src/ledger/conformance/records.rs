@@ -3,13 +3,18 @@
 use super::{
     Broken,
     harness::{
-        EPOCH, Harness, Verdict, attributes, copy, dead, entry, file, key, made_by, node, one, revised, tombstone, user,
+        EPOCH, Harness, Verdict, attributes, copy, dead, entry, file, identity, key, made_by, node, one, revised,
+        tombstone, user,
     },
 };
 use crate::{
     Attributes,
-    ledger::{CopyRow, CopyState, Entry, FileRow, LedgerError, Record, Recorded, RevisionRow},
+    ledger::{
+        CopyRow, CopyState, Entry, FileRow, Ledger, LedgerError, MemoryLedger, PlacedQuery, Record, Recorded,
+        RevisionRow,
+    },
 };
+use std::sync::Arc;
 
 async fn row(harness: &Harness, number: u128) -> Result<FileRow, Broken> {
     harness.ledger.file(file(number)).await?.ok_or_else(|| Broken::new(format!("file {number} has no row")))
@@ -355,6 +360,52 @@ pub(super) async fn members_of_a_group_see_each_other(harness: Harness) -> Verdi
     for gone in [2, 3] {
         ensure_eq!(harness.ledger.file(file(gone)).await?, None, "file {gone}");
         ensure_eq!(harness.ledger.revisions(file(gone)).await?, vec![], "revisions of file {gone}");
+    }
+    Ok(())
+}
+
+/// All that can be told of the copy of file `number` on store 1: first what it is, then that it is not wanted.
+fn tellings(number: u128) -> [Vec<Entry>; 2] {
+    use CopyState::{Dropping, Lost, Pending, Present, Verified};
+    let states = [Pending, Present, Verified, Dropping, Lost];
+    let (file, revision) = (file(number), 1);
+    let behind = CopyRow { verified_at: Some(super::harness::at(5)), ..copy(1, Present) };
+    let copies = states.map(|state| copy(1, state)).into_iter().chain([behind]);
+    let is = copies.map(|copy| Entry::Copies { file, revision, copies: vec![copy] });
+    let unwanted = states.map(|state| Entry::Unwanted { file, revision, store: super::harness::store(1), state });
+    [is.collect(), unwanted.into()]
+}
+
+/// Each two tellings over whatever may be known before: the reference takes them one at a time.
+pub(super) async fn what_a_group_tells_of_one_copy_twice_is_taken_in_turn(harness: Harness) -> Verdict {
+    let harness = harness.started().await?;
+    let reference: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
+    reference.initialise(&identity(EPOCH, 0)).await?;
+    let (mut files, mut known, mut group) = (vec![], vec![], vec![]);
+    let [is, unwanted] = tellings(0).map(|of| of.len());
+    let both = is + unwanted;
+    for (before, two) in (0..=is).flat_map(|before| (0..both * both).map(move |two| (before, two))) {
+        let number = files.len() as u128 + 1;
+        let [is, unwanted] = tellings(number);
+        files.push(entry(&attributes(number, 1), &[]));
+        // The last one has no row.
+        known.extend(is.get(before).cloned());
+        let both = [is, unwanted].concat();
+        group.extend([two / both.len(), two % both.len()].map(|of| both[of].clone()));
+    }
+    let all = PlacedQuery { limit: files.len(), ..PlacedQuery::default() };
+    for members in [files, known, group] {
+        for entry in members.clone() {
+            one(&reference, entry, None).await?;
+        }
+        for result in harness.ledger.record(members.into_iter().map(member).collect()).await {
+            result?;
+        }
+    }
+    let (found, wanted) = (harness.ledger.placed(&all).await?, reference.placed(&all).await?);
+    ensure_eq!((found.len(), wanted.len()), (all.limit, all.limit), "revisions");
+    for (found, wanted) in found.iter().zip(&wanted) {
+        ensure_eq!(found, wanted, "where it lies");
     }
     Ok(())
 }
