@@ -7,8 +7,8 @@ use crate::{
     output::{chain, refuse},
 };
 use anyhow::{Context as _, Result};
-use larder_ledger::{Open, OpenError, Rebuilding, Server, SqlLedger};
-use std::{fmt, path::PathBuf};
+use larder_ledger::{Examined, Open, OpenError, Rebuilding, Server, SqlLedger};
+use std::{fmt, fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 /// Where the rows lie.
 #[derive(Clone, Debug)]
@@ -59,6 +59,23 @@ impl Database {
             Self::Server(server) => SqlLedger::connect(server, Open { create }).await,
         };
         opened.with_context(|| format!("cannot open the database {self}"))
+    }
+
+    /// Opens it where that changes nothing; `None` where it would be brought up to this version, or its settings put right.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub(crate) async fn open_unchanged(&self) -> Result<Option<SqlLedger>> {
+        let is_current = match self {
+            Self::File(_, folder) => {
+                let path = folder.join("larder.db");
+                let examined = Examined::of(&path, Duration::ZERO).await?;
+                let is_private = fs::metadata(&path)?.permissions().mode() & 0o077 == 0;
+                examined.is_current && examined.durability.journal_mode == "wal" && is_private
+            }
+            Self::Server(server) => server.examine().await?.is_current,
+        };
+        if is_current { self.open(false).await.map(Some) } else { Ok(None) }
     }
 
     /// Makes what an empty one is made in.

@@ -12,7 +12,7 @@ mod process;
 use crate::{
     Context,
     config::Config,
-    output::{Exit, Output, Refusal, chain, refuse},
+    output::{Exit, Output, Refusal, chain, counted, refuse},
 };
 use anyhow::Result;
 use clap::Args;
@@ -169,8 +169,10 @@ impl Report<'_> {
         self.checks += 1;
         self.warnings += u64::from(*verdict == Verdict::Warning);
         self.problems += u64::from(*verdict == Verdict::Problem);
+        let (measured, advice) = (self.output.hinted(measured), self.output.hinted(advice));
         if self.output.json {
-            let advice = Some(advice.as_str()).filter(|advice| !advice.is_empty());
+            let (measured, advice) = (&*measured, &*advice);
+            let advice = Some(advice).filter(|advice| !advice.is_empty());
             self.output.record(&Line { check, about, result: *verdict, measured, advice })?;
         } else {
             let verdict = match verdict {
@@ -189,7 +191,12 @@ impl Report<'_> {
 
     fn end(self) -> Result<Exit> {
         let Self { output, checks, warnings, problems } = self;
-        output.message(format_args!("{checks} checks, {warnings} warnings, {problems} problems"));
+        output.message(format_args!(
+            "{}, {}, {}",
+            counted(checks, "check", "checks"),
+            counted(warnings, "warning", "warnings"),
+            counted(problems, "problem", "problems")
+        ));
         Ok(Exit::failed_if(problems > 0))
     }
 }

@@ -120,7 +120,8 @@ fn check(context: &Context) -> Result<()> {
         let unused: Vec<_> = config.unused().iter().map(told).collect();
         output.record(&json!({ "result": "ok", "file": file, "warnings": warnings, "unused": unused }))?;
     } else {
-        output.line(format_args!("the configuration is right ({from}); `larder doctor` looks at what it names"))?;
+        let right = format!("the configuration is right ({from}); `larder doctor` looks at what it names");
+        output.line(output.hinted(&right))?;
         warnings.iter().try_for_each(|warning| output.line(format_args!("WARNING  {warning}")))?;
         config.told_unused().into_iter().try_for_each(|unused| output.line(format_args!("UNUSED   {unused}")))?;
     }

@@ -3,7 +3,7 @@
 use crate::{
     Context,
     open::{self, Access},
-    output::{Exit, Output, size},
+    output::{Exit, Output, counted, size},
 };
 use anyhow::Result;
 use clap::Args;
@@ -41,12 +41,15 @@ fn bad_after_repair(summary: &FsckSummary) -> bool {
 
 fn words(summary: &FsckSummary) -> String {
     let FsckSummary { files, bytes_verified, findings, foreign, repaired, lost } = summary;
-    let mut words = format!("{files} files checked, {findings} findings");
-    for (count, what) in
-        [(*repaired, "mended"), (*lost, "lost on every store"), (*foreign, "foreign objects left alone")]
-    {
+    let mut words =
+        format!("{} checked, {}", counted(*files, "file", "files"), counted(*findings, "finding", "findings"));
+    for (count, one, several) in [
+        (*repaired, "mended", "mended"),
+        (*lost, "lost on every store", "lost on every store"),
+        (*foreign, "foreign object left alone", "foreign objects left alone"),
+    ] {
         if count > 0 {
-            words += &format!(", {count} {what}");
+            words += &format!(", {}", counted(count, one, several));
         }
     }
     if *bytes_verified > 0 {
@@ -79,7 +82,8 @@ impl<'a> Report<'a> {
         let kind = serde_json::to_value(finding.kind).map_err(std::io::Error::other)?;
         let id = finding.id.map(|id| format!(" {id}")).unwrap_or_default();
         let key = finding.key.as_deref().map(|key| format!(" {key}")).unwrap_or_default();
-        self.output.line(format_args!("{}{id}{key}: {}", kind.as_str().unwrap_or_default(), finding.detail))
+        let detail = self.output.hinted(&finding.detail);
+        self.output.line(format_args!("{}{id}{key}: {detail}", kind.as_str().unwrap_or_default()))
     }
 
     pub(crate) fn end(self) -> std::io::Result<()> {

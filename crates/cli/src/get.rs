@@ -1,24 +1,20 @@
 //! `larder get`: a file's content into a file here or to standard output, whole and checked, or not at all.
 
 use crate::{
-    Context,
-    data_dir::parent,
-    list,
+    Context, list,
     open::{self, Access},
-    output::{Exit, Output, WrongUsage, refuse},
+    output::{Exit, Output},
+    target::{Target, Terms},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use futures_util::TryStreamExt;
 use larder_files::{Caller, Content, Files};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, Permissions},
-    io::{ErrorKind, Write},
-    os::unix::fs::PermissionsExt,
+    io::Write,
     path::{Path, PathBuf},
 };
-use tempfile::NamedTempFile;
 
 /// Fetch a file.
 #[derive(Args)]
@@ -47,50 +43,23 @@ impl Get {
             output.flush()?;
             return Ok(Exit::Done);
         }
-        let target = self.target(&file.attributes.name)?;
-        if !self.force && fs::symlink_metadata(&target).is_ok() {
-            return Err(exists(&target));
-        }
+        let target = self.target(&file.attributes.name, Terms { force: self.force, umask })?;
         let content = files.open(&Caller::local(), &file, None, None).await?;
-        let mut half = NamedTempFile::with_prefix_in(".larder-", parent(&target))
-            .with_context(|| format!("cannot write beside {}", target.display()))?;
+        let mut half = target.begin()?;
         receive(content, output, &mut |block| Ok(half.write_all(block)?)).await?;
-        half.as_file().set_permissions(Permissions::from_mode(0o666 & !umask))?;
-        half.as_file().sync_all()?;
-        self.publish(half, &target)?;
-        output.message(format_args!("{}", target.display()));
+        half.publish()?;
+        output.message(format_args!("{}", target.path().display()));
         Ok(Exit::Done)
     }
 
-    fn target(&self, name: &str) -> Result<PathBuf> {
+    fn target(&self, name: &str, terms: Terms) -> Result<Target> {
         let last = name.rsplit('/').next().unwrap_or_default();
         match &self.output {
-            Some(path) if path.is_dir() => Ok(path.join(plain(last)?)),
-            Some(path) => Ok(path.clone()),
-            None => plain(last).map(PathBuf::from),
+            Some(path) if path.is_dir() => Target::inside(path, last, terms),
+            Some(path) => Target::at(path.clone(), terms),
+            None => Target::inside(Path::new(""), last, terms),
         }
     }
-
-    fn publish(&self, half: NamedTempFile, target: &Path) -> Result<()> {
-        let persisted = if self.force { half.persist(target) } else { half.persist_noclobber(target) };
-        match persisted {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(exists(target)),
-            Err(error) => Err(error.error).with_context(|| format!("cannot write {}", target.display())),
-        }
-    }
-}
-
-/// A name that is a file's in one directory.
-fn plain(last: &str) -> Result<&str> {
-    if matches!(last, "" | "." | "..") {
-        return Err(WrongUsage(format!("`{last}` is no name for a file here: say where to with -o")).into());
-    }
-    Ok(last)
-}
-
-fn exists(target: &Path) -> anyhow::Error {
-    refuse(format_args!("{} already exists", target.display()), "write elsewhere with -o, or over it with --force")
 }
 
 /// Hands on all blocks, then says whether they were the right ones.

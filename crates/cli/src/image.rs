@@ -2,22 +2,20 @@
 
 use crate::{
     Context,
-    data_dir::parent,
     output::{Exit, WrongUsage, refuse, size},
+    target::{Target, Terms},
 };
 use anyhow::{Context as _, Result};
 use clap::Args;
-use larder_media::{RenderOptions, Rendition, render};
+use larder_media::{Format, RenderOptions, Rendition, render};
 use larder_renditions::{Recipe, RecipeInUrl, RenditionSettings};
 use serde_json::json;
 use std::{
-    fs::{self, File, Permissions},
+    fs::File,
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Instant,
 };
-use tempfile::NamedTempFile;
 
 /// Make a picture of a picture, by a recipe or a preset; needs no larder.
 #[derive(Args)]
@@ -31,7 +29,7 @@ pub(crate) struct Image {
     /// A preset of the configuration instead, such as `thumb`
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Where to; - for standard output
+    /// Where to; in a directory its name is the picture's with the new format behind it; - for standard output
     #[arg(short, long, value_name = "PATH|-")]
     output: PathBuf,
     /// Over an existing file, too
@@ -43,29 +41,27 @@ impl Image {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let recipe = self.recipe(context)?;
         let settings = context.config.rendition_settings();
+        // What is refused is so before anything is read, but for a name that depends on what it is rendered to.
+        let target = if self.output == Path::new("-") { None } else { Some(self.target(context.umask)?) };
         let source = read(&self.file, &settings)?;
-        let to_standard_output = self.output == Path::new("-");
-        if !to_standard_output && !self.force && fs::symlink_metadata(&self.output).is_ok() {
-            return Err(refuse(
-                format_args!("{} already exists", self.output.display()),
-                "write elsewhere with -o, or over it with --force",
-            ));
-        }
         let begun = Instant::now();
-        let accepted = [larder_media::Format::Webp];
+        let accepted = [Format::Webp];
         let options = RenderOptions { limits: settings.limits, accepted: &accepted, ..RenderOptions::default() };
         let made = render(&source, &recipe, &options).with_context(|| self.file.display().to_string())?;
         let took = begun.elapsed();
-        if to_standard_output {
+        let Some(target) = target else {
             context.output.bytes(&made.bytes)?;
             context.output.flush()?;
             return Ok(Exit::Done);
-        }
-        self.write(&made, context.umask)?;
+        };
+        let target = target.of(&made)?;
+        let mut half = target.begin()?;
+        half.write_all(&made.bytes)?;
+        half.publish()?;
         let Rendition { bytes, format, size: pixels, frames, truncated, .. } = &made;
         if context.output.json {
             context.output.record(&json!({
-                "output": self.output.to_string_lossy(), "recipe": recipe.to_string(), "format": format.name(),
+                "output": target.path().to_string_lossy(), "recipe": recipe.to_string(), "format": format.name(),
                 "width": pixels.width, "height": pixels.height, "frames": frames, "truncated": truncated,
                 "size": bytes.len(), "source_size": source.len(), "milliseconds": took.as_millis() as u64,
             }))?;
@@ -74,7 +70,7 @@ impl Image {
             let from = size(source.len() as u64);
             context.output.message(format_args!(
                 "{}: {format}, {pixels}, {} (from {from}) in {} ms",
-                self.output.display(),
+                target.path().display(),
                 size(bytes.len() as u64),
                 took.as_millis()
             ));
@@ -98,16 +94,32 @@ impl Image {
         }
     }
 
-    fn write(&self, made: &Rendition, umask: u32) -> Result<()> {
-        let mut half = NamedTempFile::with_prefix_in(".larder-", parent(&self.output))
-            .with_context(|| format!("cannot write beside {}", self.output.display()))?;
-        half.write_all(&made.bytes)?;
-        half.as_file().set_permissions(Permissions::from_mode(0o666 & !umask))?;
-        let persisted = if self.force { half.persist(&self.output) } else { half.persist_noclobber(&self.output) };
-        persisted
-            .map(drop)
-            .map_err(|error| error.error)
-            .with_context(|| format!("cannot write {}", self.output.display()))
+    fn target(&self, umask: u32) -> Result<Wanted> {
+        let terms = Terms { force: self.force, umask };
+        if !self.output.is_dir() {
+            return Ok(Wanted::At(Target::at(self.output.clone(), terms)?));
+        }
+        let stem = self.file.file_stem().and_then(|stem| stem.to_str()).filter(|_| self.file != Path::new("-"));
+        let unnamed = || WrongUsage(format!("{} is a directory: name a file in it with -o", self.output.display()));
+        Ok(Wanted::Inside { dir: self.output.clone(), stem: stem.ok_or_else(unnamed)?.to_owned(), terms })
+    }
+}
+
+/// Where a picture is to be, before its format is known.
+enum Wanted {
+    At(Target),
+    Inside { dir: PathBuf, stem: String, terms: Terms },
+}
+
+impl Wanted {
+    fn of(self, made: &Rendition) -> Result<Target> {
+        match self {
+            Self::At(target) => Ok(target),
+            Self::Inside { dir, stem, terms } => {
+                let extension = if made.format == Format::Jpeg { "jpg" } else { made.format.name() };
+                Target::inside(&dir, &format!("{stem}.{extension}"), terms)
+            }
+        }
     }
 }
 

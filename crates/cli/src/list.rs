@@ -13,6 +13,8 @@ use larder_files::{Caller, Error, File, FileId, Files, ListFiles, Sort};
 const PAGE: usize = 1000;
 
 /// List files.
+///
+/// On a terminal with the names of the columns above them; scripts get the lines alone.
 #[derive(Args)]
 pub(crate) struct Ls {
     /// Only of this bucket
@@ -74,8 +76,13 @@ impl Ls {
         };
         let filters = ListFiles { bucket, owner, prefix, q, tag, content_type, deleted, ..ListFiles::default() };
         let mut query = ListFiles { sort, descending, limit: PAGE, ..filters };
+        let mut wants_header = output.is_shown();
         loop {
             let page = files.list(&Caller::local(), query.clone()).await?;
+            if wants_header && !page.items.is_empty() {
+                output.line(columns("ID", "SIZE", "CREATED", "BUCKET/OWNER", "NAME"))?;
+                wants_header = false;
+            }
             for file in &page.items {
                 if output.json {
                     output.record(&open::record(files, file, &presets))?;
@@ -92,12 +99,16 @@ impl Ls {
     }
 }
 
-/// `ID  SIZE  TIME  BUCKET/OWNER  NAME`: the name last, as it may hold anything.
 fn row(file: &File) -> String {
     let attributes = &file.attributes;
-    let (bucket, owner) = (&attributes.bucket, &attributes.owner);
-    let time = &attributes.created_at.to_string()[..19];
-    format!("{}  {:>10}  {time}Z  {bucket}/{owner}  {}", attributes.id, size(attributes.size), attributes.name)
+    let whose = format!("{}/{}", attributes.bucket, attributes.owner);
+    let time = format!("{}Z", &attributes.created_at.to_string()[..19]);
+    columns(&attributes.id.to_string(), &size(attributes.size), &time, &whose, &attributes.name)
+}
+
+/// The name last, as it may hold anything.
+fn columns(id: &str, size: &str, created: &str, whose: &str, name: &str) -> String {
+    format!("{id:<36}  {size:>10}  {created:<20}  {whose}  {name}")
 }
 
 impl Stat {

@@ -11,6 +11,7 @@ mod effective;
 mod environment;
 mod fsck;
 mod get;
+mod hint;
 mod image;
 mod list;
 mod manual;
@@ -24,6 +25,7 @@ mod secrets;
 mod serve;
 mod setup_link;
 mod space;
+mod target;
 mod user;
 
 use clap::{
@@ -31,6 +33,7 @@ use clap::{
 };
 use config::{Config, Origin};
 use data_dir::DataDir;
+use hint::Hints;
 use output::{Exit, Output};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -152,14 +155,16 @@ fn main() -> ExitCode {
     let umask = data_dir::make_private();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let output = Output::new(&cli.globals);
-    match run(cli, output.clone(), umask, Named::by(&matches)) {
+    let named = Named::by(&matches);
+    let output = Output::new(&cli.globals, Hints::of(&cli.globals, &named));
+    match run(cli, output.clone(), umask, named) {
         Ok(exit) => exit.into(),
         Err(error) => output.failure(&error).into(),
     }
 }
 
-fn run(cli: Cli, output: Output, umask: u32, named: Named) -> anyhow::Result<Exit> {
+fn run(cli: Cli, mut output: Output, umask: u32, named: Named) -> anyhow::Result<Exit> {
+    output.goes_on_unread = cli.command.goes_on_unread();
     match cli.command {
         Command::Completions(command) => return command.run(&output, Cli::command()),
         Command::Man(command) => return command.run(&output, Cli::command(), umask),
@@ -179,6 +184,21 @@ fn run(cli: Cli, output: Output, umask: u32, named: Named) -> anyhow::Result<Exi
 }
 
 impl Command {
+    /// Whether its work, and what its exit code tells, matter when nobody reads what it prints any more: `larder doctor | head`.
+    fn goes_on_unread(&self) -> bool {
+        matches!(
+            self,
+            Self::Put(_)
+                | Self::Rm(_)
+                | Self::Restore(_)
+                | Self::Rebuild(_)
+                | Self::Fsck(_)
+                | Self::Renditions(_)
+                | Self::Doctor(_)
+                | Self::Demo(_)
+        )
+    }
+
     fn log_form(&self) -> Option<serve::LogForm> {
         if let Self::Serve(serve) = self { serve.log } else { None }
     }

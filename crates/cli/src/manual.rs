@@ -1,6 +1,6 @@
 //! `larder completions` and `larder man`: what a shell and `man` need to know, from the commands themselves.
 
-use crate::output::{Exit, Output};
+use crate::output::{Exit, Output, counted};
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -41,7 +41,7 @@ impl Man {
         command.build();
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         let pages = write_pages(&self.dir, &command, umask)?;
-        output.message(format_args!("{pages} pages in {}", self.dir.display()));
+        output.message(format_args!("{} in {}", counted(pages as u64, "page", "pages"), self.dir.display()));
         Ok(Exit::Done)
     }
 }

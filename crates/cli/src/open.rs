@@ -12,7 +12,7 @@ use crate::{
     data_dir::{DataDir, Hold, Lock, Made},
     database::Database,
     environment, meter,
-    output::{Exit, Output, refuse},
+    output::{Exit, Output, counted, refuse},
     secrets,
 };
 use anyhow::{Context as _, Result};
@@ -508,7 +508,7 @@ fn recovered(recovered: &Recovered) -> Option<String> {
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
-    .map(|(count, one, more)| format!("{count} {}", if count == 1 { one } else { more }))
+    .map(|(count, one, more)| counted(count, one, more))
     .collect();
     (!parts.is_empty()).then(|| format!("recovered: {}", parts.join(", ")))
 }
@@ -529,15 +529,15 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
         let root = root(dir, store);
         if dir.secrets().exists() {
             let what = format!("the store `{name}` ({}) holds files but the database is missing", root.display());
-            return Err(refuse(what, format_args!("bring it back: `larder rebuild --data {there}`")));
+            return Err(refuse(what, "bring it back: `larder rebuild`"));
         }
         let what = format!(
             "the store `{name}` ({}) is an installation's already, and {there} has neither its database nor its secrets.toml",
             root.display()
         );
         let mend = format!(
-            "is it this one's? put its secrets.toml into {there} and run `larder rebuild --data {there}`, \
-             or, if that is lost, `larder rebuild --without-secrets --data {there}`; \
+            "is it this one's? put its secrets.toml into {there} and run `larder rebuild`, \
+             or, if that is lost, `larder rebuild --without-secrets`; \
              is it another's? give this one a directory of its own: `path` in [stores.{name}]"
         );
         return Err(refuse(what, mend));
@@ -546,7 +546,7 @@ pub(crate) async fn check_missing(context: &Context, database: &Database, access
         && let Some(place) = bucket::marked_by(config, &secrets.id()).await?
     {
         let what = format!("{place} holds files but the database is missing");
-        return Err(refuse(what, format_args!("bring it back: `larder rebuild --data {there}`")));
+        return Err(refuse(what, "bring it back: `larder rebuild`"));
     }
     if matches!(access, Access::Read | Access::Change) {
         let mend = "name another with --data (or LARDER_DATA), or begin one: `larder serve`, `larder put FILE`";
@@ -622,7 +622,7 @@ fn store_held(root: &Path, hold: Hold) -> anyhow::Error {
 }
 
 fn served(dir: &DataDir) -> anyhow::Error {
-    let what = format!("another `larder serve` runs in {}", dir.path().display());
+    let what = format!("another server runs in {}", dir.path().display());
     refuse(
         what,
         "stop that one, or serve another directory: `--data DIR`; commands such as `larder put` work beside it",
@@ -645,11 +645,8 @@ pub(crate) async fn lacks_database(context: &Context) -> Result<bool> {
 pub(crate) fn no_secrets(dir: &DataDir) -> anyhow::Error {
     refuse(
         format_args!("{} is missing", dir.secrets().display()),
-        format_args!(
-            "put it back from its backup (mode 0600): without it no user and no bucket can be read; \
-             is it lost? `larder rebuild --without-secrets --data {}` seals them anew",
-            dir.path().display()
-        ),
+        "put it back from its backup (mode 0600): without it no user and no bucket can be read; \
+         is it lost? `larder rebuild --without-secrets` seals them anew",
     )
 }
 
@@ -666,9 +663,11 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
     match &error {
         StartError::DatabaseMissing { store }
         | StartError::ForeignStore { store, .. }
-        | StartError::StoreAway { store, .. }
-        | StartError::NoStore { store, .. }
         | StartError::NewerForm { store, .. } => refuse(&error, place(store)),
+        StartError::StoreAway { store, .. } | StartError::NoStore { store, .. } => {
+            refuse(&error, bring_back(store, dir, config))
+        }
+        StartError::StoreNotConfigured(store) => refuse(&error, configure_again(store, dir, config)),
         StartError::SameStore { first, second } => refuse(
             &error,
             format_args!("that is [stores.{first}] or [stores.{second}] in larder.toml; {}", place(first)),
@@ -682,14 +681,45 @@ pub(crate) fn explain(error: StartError, dir: &DataDir, config: &Config) -> anyh
                 "{} is another installation's: it does not open what lies on the stores",
                 dir.secrets().display()
             ),
-            format_args!(
-                "put the right file back from its backup (mode 0600); \
-                 is it lost? `larder rebuild --without-secrets --data {}` seals users and buckets anew",
-                dir.path().display()
-            ),
+            "put the right file back from its backup (mode 0600); \
+             is it lost? `larder rebuild --without-secrets` seals users and buckets anew",
         ),
         _ => anyhow::Error::new(error).context(format!("in {}", dir.path().display())),
     }
+}
+
+/// What to do about a store that is away: a rebuild goes on without it only where another store has something to rebuild from.
+pub(crate) fn bring_back(name: &str, dir: &DataDir, config: &Config) -> String {
+    const MORE: &str = "(docs/operations.md, \"A store that is away\")";
+    let store = config.stores.iter().find(|(store, _)| store.as_str() == name).map(|(_, store)| store);
+    let back = match store.map(|store| (store, store.s3_options())) {
+        Some((_, Some(options))) => {
+            format!("see that {} can be reached and is the right bucket", S3Store::display_of(&options))
+        }
+        Some((store, None)) => format!("mount its disk at {}", root(dir, store).display()),
+        None => "bring it back".to_owned(),
+    };
+    match others_hold(name, dir, config) {
+        true => format!("{back}; if it can't be back now, `larder rebuild --without {name}` goes on without it {MORE}"),
+        false => format!("{back}, or put it back from its backup: no other store holds files {MORE}"),
+    }
+}
+
+fn configure_again(name: &str, dir: &DataDir, config: &Config) -> String {
+    let with = if name == "local" { "alone, or with the `path` that it had" } else { "with the `path` that it had" };
+    let back = format!("put `[stores.{name}]` back into the configuration, {with}");
+    match others_hold(name, dir, config) {
+        true => format!(
+            "{back}; is it gone? `larder rebuild --without {name}` goes on without it for now, `larder rebuild --forget {name}` for good"
+        ),
+        false => back,
+    }
+}
+
+/// Whether another store may have something to rebuild from; a bucket is not asked.
+fn others_hold(name: &str, dir: &DataDir, config: &Config) -> bool {
+    let mut others = config.stores.iter().filter(|(store, _)| store.as_str() != name);
+    others.any(|(_, store)| store.s3_options().is_some() || marker(&root(dir, store)).exists())
 }
 
 /// What a node is made of.

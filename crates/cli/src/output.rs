@@ -1,14 +1,19 @@
-//! [`Output`]: results to standard output, everything else to standard error. A reader that goes away ends a command quietly.
+//! [`Output`]: results to standard output, everything else to standard error. A reader that goes away ends a command quietly, unless what it
+//! does or finds matters without one.
 
-use crate::{Color, Globals, serve::LogForm};
+use crate::{Color, Globals, hint::Hints, serve::LogForm};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::{
+    borrow::Cow,
     fmt,
     io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write},
     path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tracing_subscriber::EnvFilter;
 
@@ -65,17 +70,25 @@ pub(crate) struct Output {
     quiet: bool,
     verbose: bool,
     color: bool,
+    hints: Hints,
+    /// Whether a command is to end as if its results were read, where nobody reads them any more.
+    pub(crate) goes_on_unread: bool,
+    /// Whether the reader of the results has gone away.
+    unread: Arc<AtomicBool>,
     results: Arc<Mutex<BufWriter<Stdout>>>,
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 impl Output {
-    pub(crate) fn new(globals: &Globals) -> Self {
+    pub(crate) fn new(globals: &Globals, hints: Hints) -> Self {
         Self {
             json: globals.json,
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
             color: colored(globals.color),
+            hints,
+            goes_on_unread: false,
+            unread: Arc::default(),
             results: Arc::new(Mutex::new(BufWriter::with_capacity(64 << 10, io::stdout()))),
             bar: Arc::default(),
         }
@@ -83,7 +96,7 @@ impl Output {
 
     /// One line of the result. Buffered: [`Output::flush`] at the end, or wherever a reader waits.
     pub(crate) fn line(&self, line: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.results.lock().unwrap_or_else(PoisonError::into_inner), "{line}")
+        self.result(|results| writeln!(results, "{line}"))
     }
 
     /// One JSON line of the result.
@@ -93,12 +106,35 @@ impl Output {
 
     /// Bytes of the result.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
+        self.result(|results| results.write_all(bytes))
     }
 
     /// Hands all results on.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        self.result(Write::flush)
+    }
+
+    fn result(&self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) -> io::Result<()> {
+        if self.goes_on_unread && self.unread.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match write(&mut self.results.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.unread.store(true, Ordering::Relaxed);
+                if self.goes_on_unread { Ok(()) } else { Err(error) }
+            }
+            written => written,
+        }
+    }
+
+    /// Whether the result is looked at by people, and not by a program.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// The text with its commands as they work here.
+    pub(crate) fn hinted<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.hints.complete(text)
     }
 
     /// A message, unless quiet.
@@ -128,7 +164,8 @@ impl Output {
 
     /// Standard error may be gone; there is nobody left to tell.
     fn say(&self, message: impl fmt::Display) {
-        let write = || drop(writeln!(io::stderr().lock(), "{message}"));
+        let message = message.to_string();
+        let write = || drop(writeln!(io::stderr().lock(), "{}", self.hinted(&message)));
         match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -140,7 +177,8 @@ impl Output {
         let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
         };
-        if error.chain().any(broken_pipe) {
+        // A connection to a server breaks so as well.
+        if self.unread.load(Ordering::Relaxed) && error.chain().any(broken_pipe) {
             return Exit::Done;
         }
         self.error(chain(error.as_ref()));
@@ -216,6 +254,11 @@ pub(crate) fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 
+/// How many there are: `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 fn colored(color: Color) -> bool {
     match color {
         Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty()),
@@ -240,6 +283,8 @@ pub(crate) fn start_log(globals: &Globals, server: bool, form: Option<LogForm>) 
         None => !server || io::stderr().is_terminal(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Who no longer reads the log can't be told so: to try would be a panic.
+    let log = log.log_internal_errors(false);
     if people {
         log.with_ansi(colored(globals.color)).with_target(false).init();
     } else {
@@ -250,6 +295,22 @@ pub(crate) fn start_log(globals: &Globals, server: bool, form: Option<LogForm>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_broke_is_a_failure_and_a_reader_that_went_away_is_none() {
+        let cli = <crate::Cli as clap::Parser>::parse_from(["larder", "ls", "--quiet"]);
+        let output = Output::new(&cli.globals, Hints::default());
+        let broken = anyhow::Error::from(io::Error::from(ErrorKind::BrokenPipe)).context("cannot get `a` in s3://b");
+        assert_eq!(output.failure(&broken), Exit::Failed);
+        output.unread.store(true, Ordering::Relaxed);
+        assert_eq!(output.failure(&broken), Exit::Done);
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        let files = [0, 1, 2].map(|count| counted(count, "file", "files"));
+        assert_eq!(files, ["0 files", "1 file", "2 files"]);
+    }
 
     #[test]
     fn a_path_tells_a_terminal_nothing_to_do() {

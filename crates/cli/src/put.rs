@@ -3,13 +3,13 @@
 use crate::{
     Context,
     open::{self, Access},
-    output::{Exit, Output, Progress, WrongUsage, chain, shown},
+    output::{Exit, Output, Progress, WrongUsage, chain, counted, shown},
 };
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use larder_files::{Caller, File, Files, NewFile, Receive, UserName};
+use larder_files::{Caller, File, Files, ListFiles, NewFile, Receive, UserName};
 use larder_renditions::Presets;
 use larder_storage_core::Body;
 use serde_json::{Map, Value};
@@ -31,6 +31,8 @@ const SMALL_BYTES: u64 = 256 << 10;
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// Add files; prints their ids.
+///
+/// A name is nobody's alone unless the bucket says so: the same file put twice is two files, and a message tells of it.
 #[derive(Args)]
 pub(crate) struct Put {
     /// Files, directories (their relative paths become names; a link in them to a file is followed, one to a directory is not), or - for
@@ -133,11 +135,13 @@ impl Put {
             })
             .buffered(AT_ONCE);
         let (mut done, mut failed) = (0_u64, 0_u64);
+        let mut twice = Twice::default();
         while let Some(result) = results.next().await {
             match result? {
-                Ok(file) => {
+                Ok((file, other)) => {
                     done += 1;
                     print(files, output, &presets, &file)?;
+                    twice.note(other);
                 }
                 Err(message) => {
                     failed += 1;
@@ -148,7 +152,10 @@ impl Put {
         drop(results);
         if done + failed != 1 {
             let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
-            output.message(format_args!("{done} files kept{failures}"));
+            output.message(format_args!("{} kept{failures}", counted(done, "file", "files")));
+        }
+        if let Some(words) = twice.words() {
+            output.message(words);
         }
         Ok(Exit::failed_if(failed > 0))
     }
@@ -169,6 +176,46 @@ impl Put {
     }
 }
 
+/// Files that were kept beside others of their name.
+#[derive(Default)]
+struct Twice {
+    count: u64,
+    /// The first of those others.
+    first: Option<File>,
+}
+
+impl Twice {
+    fn note(&mut self, other: Option<File>) {
+        self.count += u64::from(other.is_some());
+        self.first = self.first.take().or(other);
+    }
+
+    fn words(&self) -> Option<String> {
+        let other = &self.first.as_ref()?.attributes;
+        let (name, id) = (shown(Path::new(&other.name)), other.id);
+        let instead = "`--on-conflict replace` makes a new revision instead, `fail` refuses";
+        Some(match self.count {
+            1 => format!("another file is named `{name}`: {id}; {instead}"),
+            count => format!("{count} are named as other files are, such as `{name}`: {id}; {instead}"),
+        })
+    }
+}
+
+/// Another live file of the same bucket, owner and name. Costs one look into the index of names.
+async fn namesake(files: &Files, file: &File) -> Result<Option<File>, larder_files::Error> {
+    let of = &file.attributes;
+    let query = ListFiles {
+        bucket: Some(of.bucket.to_string()),
+        owner: Some(of.owner.to_string()),
+        name: Some(of.name.clone()),
+        descending: true,
+        limit: 2,
+        ..ListFiles::default()
+    };
+    let found = files.list(&Caller::local(), query).await?.items;
+    Ok(found.into_iter().find(|other| other.attributes.id != of.id))
+}
+
 fn print(files: &Files, output: &Output, presets: &Presets, file: &File) -> Result<()> {
     if output.json {
         output.record(&open::record(files, file, presets))?;
@@ -185,7 +232,7 @@ async fn put_one(
     mut receive: Receive,
     mut new: NewFile,
     progress: &Arc<Progress>,
-) -> Result<File> {
+) -> Result<(File, Option<File>)> {
     receive.name_hint.clone_from(&source.name);
     new.name = source.name;
     let body = match source.path {
@@ -196,7 +243,12 @@ async fn put_one(
     // Told now rather than after gigabytes.
     files.check_name_free(&caller, &receive, new.on_conflict).await?;
     let received = files.receive(&caller, receive, body).await?;
-    Ok(files.create(&caller, received, new).await?.file)
+    let may_be_twice = new.on_conflict == larder_files::OnConflict::KeepBoth;
+    let file = files.create(&caller, received, new).await?.file;
+    let other = if may_be_twice { namesake(files, &file).await } else { Ok(None) };
+    // It is kept: that others can't be told of changes nothing of that.
+    let other = other.inspect_err(|error| tracing::warn!(%error, "who else has the name can't be told"));
+    Ok((file, other.unwrap_or_default()))
 }
 
 /// What Larder itself keeps. Never opened to be put: no file of a database may be closed by the process that has it open, as all its
@@ -394,7 +446,7 @@ mod tests {
 
     fn nothing() -> Arc<Own> {
         let cli = <crate::Cli as clap::Parser>::parse_from(["larder", "dump"]);
-        Arc::new(Own { places: HashSet::new(), output: Output::new(&cli.globals) })
+        Arc::new(Own { places: HashSet::new(), output: Output::new(&cli.globals, crate::hint::Hints::default()) })
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `larder rebuild`: the database anew from what lies on the stores, written beside the old one and then put in its place.
 
+mod losses;
+
 use crate::{
     Context,
     data_dir::{Hold, Made},
@@ -7,7 +9,7 @@ use crate::{
     environment,
     fsck::Report,
     open::{self, Mounted},
-    output::{Exit, refuse},
+    output::{Exit, counted, refuse},
     secrets,
 };
 use anyhow::Result;
@@ -18,7 +20,7 @@ use larder_storage_core::crash_point;
 use std::{fmt, sync::Arc};
 
 /// Make the database anew from what lies on the stores.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Rebuild {
     /// Say what would be brought back; change nothing
     #[arg(long)]
@@ -31,25 +33,32 @@ pub(crate) struct Rebuild {
     /// without it, until it is back and a rebuild has read it
     #[arg(long, value_name = "NAME", conflicts_with = "without_secrets")]
     without: Vec<StoreName>,
-    /// Give up this store, which will not come back, and what lies only there
+    /// Give up this store, which will not come back. Refused where files have their only copies there, or nothing tells whether any have;
+    /// with --dry-run, or --json, all of them are printed
     #[arg(long, value_name = "NAME", conflicts_with = "without_secrets")]
     forget: Vec<StoreName>,
+    /// Give up the files, too, whose only copies are on stores that are forgotten
+    #[arg(long, requires = "forget")]
+    lose_files: bool,
 }
 
 impl Rebuild {
     pub(crate) async fn run(self, context: Context) -> Result<Exit> {
-        let Self { dry_run, without_secrets, without, forget } = self;
-        let options = RebuildOptions { without_secrets, without, forget };
-        let rebuilt = rebuild(&context, dry_run, options).await?;
-        Ok(Exit::failed_if(rebuilt.findings > 0))
+        rebuild(&context, &self).await
+    }
+
+    fn options(&self) -> RebuildOptions {
+        let Self { without_secrets, without, forget, .. } = self;
+        RebuildOptions { without_secrets: *without_secrets, without: without.clone(), forget: forget.clone() }
     }
 }
 
 /// Rebuilds; prints what was found wrong, and what was brought back.
 ///
 /// # Errors
-/// Another node at work; missing secrets; a store that is away. The old database is then still there.
-pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOptions) -> Result<Rebuilt> {
+/// Another node at work; missing secrets; a store that is away; files that would be lost and may not. The old database is then still there.
+pub(crate) async fn rebuild(context: &Context, wanted: &Rebuild) -> Result<Exit> {
+    let (dry_run, options) = (wanted.dry_run, wanted.options());
     let Context { dir, config, output, .. } = context;
     if !dir.path().is_dir() {
         let mend = "name another with --data (or LARDER_DATA)";
@@ -75,11 +84,8 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     {
         return Err(busy(format_args!("over {database}")));
     }
-    if !dry_run && stores.iter().any(|mount| mount.store.staging().is_none()) {
-        let wait = indicatif::HumanDuration(config.settings().deadlines.late());
-        output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
-    }
-    let older = if !dry_run && database.is_there().await? { older(context, &database).await? } else { None };
+    let waits = !dry_run && stores.iter().any(|mount| mount.store.staging().is_none());
+    let older = older(context, &database, wanted).await?;
     let new = database.new_one(&mut made)?;
     let ledger = new.open(true).await?;
     let mut report = Report::new(output);
@@ -90,10 +96,19 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         // They stay whatever becomes of it: records may be sealed by them.
         made_secrets.keep();
     }
-    let rebuilt = match dry_run {
-        true => larder_files::rehearse_rebuild(parts, options.clone(), &mut take).await,
-        false => larder_files::rebuild(parts, config.settings(), replaced, options.clone(), &mut take).await,
+    let rebuilt = async {
+        let told = wanted.check_losses(&parts, replaced.as_deref(), context).await?;
+        if waits {
+            let wait = indicatif::HumanDuration(config.settings().deadlines.late());
+            output.message(format_args!("waits {wait}: nothing that was sent to a bucket before may arrive later"));
+        }
+        let rebuilt = match dry_run {
+            true => larder_files::rehearse_rebuild(parts, options.clone(), &mut take).await,
+            false => larder_files::rebuild(parts, config.settings(), replaced, options.clone(), &mut take).await,
+        };
+        anyhow::Ok((rebuilt.map_err(|error| open::explain(error, dir, config))?, told))
     };
+    let rebuilt = rebuilt.await;
     open::close(ledger).await;
     if let Some(older) = older {
         open::close(older).await;
@@ -101,7 +116,7 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
     if dry_run || rebuilt.is_err() {
         new.discard().await;
     }
-    let rebuilt = rebuilt.map_err(|error| open::explain(error, dir, config))?;
+    let (rebuilt, told) = rebuilt?;
     if !dry_run {
         crash_point!("rebuild.written");
         // It is whole: where a file of it can't be put in place, the next start does that.
@@ -126,13 +141,25 @@ pub(crate) async fn rebuild(context: &Context, dry_run: bool, options: RebuildOp
         let without: Vec<_> = options.without.iter().map(ToString::to_string).collect();
         output.message(open::provisional(&without));
     }
-    Ok(rebuilt)
+    let refused = told.filter(|_| dry_run).is_some_and(|told| told.rehearsed(wanted, output));
+    Ok(Exit::failed_if(rebuilt.findings > 0 || refused))
 }
 
-/// The database that is to be replaced, if it can be opened at all: that it can't may be why it is.
-async fn older(context: &Context, database: &Database) -> Result<Option<SqlLedger>> {
-    match database.open(false).await {
-        Ok(ledger) => Ok(Some(ledger)),
+/// The database that is to be replaced, if it can be opened at all: that it can't may be why it is. A rehearsal asks it only what would be
+/// lost, and does not bring it up to this version for that.
+async fn older(context: &Context, database: &Database, wanted: &Rebuild) -> Result<Option<SqlLedger>> {
+    if wanted.dry_run && wanted.forget.is_empty() || !database.is_there().await? {
+        return Ok(None);
+    }
+    let opened = if wanted.dry_run { database.open_unchanged().await } else { database.open(false).await.map(Some) };
+    match opened {
+        Ok(Some(ledger)) => Ok(Some(ledger)),
+        Ok(None) => {
+            context
+                .output
+                .message("the old database is an earlier version's: a rehearsal leaves it as it is, and out of it");
+            Ok(None)
+        }
         Err(error) if database::is_held(&error) => Err(error),
         Err(error) => {
             let why = crate::output::chain(error.as_ref());
@@ -150,14 +177,19 @@ fn busy(place: impl fmt::Display) -> anyhow::Error {
 fn words(rebuilt: &Rebuilt, dry_run: bool) -> String {
     let Rebuilt { epoch, files, revisions, users, buckets, tombstones, findings, .. } = rebuilt;
     let done = if dry_run { "would bring back" } else { "brought back" };
-    let mut words = format!(
-        "{done} {files} files, {revisions} revisions, {users} users, {buckets} buckets, {tombstones} tombstones"
-    );
+    let counts = [
+        counted(*files, "file", "files"),
+        counted(*revisions, "revision", "revisions"),
+        counted(*users, "user", "users"),
+        counted(*buckets, "bucket", "buckets"),
+        counted(*tombstones, "tombstone", "tombstones"),
+    ];
+    let mut words = format!("{done} {}", counts.join(", "));
     if !dry_run {
         words += &format!("; epoch {epoch}");
     }
     if *findings > 0 {
-        words += &format!("; {findings} findings");
+        words += &format!("; {}", counted(*findings, "finding", "findings"));
     }
     words
 }

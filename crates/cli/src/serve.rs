@@ -4,15 +4,16 @@ use crate::{
     Context,
     config::{self, Config},
     data_dir::DataDir,
+    hint::quoted,
     open::{self, Access, Larder},
     output::{self, Exit, Output, refuse},
-    rebuild, setup_link,
+    rebuild::{self, Rebuild},
+    setup_link,
     space::Space,
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use larder_api::{Limits, Server, ServerConfig};
-use larder_files::RebuildOptions;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     mem,
@@ -63,7 +64,7 @@ impl Serve {
         let metrics = config.metrics_listen.as_ref().map(|place| bind(place, "metrics_listen")).transpose()?;
         raise_open_files();
         if self.rebuild && open::lacks_database(&context).await? {
-            rebuild::rebuild(&context, false, RebuildOptions::default()).await?;
+            rebuild::rebuild(&context, &Rebuild::default()).await?;
         }
         let mut larder = open::open(&context, Access::Serve).await?;
         let ended = serve(&context, &mut larder, listener, metrics).await;
@@ -189,7 +190,7 @@ fn greet(larder: &Larder, context: &Context, address: SocketAddr) {
 
 /// What a first start says: where everything is, and what to do next.
 fn banner(dir: &DataDir, address: SocketAddr) -> String {
-    let (there, secrets) = (dir.path().display(), dir.secrets());
+    let (there, named, secrets) = (dir.path().display(), quoted(dir.path()), dir.secrets());
     let free = Space::of(dir.path()).map(|space| format!(" ({} free)", output::size(space.free))).unwrap_or_default();
     format!(
         "a new larder\n  \
@@ -197,7 +198,7 @@ fn banner(dir: &DataDir, address: SocketAddr) -> String {
            secret  {} (back it up apart from the files)\n  \
            API     http://{address}/api/v1\n  \
            health  http://{address}/health/ready\n  \
-           next    open the set-up link, or: larder user add NAME --admin --data {there}\n  \
+           next    open the set-up link, or: `larder user add NAME --admin --data {named}`\n  \
            then    curl http://{address}/api/v1/auth/login -H 'Content-Type: application/json' \
                    -d '{{\"username\": \"NAME\", \"password\": \"…\"}}'",
         secrets.display()

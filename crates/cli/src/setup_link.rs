@@ -4,6 +4,7 @@ use crate::{
     Context,
     config::Config,
     data_dir::{DataDir, write_private},
+    hint::quoted,
     open::{self, Access},
     output::{Exit, Output, refuse},
 };
@@ -80,7 +81,7 @@ async fn try_to_offer(files: &Files, dir: &DataDir, address: SocketAddr, output:
         "there is no admin yet: the set-up link is in {} (once, within {minutes} minutes); \
          `larder setup-link --data {}` prints a new one",
         dir.setup_link().display(),
-        dir.path().display()
+        quoted(dir.path())
     ));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::{
     Context,
     open::{self, Access},
-    output::{Exit, Output, WrongUsage},
+    output::{Exit, Output, WrongUsage, counted},
 };
 use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
@@ -136,8 +136,10 @@ async fn delete(files: &Files, output: &Output, name: &UserName, of: FilesOf) ->
         }
     };
     match of {
-        FilesOf::Purge => output.message(format_args!("{deleted} files purged")),
-        FilesOf::GiveTo(heir) => output.message(format_args!("{deleted} files given to `{heir}`")),
+        FilesOf::Purge => output.message(format_args!("{} purged", counted(deleted, "file", "files"))),
+        FilesOf::GiveTo(heir) => {
+            output.message(format_args!("{} given to `{heir}`", counted(deleted, "file", "files")));
+        }
         FilesOf::Refuse => {}
     }
     output.line(user.id)?;

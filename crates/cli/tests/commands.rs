@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use std::{
     fs,
     io::Read,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::PathBuf,
     process::Stdio,
     time::Instant,
@@ -363,6 +366,124 @@ fn what_is_not_there_is_named_once() {
 }
 
 #[test]
+fn a_name_that_another_file_has_is_told_and_kept_twice() {
+    let larder = Larder::new();
+    let (a, b) = (larder.file("in/a", "1"), larder.file("in/b", "1"));
+    let said = larder.run(&["put", &a, &b]);
+    assert!(!said.stderr.contains("named"), "{said:?}");
+    let first = said.stdout.lines().next().unwrap().to_owned();
+    let said = larder.run(&["put", &a]);
+    assert!(said.status.success() && lines(&said.stdout).len() == 1, "what is printed are ids: {said:?}");
+    let told = lines(&said.stderr);
+    assert!(told.len() == 1 && [&first, "`a`", "--on-conflict replace"].iter().all(|word| told[0].contains(*word)));
+    let said = larder.run(&["put", "in"]);
+    assert!(said.stderr.contains("2 are named as other files are, such as `a`"), "{said:?}");
+    // Neither what was replaced, nor another's, another bucket's, or the trash's, is a namesake.
+    for (file, choice) in [(&a, &["--on-conflict", "replace"][..]), (&b, &["--bucket", "audio", "--name", "b"])] {
+        let said = larder.run(&[&["put", file][..], choice].concat());
+        assert!(!said.stderr.contains("named"), "{said:?}");
+    }
+    larder.user("anna", false);
+    assert!(!larder.run(&["put", &a, "--owner", "anna"]).stderr.contains("named"));
+    larder.ok(&["rm", larder.ok(&["put", &a, "--name", "c"]).trim()]);
+    assert!(!larder.run(&["put", &a, "--name", "c"]).stderr.contains("named"));
+    assert!(larder.run(&["put", &a, "--name", "c", "--quiet"]).stderr.is_empty());
+}
+
+/// A pipe that nobody reads.
+fn unread() -> std::io::PipeWriter {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer
+}
+
+#[test]
+fn what_was_found_is_told_by_the_exit_code_though_nobody_reads_it() {
+    let larder = Larder::new();
+    larder.put("file", "content");
+    assert_eq!(larder.command(&["doctor"]).stdout(unread()).status().unwrap().code(), Some(0));
+    let bytes = find(&larder, |path| path.ends_with(".attr.json")).trim_end_matches(".attr.json").to_owned();
+    fs::write(&bytes, "kontent").unwrap();
+    fs::set_permissions(larder.data(), fs::Permissions::from_mode(0o777)).unwrap();
+    for arguments in [&["doctor"][..], &["doctor", "--json"], &["fsck", "--verify"], &["rebuild", "--forget", "local"]]
+    {
+        for stderr in [false, true] {
+            let mut command = larder.command(arguments);
+            command.stdout(unread()).env("LARDER_LOG", "debug");
+            if stderr {
+                command.stderr(unread());
+            }
+            assert_eq!(command.told().status.code(), Some(1), "{arguments:?}, standard error closed: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn work_is_done_to_its_end_though_nobody_reads_of_it() {
+    let larder = Larder::new();
+    for number in 0..40 {
+        larder.file(&format!("tree/{number}"), number.to_string());
+    }
+    let said = larder.command(&["put", "tree", "tree/missing"]).stdout(unread()).told();
+    assert_eq!(said.status.code(), Some(1), "one is missing: {said:?}");
+    let ids: Vec<_> = records(&larder.ok(&["ls", "--json"])).iter().map(|file| file["id"].to_string()).collect();
+    assert_eq!(ids.len(), 40);
+    let ids: Vec<_> = ids.iter().map(|id| id.trim_matches('"')).collect();
+    assert!(larder.command(&[&["rm"], &ids[..]].concat()).stdout(unread()).status().unwrap().success());
+    assert!(larder.ok(&["ls"]).is_empty());
+}
+
+#[test]
+fn a_list_has_a_header_where_people_look_at_it_and_nowhere_else() {
+    let larder = Larder::new();
+    let id = larder.put("one", "1");
+    larder.put("two", "2");
+    assert_eq!(on_a_terminal(larder.command(&["ls", "--bucket", "audio"])), "", "of nothing there is none");
+    let shown = on_a_terminal(larder.command(&["ls"]));
+    let shown = lines(&shown);
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    assert!(shown[0].starts_with("ID ") && shown[0].ends_with("  BUCKET/OWNER  NAME"), "{shown:?}");
+    assert!(shown[1].starts_with(&id) && shown[1].find("documents/") == shown[0].find("BUCKET/"), "{shown:?}");
+    assert_eq!(shown[1..], lines(&larder.ok(&["ls"])), "what a script reads is all but the header");
+    let json = on_a_terminal(larder.command(&["ls", "--json"]));
+    assert_eq!(records(&json).len(), 2);
+}
+
+#[test]
+fn what_a_message_says_to_run_works_where_the_command_did() {
+    let larder = Larder::new();
+    larder.put("file", "1");
+    let (place, config) = (larder.place().join("my larder"), larder.file("it's mine.toml", ""));
+    fs::rename(larder.data(), &place).unwrap();
+    fs::remove_dir_all(place.join("db")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = larder.command(arguments);
+        let output = command.env_remove("LARDER_DATA").told();
+        String::from_utf8([output.stderr, output.stdout].concat()).unwrap()
+    };
+    let hint = |said: &str| {
+        let command = said.split('`').find(|words| words.starts_with("larder rebuild")).expect(said).to_owned();
+        command.strip_prefix("larder ").unwrap().to_owned()
+    };
+    let named = ["--data", "my larder", "--config", &config];
+    assert_eq!(hint(&run(&["ls", "--data", "./my larder"])), "rebuild --data './my larder'");
+    let said = run(&[&["ls"], &named[..]].concat());
+    assert!(said.contains("it'\\''s mine.toml'"), "{said}");
+    assert_eq!(hint(&run(&[&["doctor"], &named[..]].concat())), hint(&said));
+    let script = format!("exec \"$0\" {}", hint(&said));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).arg(larder.command(&[]).get_program()).current_dir(larder.place());
+    let output = shell.env_remove("LARDER_DATA").told();
+    assert!(output.status.success(), "{output:?}");
+    assert!(place.join("db/larder.db").exists());
+    // Where nothing was named, nothing is said.
+    let said = run(&["ls"]);
+    assert!(said.contains("`larder serve`") && said.contains("`larder put FILE`"), "{said}");
+    let variable = larder.command(&["ls"]).env("LARDER_DATA", "elsewhere").told();
+    assert!(String::from_utf8_lossy(&variable.stderr).contains("`larder serve --data elsewhere`"), "{variable:?}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_a_command_quietly() {
     let larder = Larder::new();
     for number in 0..3 {
@@ -472,7 +593,7 @@ fn a_rehearsed_rebuild_tells_what_it_would_do_and_changes_nothing() {
     larder.put("one", "1");
     let before = larder.tree();
     let said = larder.run(&["rebuild", "--dry-run"]);
-    assert!(said.status.success() && said.stderr.contains("1 files"), "{said:?}");
+    assert!(said.status.success() && said.stderr.contains("1 file, 1 revision, "), "{said:?}");
     assert_eq!(larder.tree(), before);
 }
 
@@ -595,7 +716,7 @@ fn a_store_that_is_gone_for_good_is_forgotten() {
     let near = larder.put("near", "near");
     let lost = put_image(&larder);
     fs::remove_dir_all(&far).unwrap();
-    larder.ok(&["rebuild", "--forget", "far"]);
+    larder.ok(&["rebuild", "--forget", "far", "--lose-files"]);
     larder.ok(&["rm", &near]);
     assert!(larder.run(&["stat", &lost]).stderr.contains("no such file"));
     // A new directory takes its place.
@@ -603,6 +724,82 @@ fn a_store_that_is_gone_for_good_is_forgotten() {
     assert!(far.join("images").exists());
     larder.assert_clean();
     larder.assert_rebuilds_equal();
+}
+
+#[test]
+fn files_that_lie_only_on_a_store_are_named_and_not_given_up_unless_that_is_asked_for() {
+    let (larder, far) = with_a_far_store();
+    larder.put("near", "near");
+    let ids: Vec<_> = (0..7).map(|_| put_image(&larder)).collect();
+    fs::remove_dir_all(&far).unwrap();
+    let before = larder.tree();
+    let refused = larder.run(&["rebuild", "--forget", "far"]);
+    assert!(refused.status.code() == Some(1) && refused.stdout.is_empty(), "{refused:?}");
+    for words in [
+        "the only copies of 7 files on the store `far`",
+        "  images/local  dot.png",
+        "and 2 more",
+        "`larder rebuild --forget far --dry-run",
+        "`larder rebuild --forget far --lose-files",
+    ] {
+        assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
+    }
+    assert_eq!(ids.iter().filter(|id| refused.stderr.contains(*id)).count(), 5, "the first few");
+    let listed = larder.run(&["rebuild", "--forget", "far", "--dry-run"]);
+    assert!(listed.status.code() == Some(1) && listed.stderr.contains("refused without --lose-files"), "{listed:?}");
+    assert_eq!(lines(&listed.stdout).len(), 7);
+    let told = larder.run(&["rebuild", "--forget", "far", "--json"]);
+    assert_eq!(told.status.code(), Some(1));
+    let each = records(&told.stdout);
+    assert_eq!(each.iter().map(|loss| loss["id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    let expected = json!({
+        "kind": "only_copy", "id": ids[0], "bucket": "images", "owner": "local", "name": "dot.png",
+        "revisions": [1], "newest": true, "size": common::DOT.len(),
+    });
+    assert_eq!(each[0], expected);
+    assert_eq!(larder.tree(), before, "neither changes anything");
+    assert_eq!(larder.run(&["rebuild", "--lose-files"]).status.code(), Some(2), "of what?");
+
+    let said = larder.run(&["rebuild", "--forget", "far", "--lose-files"]);
+    assert!(said.status.success() && said.stderr.contains("gives up the only copies of 7 files"), "{said:?}");
+    assert!(said.stderr.contains("brought back 1 file,"), "{said:?}");
+}
+
+#[test]
+fn a_store_of_which_nothing_tells_what_lies_only_there_is_not_forgotten_unasked() {
+    let (larder, far) = with_a_far_store();
+    larder.put("near", "near");
+    put_image(&larder);
+    fs::rename(&far, larder.place().join("elsewhere")).unwrap();
+    larder.ok(&["rebuild", "--without", "far"]);
+    for (is_lost, why) in [(false, "the database was made without it"), (true, "no database tells of it")] {
+        if is_lost {
+            larder.lose_database();
+        }
+        for dry_run in [&[][..], &["--dry-run"]] {
+            let said = larder.run(&[&["rebuild", "--forget", "far"], dry_run].concat());
+            assert_eq!(said.status.code(), Some(1), "{said:?}");
+            assert!(said.stderr.contains(why) && said.stderr.contains("--lose-files"), "{said:?}");
+        }
+    }
+    assert_eq!(larder.run(&["rebuild", "--forget", "far", "--lose-files", "--dry-run"]).status.code(), Some(0));
+    larder.ok(&["rebuild", "--forget", "far", "--lose-files"]);
+    assert!(larder.ok(&["ls"]).contains("near"));
+}
+
+#[test]
+fn a_store_on_which_nothing_lies_alone_is_forgotten_without_a_word() {
+    let (larder, far) = with_a_far_store();
+    larder.put("near", "near");
+    let image = put_image(&larder);
+    larder.ok(&["rm", "--purge", &image]);
+    fs::remove_dir_all(&far).unwrap();
+    let before = larder.tree();
+    let rehearsed = larder.run(&["rebuild", "--forget", "far", "--dry-run"]);
+    assert!(rehearsed.status.success() && !rehearsed.stderr.contains("give"), "{rehearsed:?}");
+    assert_eq!(larder.tree(), before);
+    let said = larder.run(&["rebuild", "--forget", "far"]);
+    assert!(said.status.success() && !said.stderr.contains("gives up"), "{said:?}");
 }
 
 #[test]
@@ -621,7 +818,7 @@ fn what_a_provisional_rebuild_says_is_what_can_be_done_then() {
     let said = larder.run(&["rebuild", "--without", "far", "--forget", "third"]);
     assert!(said.status.success() && said.stderr.contains("without the store `far`:"), "{said:?}");
     assert!(!said.stderr.contains("third") && !said.stderr.contains("user passwd"), "{said:?}");
-    assert!(said.stderr.contains("1 users"), "{said:?}");
+    assert!(said.stderr.contains(" 1 user, "), "{said:?}");
 }
 
 #[test]
@@ -789,22 +986,42 @@ fn a_set_up_link_makes_the_first_admin_and_then_there_is_none() {
     assert_eq!(Client::nobody(&again.address).get("/setup").status, 200);
 }
 
-#[test]
-fn on_a_terminal_the_set_up_link_is_shown_and_lies_nowhere() {
-    let larder = Larder::new();
+/// A terminal, and the end of it that a command writes to.
+fn terminal() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).unwrap();
     unlockpt(&terminal).unwrap();
-    let mut command = larder.command(&["serve", "--port", "0"]);
-    command.stdout(ioctl_tiocgptpeer(&terminal, flags).unwrap());
-    let server = Server::start(command).unwrap();
-    // It was written before the server said that it listens.
-    rustix::io::ioctl_fionbio(&terminal, true).unwrap();
+    let end = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+    (terminal, end)
+}
+
+/// What was written to a terminal by now.
+fn read_terminal(terminal: &OwnedFd) -> String {
+    rustix::io::ioctl_fionbio(terminal, true).unwrap();
     let (mut shown, mut block) = (Vec::new(), [0; 4096]);
-    while let Ok(read @ 1..) = rustix::io::read(&terminal, &mut block) {
+    while let Ok(read @ 1..) = rustix::io::read(terminal, &mut block) {
         shown.extend_from_slice(&block[..read]);
     }
-    let shown = String::from_utf8(shown).unwrap();
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+}
+
+/// What a command that succeeds shows there.
+fn on_a_terminal(mut command: std::process::Command) -> String {
+    let (terminal, end) = terminal();
+    assert!(command.stdout(end).status().unwrap().success());
+    drop(command);
+    read_terminal(&terminal)
+}
+
+#[test]
+fn on_a_terminal_the_set_up_link_is_shown_and_lies_nowhere() {
+    let larder = Larder::new();
+    let (terminal, end) = terminal();
+    let mut command = larder.command(&["serve", "--port", "0"]);
+    command.stdout(end);
+    let server = Server::start(command).unwrap();
+    // It was written before the server said that it listens.
+    let shown = read_terminal(&terminal);
     let link = shown.lines().map(str::trim).find(|line| line.contains("/setup#")).expect("a link");
     assert!(link.starts_with(&format!("http://{}/setup#", server.address)), "{shown}");
     assert!(!larder.data().join("setup-link").exists() && !server.said().contains("/setup#"), "{}", server.said());

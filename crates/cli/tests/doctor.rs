@@ -213,8 +213,10 @@ fn an_older_database_a_missing_one_and_a_damaged_one() {
 fn a_store_that_is_away() {
     let larder = kept();
     fs::rename(larder.data().join("objects"), larder.place().join("away")).unwrap();
-    finds(&larder, ("store local", "there"), "problem", &["rebuild --without"]);
+    finds(&larder, ("store local", "there"), "problem", &["mount its disk at", "backup"]);
     finds(&larder, ("database", "start"), "problem", &["`local`"]);
+    let said = larder.run(&["doctor"]).stdout;
+    assert!(!said.contains("rebuild --without"), "there is nothing to rebuild from: {said}");
     // An empty place where a disk is not mounted.
     fs::create_dir(larder.data().join("objects")).unwrap();
     finds(&larder, ("database", "start"), "problem", &["`local`"]);
@@ -239,7 +241,7 @@ fn a_store_that_the_database_was_made_without() {
     fs::rename(&far, larder.place().join("away")).unwrap();
     larder.ok(&["rebuild", "--without", "far"]);
     finds(&larder, ("database", "unread stores"), "warning", &["made without the store `far`", "larder rebuild"]);
-    finds(&larder, ("store far", "there"), "problem", &["rebuild --without"]);
+    finds(&larder, ("store far", "there"), "problem", &["mount its disk at", "larder rebuild --without far"]);
 }
 
 #[test]

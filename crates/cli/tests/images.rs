@@ -41,6 +41,26 @@ fn a_picture_is_made_of_a_picture_without_a_larder() {
 }
 
 #[test]
+fn in_a_directory_a_picture_has_the_name_of_its_source_and_its_own_format() {
+    let larder = Larder::new();
+    let source = larder.file("drawing.v2.svg", DRAWING);
+    let dir = larder.place().join("made");
+    fs::create_dir(&dir).unwrap();
+    for (format, name) in [("f_jpeg", "drawing.v2.jpg"), ("f_webp", "drawing.v2.webp")] {
+        let recipe = format!("w_20,{format}");
+        let said = larder.ok(&["image", &source, "--recipe", &recipe, "-o", "made", "--json"]);
+        let told: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["output"], format!("made/{name}"));
+        assert_eq!(told["size"], fs::metadata(dir.join(name)).unwrap().len());
+        refused(&larder.run(&["image", &source, "--recipe", &recipe, "-o", "made"]), 1, &[name, "--force"]);
+        larder.ok(&["image", &source, "--recipe", &recipe, "-o", "made", "--force"]);
+    }
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing half-written is left");
+    let piped = larder.feed(&["image", "-", "--recipe", "w_20", "-o", "made"], b"");
+    refused(&piped, 2, &["made is a directory", "-o"]);
+}
+
+#[test]
 fn what_can_not_be_made_is_said_with_what_to_do() {
     let larder = Larder::new();
     let (source, text) = (larder.file("drawing.svg", DRAWING), larder.file("a.txt", "no picture"));

@@ -56,8 +56,7 @@ fn a_sync_counts_once_it_is_done_whole_or_in_two_lines() {
 
 #[test]
 fn no_answer_before_the_files_their_directory_and_every_new_directory_are_synced() {
-    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        println!("skipped: there is no strace, or it may not trace here");
+    if !can_trace() {
         return;
     }
     let larder = Larder::new();
@@ -95,6 +94,40 @@ fn no_answer_before_the_files_their_directory_and_every_new_directory_are_synced
     let key = stat.rsplit(", ").next().unwrap().trim().to_owned();
     let folder = larder.data().join("objects").join(key);
     has("the directory of the file", &|path| Path::new(path) == folder.parent().unwrap());
+}
+
+#[test]
+fn what_get_and_image_write_is_synced_before_it_has_its_name() {
+    if !can_trace() {
+        return;
+    }
+    let larder = Larder::new();
+    let id = larder.put("report.pdf", "content");
+    let drawing = larder.file("a.svg", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>");
+    let log = larder.place().join("trace");
+    for arguments in [&["get", &id, "-o", "made"][..], &["image", &drawing, "--recipe", "f_png", "-o", "made"]] {
+        let like = larder.command(&[]);
+        let mut tracer = with_environment(Command::new("strace"), &like);
+        tracer.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2", "-o"]);
+        let output = tracer.arg(&log).arg(like.get_program()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let calls = calls(&fs::read_to_string(&log).unwrap());
+        let named = calls.iter().position(|(_, call)| call.contains("/made\"") || call.contains("\"made\""));
+        let named = named.expect("it is given its name in the trace");
+        let is_half = |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with(".larder-"));
+        let is_synced = calls[..named].iter().filter_map(|(_, call)| synced(call)).any(is_half);
+        assert!(is_synced, "{arguments:?}: {calls:#?}");
+        fs::remove_file(larder.place().join("made")).unwrap();
+    }
+}
+
+fn can_trace() -> bool {
+    let can =
+        Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: there is no strace, or it may not trace here");
+    }
+    can
 }
 
 /// The process that is traced: the tracer itself passes no signals on.

@@ -28,6 +28,7 @@ use crate::{
     ledger::{Claim, CopyRow, Entry, FileRow, Intent, IntentState, RecordId, RevisionRow},
     name_claim,
     rebuild::{bare_tombstone, buried},
+    report::counted,
     sealed::{self, Sealed, unseal},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -203,11 +204,14 @@ impl Run<'_> {
             let (settled, waiting) = (recovered.finished + recovered.undone, recovered.waiting);
             let store = &node.places[place].name;
             if settled > 0 {
-                let detail = format!("{settled} uploads of dead nodes on `{store}`; settled");
+                let detail = format!("{} of dead nodes on `{store}`; settled", counted(settled, "upload", "uploads"));
                 self.tell(Trouble::new(FindingKind::Temporary, None, None, detail, Mend::Nothing), true);
             }
             if waiting > 0 {
-                let detail = format!("{waiting} uploads of dead nodes on `{store}` can't be settled now");
+                let detail = format!(
+                    "{} of dead nodes on `{store}` can't be settled now",
+                    counted(waiting, "upload", "uploads")
+                );
                 self.tell(Trouble::new(FindingKind::Temporary, None, None, detail, Mend::Nothing), false);
             }
         }

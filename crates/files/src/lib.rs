@@ -70,7 +70,7 @@ pub use larder_storage_core::{Body, BodyError, BoxError, ByteRange, ByteStream, 
 pub use ledger::{Ledger, Position, Sort};
 pub use names::{BucketName, InvalidName, StoreName, UserName};
 pub use people::{FilesOf, SETUP_LINK_LASTS, SessionTerms};
-pub use rebuild::{RebuildOptions, rebuild, rehearse_rebuild};
+pub use rebuild::{Loss, Losses, RebuildOptions, losses, rebuild, rehearse_rebuild};
 pub use records::{Bucket, BucketPolicy, Names, User};
 pub use report::{Finding, FindingKind, FsckOptions, FsckSummary, Rebuilt, Recovered, StartError};
 pub use roll::{Presence, Roll, Standing};

@@ -9,6 +9,7 @@ use crate::{
     name_claim,
     reconcile::{Dropped, Refused},
     recovery::InHand,
+    report::counted,
     roll::{Presence, Standing},
     start::{prove_one, tell_of_all},
     truth::chain,
@@ -100,9 +101,15 @@ impl Files {
         let why = [
             unheard,
             (!names.is_empty()).then(|| format!("away: the store {}", names.join(", "))),
-            (state.unsettled > 0).then(|| format!("{} operations must be settled first", state.unsettled)),
+            (state.unsettled > 0).then(|| {
+                let operations = counted(state.unsettled as u64, "operation", "operations");
+                format!("{operations} must be settled first")
+            }),
             (!self.0.unread.is_empty()).then(|| self.0.provisional().to_string()),
-            (broken > 0).then(|| format!("{broken} uploads that broke off wait for `larder fsck --repair`")),
+            (broken > 0).then(|| {
+                let uploads = counted(broken as u64, "upload that broke off waits", "uploads that broke off wait");
+                format!("{uploads} for `larder fsck --repair`")
+            }),
         ];
         match why.into_iter().flatten().collect::<Vec<_>>() {
             why if why.is_empty() => Health::Ready,

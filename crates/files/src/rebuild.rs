@@ -16,6 +16,10 @@
 //! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for
 //! what is away must not look absent.
 
+mod losses;
+
+pub use losses::{Loss, Losses, losses};
+
 use crate::{
     Attributes, Bucket, BucketId, FileId, Finding, FindingKind, Ledger, Parts, Rebuilt, Settings, StartError, StoreId,
     StoreName, Timestamp, Tombstone, User, UserId,
@@ -52,7 +56,7 @@ pub struct RebuildOptions {
     pub without_secrets: bool,
     /// Known stores that are away and may come back. The index is provisional: see [`Files::unread_stores`](crate::Files).
     pub without: Vec<StoreName>,
-    /// Known stores that will not come back. What they alone knew is lost.
+    /// Known stores that will not come back. What they alone knew is lost: [`losses`] tells before.
     pub forget: Vec<StoreName>,
 }
 

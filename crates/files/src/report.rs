@@ -4,6 +4,11 @@ use crate::FileId;
 use larder_storage_core::BoxError;
 use serde::Serialize;
 
+/// How many there are: `1 upload`, `2 uploads`.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// What a start settled of what dead nodes had left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Recovered {
@@ -146,22 +151,18 @@ pub enum StartError {
         /// The other.
         second: String,
     },
-    /// A known store does not show itself.
-    #[error(
-        "the store `{store}` is not the one it was: its marker is {found}; is the disk mounted, is it the right bucket? \
-         If it can't be back now, `larder rebuild --without {store}` goes on without it"
-    )]
+    /// A known store does not show itself: it is not mounted, or it is another directory or bucket. A rebuild can go on without it
+    /// ([`crate::RebuildOptions::without`]) where another store holds files.
+    #[error("the store `{store}` is not the one it was: its marker is {found}")]
     StoreAway {
         /// The store.
         store: String,
         /// What was found.
         found: String,
     },
-    /// A store is away, and no other can tell what it could.
-    #[error(
-        "the store `{store}` is away ({why}), and {lacks}; is the disk mounted? If it can't be back now, `larder rebuild --without {store}` \
-         goes on without it as far as the others know"
-    )]
+    /// A store is away, and no other can tell what it could. A rebuild can go on without it ([`crate::RebuildOptions::without`]), as far
+    /// as the others know, where one of them holds files.
+    #[error("the store `{store}` is away, and {lacks} ({why})")]
     NoStore {
         /// The store.
         store: String,
@@ -187,12 +188,9 @@ pub enum StartError {
     /// The configuration contradicts itself.
     #[error("{0}")]
     Configuration(String),
-    /// A store that this installation keeps files on is not configured.
-    #[error(
-        "the store `{0}` belongs to this installation and is not configured: put `[stores.{0}]` back into the configuration, \
-         with its `path` if it had one (`local`, which is there as long as no store is named, needs that line alone). Where it is gone, \
-         go on without it: `larder rebuild --without {0}`, or `--forget {0}` where it will not come back"
-    )]
+    /// A store that this installation keeps files on is not configured. Where it is gone, a rebuild can go on without it, as above, or
+    /// forget it ([`crate::RebuildOptions::forget`]).
+    #[error("the store `{0}` belongs to this installation and is not configured")]
     StoreNotConfigured(String),
     /// A store was forgotten, and is here again.
     #[error("the store `{0}` was forgotten and is back; `larder rebuild` takes in what it holds")]

@@ -255,11 +255,11 @@ fn check_vouched_for(look: &Look, parts: &Parts) -> Result<(), StartError> {
     let marked = || look.seen.iter().filter(|one| one.marker.is_some());
     for (mount, _, error) in &look.away {
         let lacks = if marked().next().is_none() {
-            "no other store of this installation is there, so nothing tells that the database is the current one"
+            "no other store of this installation is there"
         } else if mount.mode.changes() && !marked().any(|one| one.mount.mode.changes() && one.mark > 0) {
-            "no other store of mode `edit` is there that was in use before, so nothing tells that the database is the current one"
+            "no other store of mode `edit` is there that was in use before"
         } else if parts.roll.is_none() && lends_names(mount) && !marked().any(|one| lends_names(&one.mount)) {
-            "no other store is there that uploads are staged on, so nothing would tell other processes that this one lives"
+            "no other store is there that uploads are staged on"
         } else {
             continue;
         };

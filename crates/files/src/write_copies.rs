@@ -88,7 +88,9 @@ impl Node {
         if there >= wanted {
             return Ok(());
         }
-        Err(Error::StoreUnavailable(Some(format!("{wanted} stores must take it, {there} are there").into())))
+        Err(Error::StoreUnavailable(Some(
+            format!("{wanted} stores must take it, {there} {} there", if there == 1 { "is" } else { "are" }).into(),
+        )))
     }
 
     /// Step 2 for a file that was made or changed: answers it with the copies that it has by then.

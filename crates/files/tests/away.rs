@@ -394,7 +394,7 @@ async fn without_another_store_that_lends_a_name_no_node_starts() {
     let larder = Larder::over_all([("a", a), ("b", b)]);
     drop(start(&larder, &["a", "b"]).await);
     take_away(&faults);
-    is_refused_for_lack_of(&larder, "lives").await;
+    is_refused_for_lack_of(&larder, "staged").await;
     faults.heal();
     start(&larder, &["a", "b"]).await;
 }

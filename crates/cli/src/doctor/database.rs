@@ -6,7 +6,7 @@ use crate::{
     data_dir::{Hold, Made},
     database::Database,
     open::{self, Access, Known, Mounted},
-    output::chain,
+    output::{chain, counted},
     secrets,
 };
 use anyhow::Result;
@@ -158,10 +158,15 @@ const UNINDEXED_MAX: u64 = 4_000;
 fn search(examined: &Examined) -> Said {
     match examined.unindexed {
         Some(files) if files > UNINDEXED_MAX => Said::warning(
-            format_args!("the index of names lacks {files} files, which a search reads one by one"),
+            format_args!(
+                "the index of names lacks {}, which a search reads one by one",
+                counted(files, "file", "files")
+            ),
             "uploads bring it up in time; `larder fsck --repair` at once",
         ),
-        Some(files) => Said::ok(format_args!("the index of names lacks {files} files, which is usual")),
+        Some(files) => {
+            Said::ok(format_args!("the index of names lacks {}, which is usual", counted(files, "file", "files")))
+        }
         None => Said::ok(format_args!("no index of names to look at")),
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Place {
     has_begun: bool,
     /// What is to be said of the secrets that lie there.
     secrets: Said,
+    /// What to do where it is not there.
+    bring_back: String,
 }
 
 impl Place {
@@ -33,7 +35,8 @@ impl Place {
         let has_begun = has_begun(context);
         let path = context.dir.path().to_owned();
         let secrets = look_at_secrets(context, has_begun);
-        Self { around: around(&path), path, is_data: true, is_read_only: false, has_begun, secrets }
+        let bring_back = "name another with --data (or LARDER_DATA)".to_owned();
+        Self { around: around(&path), path, is_data: true, is_read_only: false, has_begun, secrets, bring_back }
     }
 
     pub(super) fn store(context: &Context, name: &StoreName) -> Self {
@@ -46,6 +49,7 @@ impl Place {
             is_read_only: store.mode == StoreMode::Ro,
             has_begun: has_begun(context),
             secrets: Said::ok("none"),
+            bring_back: open::bring_back(name.as_str(), &context.dir, &context.config),
         }
     }
 
@@ -80,11 +84,7 @@ const DATA: &[Check<Place>] = &[Check { name: "secrets", look: |place| place.sec
 
 fn is_there(place: &Place) -> Said {
     let path = place.path.display();
-    let advice = if place.is_data {
-        "name another with --data (or LARDER_DATA)".to_owned()
-    } else {
-        "mount its disk; if that is away, `larder rebuild --without NAME` goes on without it".to_owned()
-    };
+    let advice = &place.bring_back;
     match fs::metadata(&place.path) {
         Ok(about) if about.is_dir() => Said::ok(path),
         Ok(_) => Said::problem(format_args!("{path} is no directory"), advice),
