@@ -34,7 +34,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("release", "[--rehearse]  the archive that is shipped, with its checksum and bill of materials", release::run),
     (
         "s3",
-        "up|down NAME, list, run NAME COMMAND…  S3 servers for tests: MinIO, versitygw, Garage, installed where they are missing",
+        "up|down NAME, list, run NAME COMMAND…  S3 servers for tests: MinIO, versitygw, Garage, moto, Ceph, installed where they are missing",
         s3::run,
     ),
     ("tidy", "         the rules about text that no compiler holds", tidy::run),

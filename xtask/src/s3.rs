@@ -2,11 +2,14 @@
 //!
 //! `up` leaves a server running until `down`, and prints what tells a test of it; `run` has one only while a command runs.
 
+mod ceph;
+
 use std::{
     env, fs,
+    io::{self, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,12 +24,15 @@ const REGION: &str = "us-east-1";
 /// A server: how it is installed, and how it starts.
 struct Kind {
     name: &'static str,
-    /// The program, below the folder of servers.
-    program: &'static str,
-    /// A command that installs it, with `{}` for the folder of servers.
-    install: &'static [&'static str],
-    /// What the command needs.
+    /// The programs, below the folder of servers; the first is the one that answers.
+    programs: &'static [&'static str],
+    /// Commands that install it, with `{}` for the folder of servers.
+    install: &'static [&'static [&'static str]],
+    /// Whether they install it into the system, as root: only where somebody asks for it by name.
+    in_system: bool,
+    /// What the commands need, and a command that succeeds where that is there.
     needs: &'static str,
+    asks: &'static [&'static str],
     key: &'static str,
     secret: &'static str,
     start: fn(&Kind, &mut Command, &Path, u16) -> Result<()>,
@@ -35,30 +41,64 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind {
         name: "minio",
-        program: "minio",
-        install: &["go", "install", "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"],
+        programs: &["minio"],
+        install: &[&["go", "install", "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"]],
+        in_system: false,
         needs: "Go",
+        asks: &["go", "version"],
         key: "larder",
         secret: "larder-secret",
         start: minio,
     },
     Kind {
         name: "versitygw",
-        program: "versitygw",
-        install: &["go", "install", "github.com/versity/versitygw/cmd/versitygw@v1.8.0"],
+        programs: &["versitygw"],
+        install: &[&["go", "install", "github.com/versity/versitygw/cmd/versitygw@v1.8.0"]],
+        in_system: false,
         needs: "Go",
+        asks: &["go", "version"],
         key: "larder",
         secret: "larder-secret",
         start: versitygw,
     },
     Kind {
         name: "garage",
-        program: "bin/garage",
-        install: &["cargo", "install", "garage", "--version", "2.5.0", "--locked", "--root", "{}"],
+        programs: &["bin/garage"],
+        install: &[&["cargo", "install", "garage", "--version", "2.5.0", "--locked", "--root", "{}"]],
+        in_system: false,
         needs: "13 minutes of a processor",
+        asks: &["cargo", "--version"],
         key: "GK6c61726465726c6172646572",
         secret: "6c61726465726c61726465726c61726465726c61726465726c61726465726c61",
         start: garage,
+    },
+    Kind {
+        name: "moto",
+        programs: &["moto-5.2.5/bin/moto_server"],
+        install: &[
+            &["python3", "-m", "venv", "--clear", "{}/moto-5.2.5"],
+            &["{}/moto-5.2.5/bin/python", "-m", "pip", "install", "--quiet", "moto[server]==5.2.5"],
+        ],
+        in_system: false,
+        needs: "Python with `venv` and `ensurepip`",
+        asks: &["python3", "-c", "import ensurepip, venv"],
+        key: "larder",
+        secret: "larder-secret",
+        start: moto,
+    },
+    Kind {
+        name: "ceph",
+        programs: &["/usr/bin/radosgw", "/usr/bin/ceph-mon", "/usr/bin/ceph-osd"],
+        install: &[
+            &["apt-get", "update", "--quiet"],
+            &["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "ceph-mon", "ceph-osd", "radosgw"],
+        ],
+        in_system: true,
+        needs: "a Debian and root",
+        asks: &["apt-get", "--version"],
+        key: "larder",
+        secret: "larder-secret",
+        start: ceph::start,
     },
 ];
 
@@ -111,30 +151,34 @@ fn say(line: &str) {
 fn list() -> Result<()> {
     for kind in KINDS {
         let is_there = |truth: bool, words: &'static str| if truth { words } else { "" };
-        let installed = is_there(servers()?.join(kind.program).is_file(), "installed");
+        let installed = is_there(is_installed(kind)?, "installed");
         say(&format!("{:<10} {installed:<10} {}", kind.name, is_there(folder(kind, "up").exists(), "up")));
     }
     Ok(())
 }
 
 fn run_with(kind: &'static Kind, program: &str, arguments: &[&str]) -> Result<()> {
-    let server = Server::start(kind.name)?.with_context(|| format!("`{}` needs {}", kind.name, kind.needs))?;
+    let server = Server::start(kind)?;
     let status = Command::new(program).args(arguments).envs(server.environment()).status()?;
     ensure!(status.success(), "`{program}` failed");
     Ok(())
 }
 
 impl Server {
-    /// Starts one; `None` where what its installation needs is missing.
+    /// Starts one that nobody asked for by its name; else why there is none.
     ///
     /// # Errors
-    /// Of an unknown name, and where it is installed and does not start.
-    pub(crate) fn start(name: &str) -> Result<Option<Self>> {
+    /// Of an unknown name, and where it can't be installed or does not start.
+    pub(crate) fn start_if_can_be(name: &str) -> Result<Result<Self, String>> {
         let kind = kind(name)?;
-        if !servers()?.join(kind.program).is_file() && !is_command(kind.install[0]) {
-            return Ok(None);
+        match lacking(kind, is_installed(kind)?) {
+            Some(why) => Ok(Err(why)),
+            None => Self::start(kind).map(Ok),
         }
-        Self::start_in(kind, folder(kind, &std::process::id().to_string())).map(Some)
+    }
+
+    fn start(kind: &'static Kind) -> Result<Self> {
+        Self::start_in(kind, folder(kind, &std::process::id().to_string()))
     }
 
     /// What tells tests of it.
@@ -154,16 +198,13 @@ impl Server {
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let server = Self { kind, folder, port };
-        let log = fs::File::create(server.folder.join("log"))?;
         let mut command = Command::new(program);
-        command.current_dir(&server.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         (kind.start)(kind, &mut command, &server.folder, port)?;
-        let child = command.spawn().with_context(|| format!("cannot start `{}`", kind.name))?;
-        fs::write(server.folder.join("pid"), child.id().to_string())?;
+        let child = spawned(&mut command, &server.folder).with_context(|| format!("cannot start `{}`", kind.name))?;
         server.wait(child)
     }
 
-    fn wait(self, mut child: std::process::Child) -> Result<Self> {
+    fn wait(self, mut child: Child) -> Result<Self> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
             if let Some(status) = child.try_wait()? {
@@ -190,13 +231,26 @@ impl Drop for Server {
     }
 }
 
-/// Ends the server of a folder, by the id that stands in it, and takes the folder away.
+/// Starts a process of a server in its folder, where its id is kept.
+fn spawned(command: &mut Command, folder: &Path) -> Result<Child> {
+    let appended = |name: &str| fs::File::options().create(true).append(true).open(folder.join(name));
+    let log = appended("log")?;
+    command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn()?;
+    writeln!(appended("pid")?, "{}", child.id())?;
+    Ok(child)
+}
+
+/// Ends the server of a folder, by the ids that stand in it, and takes the folder away.
 fn down(folder: &Path) -> Result<()> {
-    let pid = fs::read_to_string(folder.join("pid")).context("no server is up")?;
-    let works_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-    // The id may be another's by now: only who works below that folder is ended (some go into a folder of their own there).
-    if works_in.starts_with(fs::canonicalize(folder)?) {
-        end(&pid)?;
+    ensure!(folder.is_dir(), "no server is up");
+    let pids = fs::read_to_string(folder.join("pid")).unwrap_or_default();
+    for pid in pids.lines().rev() {
+        let works_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        // The id may be another's by now: only who works below that folder is ended (some go into a folder of their own there).
+        if works_in.starts_with(fs::canonicalize(folder)?) {
+            end(pid)?;
+        }
     }
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
@@ -232,26 +286,48 @@ fn servers() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/larder/servers"))
 }
 
-fn is_command(name: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(name).is_file())
+/// Why one is not there for whoever has not asked for it by its name.
+fn lacking(kind: &Kind, is_installed: bool) -> Option<String> {
+    let Kind { name, needs, .. } = kind;
+    match is_installed {
+        true => None,
+        false if kind.in_system => {
+            Some(format!("`{name}` is not installed; `cargo xtask s3 up {name}` does that, into the system"))
+        }
+        false => (!succeeds(kind.asks)).then(|| format!("`{name}` is not installed, and needs {needs}")),
+    }
+}
+
+fn is_installed(kind: &Kind) -> Result<bool> {
+    let servers = servers()?;
+    Ok(kind.programs.iter().all(|program| servers.join(program).is_file()))
+}
+
+fn succeeds(words: &[&str]) -> bool {
+    Command::new(words[0]).args(&words[1..]).output().is_ok_and(|told| told.status.success())
 }
 
 /// The server's program, installed where it is missing, with as little hurry as there can be.
 fn installed(kind: &Kind) -> Result<PathBuf> {
     let servers = servers()?;
-    let program = servers.join(kind.program);
-    if program.is_file() {
+    let program = servers.join(kind.programs[0]);
+    if is_installed(kind)? {
         return Ok(program);
     }
-    ensure!(is_command(kind.install[0]), "`{}` is missing, and needs {}", kind.name, kind.needs);
-    eprintln!("installing `{}` into {}", kind.name, servers.display());
+    let may = !kind.in_system || rustix::process::geteuid().is_root();
+    ensure!(may && succeeds(kind.asks), "`{}` is missing, and needs {}", kind.name, kind.needs);
+    let place = if kind.in_system { "the system".to_owned() } else { servers.display().to_string() };
+    eprintln!("installing `{}` into {place}", kind.name);
     fs::create_dir_all(&servers)?;
-    let place = servers.display().to_string();
-    let words = kind.install.iter().map(|word| word.replace("{}", &place));
-    let status =
-        Command::new("nice").args(["-n", "19"]).args(words).env("GOBIN", &servers).env("GOFLAGS", "-p=1").status()?;
-    ensure!(status.success() && program.is_file(), "`{}` could not be installed", kind.name);
+    for words in kind.install {
+        let words = words.iter().map(|word| word.replace("{}", &place));
+        let mut install = Command::new("nice");
+        install.args(["-n", "19"]).args(words).env("GOBIN", &servers).env("GOFLAGS", "-p=1");
+        // What is printed on standard output is for a shell to read.
+        let status = install.env("DEBIAN_FRONTEND", "noninteractive").stdout(io::stderr()).status()?;
+        ensure!(status.success(), "`{}` could not be installed", kind.name);
+    }
+    ensure!(is_installed(kind)?, "`{}` could not be installed", kind.name);
     Ok(program)
 }
 
@@ -288,4 +364,46 @@ fn garage(kind: &Kind, command: &mut Command, folder: &Path, port: u16) -> Resul
         "--default-bucket",
     ]);
     Ok(())
+}
+
+/// It takes any key, and any signature.
+fn moto(_: &Kind, command: &mut Command, _: &Path, port: u16) -> Result<()> {
+    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_into_the_system_is_installed_only_where_it_is_asked_for_by_name() {
+        let ceph = kind("ceph").unwrap();
+        assert_eq!(lacking(ceph, true), None);
+        let why = lacking(ceph, false).unwrap();
+        assert!(why.contains("cargo xtask s3 up ceph"), "{why}");
+        let garage = kind("garage").unwrap();
+        assert_eq!(lacking(garage, false), None, "there is a cargo, which runs this");
+        let nowhere = Kind { asks: &["no-such-command"], ..*garage };
+        assert!(lacking(&nowhere, false).unwrap().contains(garage.needs));
+    }
+
+    #[test]
+    fn every_process_of_a_server_ends_with_it_and_no_other() {
+        let folder = env::temp_dir().join(format!("larder-s3-test-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let waits = |folder: &Path| spawned(Command::new("sleep").arg("1000"), folder).unwrap();
+        let ours = [waits(&folder), waits(&folder)];
+        let mut other = Command::new("sleep").arg("1000").current_dir("/").spawn().unwrap();
+        let ids = fs::read_to_string(folder.join("pid")).unwrap();
+        fs::write(folder.join("pid"), format!("{ids}{}\n", other.id())).unwrap();
+        down(&folder).unwrap();
+        for mut process in ours {
+            assert!(process.try_wait().unwrap().is_some(), "a process is left");
+        }
+        assert!(other.try_wait().unwrap().is_none() && !folder.exists());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(down(&folder).unwrap_err().to_string().contains("no server is up"));
+    }
 }

@@ -617,7 +617,7 @@ mod tests {
         for (create, replace, health) in
             [(true, true, Health::Good), (true, false, Health::Good), (false, true, Health::Doubtful)]
         {
-            let put = Conditions { create, replace };
+            let put = Conditions { create, replace, ..Conditions::default() };
             let profile = Profile { put, ..Profile::blank("http://s3.test".into(), "b".into()) };
             assert_eq!(conditions(&profile).0, health);
         }

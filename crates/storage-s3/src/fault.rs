@@ -55,6 +55,12 @@ impl Fault {
         Self { temporary: false, ..Self::says(kind, mistake) }
     }
 
+    /// The same as a mistake in the configuration, which what the server said is told with.
+    pub(crate) fn by_mistake(self, kind: ErrorKind, mistake: Misconfigured) -> Self {
+        let told = self.cause.map(|cause| cause.to_string()).unwrap_or_default();
+        Self { temporary: false, ..Self::says(kind, Suspected(mistake, told)) }
+    }
+
     /// The same as a change whose outcome is unknown.
     pub(crate) fn unsettled(self) -> Self {
         Self { kind: ErrorKind::Indeterminate, temporary: false, ..self }
@@ -75,7 +81,7 @@ impl Fault {
         matches!(self.mistake(), Some(Misconfigured::Clock { .. }))
     }
 
-    fn mistake(&self) -> Option<&Misconfigured> {
+    pub(crate) fn mistake(&self) -> Option<&Misconfigured> {
         self.cause.as_ref()?.downcast_ref()
     }
 
@@ -101,9 +107,12 @@ impl Fault {
         match &error {
             SdkError::TimeoutError(_) => Self::late(),
             SdkError::DispatchFailure(failure) => Self::unsent(failure.as_connector_error(), place),
-            SdkError::ResponseError(_) => {
-                let told = chain(&error);
-                Self { maybe: true, ..Self::says(ErrorKind::Unavailable, format!("the answer is no S3: {told}")) }
+            SdkError::ResponseError(_) => Self::no_s3(chain(&error)),
+            // What was asked for is done, perhaps: its answer is what can't be read, and won't be another the next time.
+            SdkError::ServiceError(answer)
+                if answer.raw().status().is_success() && answer.err().meta().code().is_none() =>
+            {
+                Self { temporary: false, ..Self::no_s3(chain(&error)) }
             }
             SdkError::ServiceError(refusal) => {
                 let (meta, raw) = (refusal.err().meta(), refusal.raw());
@@ -127,6 +136,11 @@ impl Fault {
         }
     }
 
+    /// An answer that can't be read: what was asked for may have been done.
+    fn no_s3(told: String) -> Self {
+        Self { maybe: true, ..Self::says(ErrorKind::Unavailable, format!("the answer is no S3: {told}")) }
+    }
+
     /// A request that got no answer.
     fn unsent(error: Option<&ConnectorError>, place: Place<'_>) -> Self {
         let told = error.map(|error| chain(error)).unwrap_or_default();
@@ -145,23 +159,23 @@ impl Fault {
             .iter()
             .any(|s| told.contains(s))
         {
-            return Self::says(ErrorKind::Unavailable, Unreached(Misconfigured::WrongEndpoint { endpoint }, told));
+            return Self::says(ErrorKind::Unavailable, Suspected(Misconfigured::WrongEndpoint { endpoint }, told));
         }
         Self { maybe: true, ..Self::says(ErrorKind::Unavailable, told) }
     }
 }
 
-/// A mistake that may as well be an outage, with what was seen.
+/// A mistake that may as well be something else, with what was seen.
 #[derive(Debug)]
-struct Unreached(Misconfigured, String);
+struct Suspected(Misconfigured, String);
 
-impl Display for Unreached {
+impl Display for Suspected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.0, self.1)
     }
 }
 
-impl StdError for Unreached {
+impl StdError for Suspected {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
     }

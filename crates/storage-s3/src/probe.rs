@@ -7,7 +7,7 @@ use crate::{
     Misconfigured,
     client::SignedAs,
     fault::{Fault, Outcome},
-    look::quoted,
+    look::{quoted, time, validator},
     profile::{Conditions, Profile},
     store::Inner,
 };
@@ -18,13 +18,17 @@ use aws_sdk_s3::{
     types::{BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier, Tag, Tagging},
 };
 use data_encoding::BASE64;
-use larder_storage_core::{Digests, ErrorKind, Key};
-use std::time::{Duration, UNIX_EPOCH};
+use larder_storage_core::{Digests, ETag, ErrorKind, Key};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) const FOLDER: &str = ".larder/probe/";
 const FIRST: &[u8] = b"first";
 const OTHER: &[u8] = b"other bytes";
+/// The validator of nothing that is tried.
+const WRONG: &str = "0123456789abcdef0123456789abcdef";
 const PART_BYTES_MIN: u64 = 5 << 20;
+/// How far the date of an upload may be from the server's clock: servers that are one have many clocks.
+const DATED_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 impl Inner {
     /// Tries everything. Some fifty requests.
@@ -82,14 +86,14 @@ fn was_found_out<T>(answer: Outcome<T>) -> Outcome<bool> {
 
 impl Probe<'_> {
     async fn all(&self, profile: &mut Profile) -> Outcome<()> {
-        profile.put = self.of_put().await?;
         profile.encrypts = self.encrypts().await?;
+        profile.put = self.of_put().await?;
         profile.checks_payload = self.checks_payload().await?;
         profile.checks_sha256 = self.checks_sha256().await?;
         profile.complete = self.of_complete().await?;
         profile.copy = self.of_copy().await?;
         profile.part_bytes_min = self.part_bytes_min().await?;
-        profile.lists_uploads = self.lists_uploads().await?;
+        (profile.lists_uploads, profile.dates_uploads) = self.of_uploads().await?;
         profile.versioned = self.is_versioned().await?;
         profile.tags = self.takes_tags().await?;
         profile.presign = self.presigns().await?;
@@ -137,18 +141,37 @@ impl Probe<'_> {
         let refused = was_refused(self.put("put", OTHER, |request| request.if_none_match("*")).await)?;
         let taken = took(self.put("new", FIRST, |request| request.if_none_match("*")).await)?.is_some();
         let create = refused && taken && self.holds("put", FIRST).await?;
-        let wrong = quoted(&larder_storage_core::ETag::new("0123456789abcdef0123456789abcdef"));
+        for bare_etags in [false, true] {
+            let kept = Conditions { create, replace: true, bare_etags };
+            if self.replaces(kept, &etag).await? {
+                return Ok(kept);
+            }
+            if !self.holds("put", FIRST).await? {
+                break;
+            }
+        }
+        Ok(Conditions { create, ..Conditions::default() })
+    }
+
+    /// Whether `If-Match` is kept as `conditions` spell it, by an object that has this validator.
+    async fn replaces(&self, conditions: Conditions, etag: &str) -> Outcome<bool> {
+        let Some(etag) = validator(Some(etag)) else { return Ok(false) };
+        let (right, wrong) = (conditions.spelled(&etag), conditions.spelled(&ETag::new(WRONG)));
         let refused = was_refused(self.put("put", OTHER, |request| request.if_match(&wrong)).await)?;
         let kept = self.holds("put", FIRST).await?;
-        let nowhere = was_refused(self.put("nowhere", FIRST, |request| request.if_match(&etag)).await)?;
-        let taken = took(self.put("put", OTHER, |request| request.if_match(&etag)).await)?.is_some();
-        let replace = refused && kept && nowhere && taken && self.holds("put", OTHER).await?;
-        Ok(Conditions { create, replace })
+        let nowhere = was_refused(self.put("nowhere", FIRST, |request| request.if_match(&right)).await)?;
+        let taken = took(self.put("put", OTHER, |request| request.if_match(&right)).await)?.is_some();
+        Ok(refused && kept && nowhere && taken && self.holds("put", OTHER).await?)
     }
 
     /// Fails where encryption is asked for and not done.
     async fn encrypts(&self) -> Outcome<bool> {
         let Some(asked) = self.inner.encryption().0 else { return Ok(true) };
+        if let Err(fault) = self.put("put", FIRST, |request| request).await {
+            let is_refusal = !fault.temporary && fault.kind != ErrorKind::PermissionDenied && fault.mistake().is_none();
+            let mistake = Misconfigured::NotEncrypted;
+            return Err(if is_refusal { fault.by_mistake(ErrorKind::Unsupported, mistake) } else { fault });
+        }
         let name = self.name("put")?;
         let head = || async {
             let head = self.inner.client().head_object().bucket(self.inner.bucket()).key(&name);
@@ -241,7 +264,7 @@ impl Probe<'_> {
         let mut kept = Conditions::default();
         let mut is_open = was_refused(self.complete("complete", &upload, part(), Some("*"), None).await)?;
         kept.create = is_open && self.holds("complete", FIRST).await?;
-        let wrong = "\"0123456789abcdef0123456789abcdef\"";
+        let wrong = &*quoted(&ETag::new(WRONG));
         if kept.create && was_refused(self.complete("complete", &upload, part(), None, Some(wrong)).await)? {
             let untouched = self.holds("complete", FIRST).await?;
             is_open = took(self.complete("complete", &upload, part(), None, Some(&etag)).await)?.is_none();
@@ -262,13 +285,13 @@ impl Probe<'_> {
         let create = was_refused(copy("copy", Some("*"), None).await)?
             && self.holds("copy", FIRST).await?
             && took(copy("copied", Some("*"), None).await)?.is_some();
-        let wrong = "\"0123456789abcdef0123456789abcdef\"";
+        let wrong = &*quoted(&ETag::new(WRONG));
         let replace = create
             && was_refused(copy("copy", None, Some(wrong)).await)?
             && self.holds("copy", FIRST).await?
             && took(copy("copy", None, Some(&etag)).await)?.is_some()
             && self.holds("copy", OTHER).await?;
-        Ok(Conditions { create, replace })
+        Ok(Conditions { create, replace, ..Conditions::default() })
     }
 
     /// Completes an upload whose first part is a few bytes: S3 refuses that.
@@ -284,21 +307,35 @@ impl Probe<'_> {
         Ok(PART_BYTES_MIN)
     }
 
-    /// Whether an open upload is told to who does not name its key: some servers answer with an empty list.
-    async fn lists_uploads(&self) -> Outcome<bool> {
-        let Some((upload, _)) = self.upload("open", FIRST).await? else { return Ok(false) };
-        let below = format!("{}{}/", self.inner.folder, self.folder);
+    /// Whether an open upload is told to who does not name its key: some servers answer with an empty list. And whether it is told when it
+    /// was begun: moto says of each that it was in 2010.
+    async fn of_uploads(&self) -> Outcome<(bool, bool)> {
+        let Some((upload, _)) = self.upload("open", FIRST).await? else { return Ok((false, false)) };
+        let by_folder = self.told(format!("{}{}/", self.inner.folder, self.folder), &upload).await;
+        let by_key = self.told(self.name("open")?, &upload).await;
+        self.abandon("open", &upload).await?;
+        let now = self.inner.clients.clock.now();
+        let is_now = |begun: SystemTime| {
+            let apart = now.duration_since(begun).unwrap_or_else(|ahead| ahead.duration());
+            apart <= DATED_WITHIN
+        };
+        Ok((by_folder?.is_some(), by_key?.flatten().is_some_and(is_now)))
+    }
+
+    /// Whether this upload is among those that are told below `prefix`, and then when it is said to have been begun.
+    async fn told(&self, prefix: String, upload: &str) -> Outcome<Option<Option<SystemTime>>> {
         let list = || async {
             let request = self.inner.client().list_multipart_uploads().bucket(self.inner.bucket());
-            request.prefix(&below).send().await.map_err(|error| self.inner.fault(error))
+            request.prefix(&prefix).send().await.map_err(|error| self.inner.fault(error))
         };
-        let told = self.inner.read(list).await;
-        self.abandon("open", &upload).await?;
-        match told {
-            Ok(told) => Ok(told.uploads().iter().any(|open| open.upload_id() == Some(&*upload))),
+        match self.inner.read(list).await {
+            Ok(told) => {
+                let open = told.uploads().iter().find(|open| open.upload_id() == Some(upload));
+                Ok(open.map(|open| open.initiated().map(time)))
+            }
             Err(fault) if fault.temporary => Err(fault),
             // Who may not ask does without.
-            Err(_) => Ok(false),
+            Err(_) => Ok(None),
         }
     }
 

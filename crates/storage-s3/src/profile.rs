@@ -5,10 +5,11 @@
 
 use crate::{
     fault::{Fault, Outcome},
+    look::quoted,
     store::{Inner, S3Store},
 };
 use aws_sdk_s3::primitives::ByteStream;
-use larder_storage_core::{ErrorKind, Key, Op, Result};
+use larder_storage_core::{ETag, ErrorKind, Key, Op, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -24,6 +25,16 @@ pub struct Conditions {
     pub create: bool,
     /// `If-Match` is refused where another object is, and taken where it is this one.
     pub replace: bool,
+    /// `If-Match` is compared without the quotes that HTTP has around a validator, as Ceph 16 does, and is sent without.
+    #[serde(default)]
+    pub bare_etags: bool,
+}
+
+impl Conditions {
+    /// A validator as `If-Match` has it here.
+    pub(crate) fn spelled(self, etag: &ETag) -> String {
+        if self.bare_etags { etag.to_string() } else { quoted(etag) }
+    }
 }
 
 /// What a server was seen to do. All that is `false` was tried and is not relied on.
@@ -53,6 +64,10 @@ pub struct Profile {
     pub batch_delete: bool,
     /// `ListMultipartUploads` works: what was abandoned can be found.
     pub lists_uploads: bool,
+    /// An upload is told with the time at which it was begun; where it is not, none is taken for an abandoned one. `true` of profiles that
+    /// were kept before this was tried.
+    #[serde(default = "believed")]
+    pub dates_uploads: bool,
     /// The smallest part but the last, in bytes: 0 where any size is taken.
     pub part_bytes_min: u64,
     /// Signed URLs work, without a header that its holder would have to know.
@@ -65,6 +80,10 @@ pub struct Profile {
     pub encrypts: bool,
     /// The server's clock less this machine's, in seconds.
     pub clock_skew: i64,
+}
+
+fn believed() -> bool {
+    true
 }
 
 impl Profile {
@@ -82,6 +101,7 @@ impl Profile {
             checks_sha256: false,
             batch_delete: false,
             lists_uploads: false,
+            dates_uploads: false,
             part_bytes_min: 0,
             presign: false,
             versioned: false,

@@ -8,7 +8,6 @@
 
 use crate::{
     fault::{Fault, Outcome},
-    look::quoted,
     profile::Conditions,
     store::Inner,
     turns::Turn,
@@ -36,7 +35,9 @@ impl Inner {
                     None => Ok(Terms { _turn: Some(turn), ..Terms::default() }),
                 }
             }
-            PutMode::ReplaceIf(etag) if keeps.replace => Ok(Terms { if_match: Some(quoted(etag)), ..Terms::default() }),
+            PutMode::ReplaceIf(etag) if keeps.replace => {
+                Ok(Terms { if_match: Some(keeps.spelled(etag)), ..Terms::default() })
+            }
             PutMode::ReplaceIf(_) => {
                 let words =
                     "the server does not keep `If-Match`: what lies there can't be compared and replaced in one";

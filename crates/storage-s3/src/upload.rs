@@ -119,7 +119,7 @@ impl Inner {
                 // An upload that was completed before is unknown: ours lies there then.
                 let maybe = before.maybe || fault.is_absent();
                 match token {
-                    Some(token) => self.settle_upload(key, token, refused(fault, mode), maybe).await?,
+                    Some(token) => self.settle_upload(key, (token, id), refused(fault, mode), maybe).await?,
                     None if maybe && !fault.is_absent() => return Err(fault.unsettled()),
                     None => return Err(refused(fault, mode)),
                 }
@@ -132,8 +132,11 @@ impl Inner {
         Err(Fault::says(ErrorKind::Corrupt, words))
     }
 
-    /// As [`Inner::settle`]; that an upload is unknown and its object absent is certain too.
-    async fn settle_upload(&self, key: &Key, token: &str, fault: Fault, maybe: bool) -> Outcome<Written> {
+    /// As [`Inner::settle`]; that an upload is unknown and its object absent is certain too. Some servers (Ceph, moto) fail over an unknown
+    /// upload: they are asked for its parts. Not where what stands before a server failed: behind it the completion may still be under way.
+    async fn settle_upload(&self, key: &Key, (token, id): (&str, &str), fault: Fault, maybe: bool) -> Outcome<Written> {
+        let is_gone = fault.status == Some(500) && matches!(self.parts(key, id).await, Err(told) if told.is_absent());
+        let fault = if is_gone { ErrorKind::NotFound.into() } else { fault };
         if !fault.is_absent() {
             return self.settle(key, token, fault, maybe).await;
         }
@@ -144,11 +147,13 @@ impl Inner {
         }
     }
 
-    /// Every open upload below the folder, or of a key, in pages. Some servers tell of one key only.
+    /// Every open upload below the folder, or of a key, in pages. Some servers tell of one key only. Where the server's dates are none,
+    /// each was begun just now: none is old enough to be aborted.
     async fn open_uploads(&self, of: Option<&Key>) -> Outcome<Vec<OpenUpload>> {
         let (mut found, mut after) = (Vec::new(), None::<(Option<String>, Option<String>)>);
         let below = of.map_or_else(|| Ok(self.folder.clone()), |key| self.name(key))?;
-        if of.is_none() && !self.profile().await?.lists_uploads {
+        let profile = self.profile().await?;
+        if of.is_none() && !profile.lists_uploads {
             return Err(Fault::says(ErrorKind::Unsupported, "the server does not tell which uploads are open"));
         }
         loop {
@@ -163,7 +168,8 @@ impl Inner {
                 let key = Key::new(upload.key()?.strip_prefix(&self.folder)?).ok()?;
                 // A server that does not know says some time before there were such servers.
                 let begun = time(upload.initiated()?);
-                let begun = if begun > UNIX_EPOCH + YEAR * 30 { begun } else { self.clients.clock.now() };
+                let is_dated = profile.dates_uploads && begun > UNIX_EPOCH + YEAR * 30;
+                let begun = if is_dated { begun } else { self.clients.clock.now() };
                 let age = self.clients.clock.now().duration_since(begun).unwrap_or_default();
                 let is_asked_for = of.is_none_or(|of| *of == key);
                 is_asked_for.then_some(OpenUpload { key, upload: UploadId::new(upload.upload_id()?), age })

@@ -9,8 +9,8 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use larder_storage_core::{
-    Body, Bound, Digests, ErrorKind, GetOptions, Key, Multipart, Presign, PresignMethod, PutMode, PutOptions, SentAs,
-    SignedRequest, Store, StoreExt,
+    Body, Bound, Digests, ErrorKind, GetOptions, Key, ListOptions, Multipart, PartNumber, Presign, PresignMethod,
+    PutMode, PutOptions, SentAs, SignedRequest, Store, StoreExt,
 };
 use larder_storage_s3::{Conditions, Credentials, Encryption, Misconfigured, S3Options, S3Store};
 use std::{error::Error as _, time::Duration};
@@ -31,11 +31,16 @@ fn in_blocks(bytes: &Bytes) -> Body {
 
 #[tokio::test]
 async fn a_condition_is_relied_on_only_where_it_was_kept() {
-    let both = Conditions { create: true, replace: true };
+    let both = Conditions { create: true, replace: true, bare_etags: false };
     let neither = Conditions::default();
+    let puts_alone = Quirks { ignores_copy_conditions: true, ignores_complete_conditions: true, ..Quirks::default() };
     for (quirks, put, complete, copy) in [
         (Quirks::default(), both, both, both),
         (Quirks { ignores_copy_conditions: true, ..Quirks::default() }, both, both, neither),
+        (puts_alone, both, neither, neither),
+        (Quirks { compares_bare: true, ..puts_alone }, Conditions { bare_etags: true, ..both }, neither, neither),
+        // Who ignores conditions does so however they are written.
+        (Quirks { compares_bare: true, ignores_conditions: true, ..puts_alone }, neither, neither, neither),
         (Quirks { ignores_conditions: true, ..Quirks::default() }, neither, neither, neither),
     ] {
         let place = Place::new(quirks).await;
@@ -92,10 +97,16 @@ async fn an_outage_makes_no_profile() {
 #[tokio::test]
 async fn encryption_that_is_not_done_is_an_error_and_leaves_nothing() {
     let with = |options: &mut S3Options| options.encryption = Encryption::Aes256;
-    let place = Place::with(Quirks { never_encrypts: true, ..Quirks::default() }, with).await;
-    let refused = place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap_err();
-    assert_eq!(refused.source().unwrap().downcast_ref(), Some(&Misconfigured::NotEncrypted));
-    assert!(place.bucket.names().is_empty());
+    for (quirks, words) in [
+        (Quirks { never_encrypts: true, ..Quirks::default() }, "did not encrypt"),
+        (Quirks { refuses_encryption: true, ..Quirks::default() }, "InvalidRequest"),
+    ] {
+        let place = Place::with(quirks, with).await;
+        let refused = place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap_err();
+        assert_eq!(Misconfigured::of(&refused), Some(&Misconfigured::NotEncrypted));
+        assert!(refused.kind() == &ErrorKind::Unsupported && told(&refused).contains(words), "{}", told(&refused));
+        assert!(place.bucket.names().is_empty());
+    }
     let place = Place::with(Quirks::default(), with).await;
     place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap();
     assert!(place.bucket.state().objects["a"].encryption.is_some());
@@ -214,17 +225,31 @@ async fn soon(mut is_so: impl FnMut() -> bool) {
 #[tokio::test]
 async fn what_was_abandoned_is_found_by_its_age_and_its_key() {
     let place = Place::new(Quirks::default()).await;
+    assert!(place.store.profile().await.unwrap().dates_uploads);
     for name in ["a/ours", "b/theirs"] {
         place.store.begin(&key(name)).await.unwrap();
     }
+    place.bucket.make_older("a/ours", Duration::from_secs(90_000));
     let told = place.store.open_uploads(None).await.unwrap();
     assert_eq!(told.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["a/ours", "b/theirs"]);
-    // The bucket in memory says that each was begun in 1970, as who does not know.
-    assert!(told.iter().all(|upload| upload.age.is_zero()));
+    let days: Vec<_> = told.iter().map(|upload| upload.age.as_secs() / 86_400).collect();
+    assert_eq!(days, [1, 0]);
     let ours = place.store.open_uploads(Some(key("a/ours"))).await.unwrap();
     assert_eq!(ours.len(), 1);
     place.store.abort(&ours[0].key, &ours[0].upload).await.unwrap();
     assert_eq!(place.bucket.open_uploads(), ["b/theirs"]);
+}
+
+#[tokio::test]
+async fn nothing_is_old_where_dates_are_none() {
+    let place = Place::new(Quirks { misdates_uploads: true, ..Quirks::default() }).await;
+    let profile = place.store.profile().await.unwrap();
+    assert!(profile.lists_uploads && !profile.dates_uploads, "{profile:?}");
+    place.store.begin(&key("a")).await.unwrap();
+    for of in [None, Some(key("a"))] {
+        let told = place.store.open_uploads(of).await.unwrap();
+        assert!(told.len() == 1 && told[0].age < Duration::from_secs(60), "{told:?}");
+    }
 }
 
 #[tokio::test]
@@ -445,6 +470,52 @@ async fn an_error_in_the_body_of_a_success_is_an_error() {
     place.front.plan(1, 1, Fault::ErrorIn200);
     place.store.copy(&key("a/1"), &key("b"), PutOptions::create()).await.unwrap();
     assert!(place.bucket.state().objects["b"].bytes == bytes);
+}
+
+#[tokio::test]
+async fn what_was_answered_in_other_words_is_looked_for() {
+    let place = Place::with(Quirks::default(), |options| options.part_bytes = 5 << 20).await;
+    let (bytes, listed) = (large(6 << 20), || place.store.list(ListOptions::default()).try_collect::<Vec<_>>());
+    place.store.profile().await.unwrap();
+    place.front.plan(3, 1, Fault::OtherWords);
+    place.store.put(&key("a"), in_blocks(&bytes), PutOptions::create()).await.unwrap();
+    assert_eq!(place.front.calm(), 1);
+    place.front.plan(1, 1, Fault::OtherWords);
+    place.store.copy(&key("a"), &key("b"), PutOptions::create()).await.unwrap();
+    assert_eq!(place.front.calm(), 1);
+    place.front.plan(0, 1, Fault::OtherWords);
+    let error = listed().await.unwrap_err();
+    assert!(told(&error).contains("the answer is no S3"), "{}", told(&error));
+    assert_eq!(listed().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_completion_that_failed_is_no_absence_while_the_upload_is_there() {
+    let place = Place::new(Quirks::default()).await;
+    place.store.profile().await.unwrap();
+    let upload = place.store.begin(&key("a")).await.unwrap();
+    let part = place.store.put_part(&key("a"), &upload, PartNumber::new(1).unwrap(), "a".into()).await.unwrap();
+    for (status, times) in [(500, 3), (504, 3), (500, 1_000)] {
+        place.front.plan(0, times, Fault::Refused(status, "InternalError"));
+        let parts = std::slice::from_ref(&part);
+        let error = place.store.complete(&key("a"), &upload, parts, PutMode::Create).await.unwrap_err();
+        place.front.calm();
+        assert_eq!(error.kind(), &ErrorKind::Indeterminate, "{status}, {times} times");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_behind_a_gateway_that_failed_is_not_taken_for_gone() {
+    let place = Place::new(Quirks::default()).await;
+    place.store.profile().await.unwrap();
+    for (status, kind) in [(500, ErrorKind::NotFound), (504, ErrorKind::Indeterminate)] {
+        let upload = place.store.begin(&key("a")).await.unwrap();
+        let part = place.store.put_part(&key("a"), &upload, PartNumber::new(1).unwrap(), "a".into()).await.unwrap();
+        place.store.abort(&key("a"), &upload).await.unwrap();
+        place.front.plan(0, 3, Fault::Refused(status, ""));
+        let error = place.store.complete(&key("a"), &upload, &[part], PutMode::Create).await.unwrap_err();
+        assert_eq!((error.kind(), place.front.calm()), (&kind, 3), "{status}");
+    }
 }
 
 #[tokio::test]

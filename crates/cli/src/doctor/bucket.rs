@@ -97,7 +97,7 @@ fn abilities(profile: &Profile) -> Said {
         ("checks what it is sent", profile.checks_payload),
         ("checks what comes by a signed URL", profile.checks_sha256),
         ("batch delete", profile.batch_delete),
-        ("lists open uploads", profile.lists_uploads),
+        ("lists open uploads", profile.lists_uploads && profile.dates_uploads),
         ("signed URLs", profile.presign),
         ("versions", profile.versioned),
         ("tags", profile.tags),

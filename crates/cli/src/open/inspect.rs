@@ -42,7 +42,7 @@ fn shown(profile: &larder_storage_s3::Profile) -> Profile {
         checks_payload: profile.checks_payload,
         checks_sha256: profile.checks_sha256,
         batch_delete: profile.batch_delete,
-        lists_uploads: profile.lists_uploads,
+        lists_uploads: profile.lists_uploads && profile.dates_uploads,
         part_bytes_min: profile.part_bytes_min,
         presign: profile.presign,
         versions: profile.versioned,

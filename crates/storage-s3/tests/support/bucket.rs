@@ -8,7 +8,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// What vendors were seen to do.
@@ -36,6 +36,16 @@ pub struct Quirks {
     pub encrypts_puts_alone: bool,
     /// What is deleted stays as a version.
     pub versioned: bool,
+    /// Conditions of completions are not looked at, those of puts are.
+    pub ignores_complete_conditions: bool,
+    /// `If-Match` is compared as it is written: with quotes it is never right.
+    pub compares_bare: bool,
+    /// The completion of an upload that is not there is a fault of the server's own.
+    pub fails_over_unknown_uploads: bool,
+    /// Every upload was begun in 2010.
+    pub misdates_uploads: bool,
+    /// What is to be encrypted is refused.
+    pub refuses_encryption: bool,
 }
 
 #[derive(Clone)]
@@ -52,6 +62,7 @@ struct Open {
     metadata: Option<Metadata>,
     encryption: Option<ServerSideEncryption>,
     parts: BTreeMap<i32, Blob>,
+    begun: SystemTime,
 }
 
 #[derive(Default)]
@@ -82,6 +93,12 @@ impl Bucket {
     /// The names of uploads that are open.
     pub fn open_uploads(&self) -> Vec<String> {
         self.state().uploads.values().map(|open| open.key.clone()).collect()
+    }
+
+    /// Lets the uploads of a name have been begun so much longer ago.
+    pub fn make_older(&self, name: &str, by: Duration) {
+        let mut state = self.state();
+        state.uploads.values_mut().filter(|open| open.key == name).for_each(|open| open.begun -= by);
     }
 
     /// Bytes of the parts of all open uploads.
@@ -192,6 +209,13 @@ impl S3 for Bucket {
         let sha256 = BASE64.encode(&Digests::of(&bytes).sha256);
         if input.checksum_sha256.is_some_and(|told| told != sha256) {
             return Err(s3_error!(BadDigest));
+        }
+        if self.quirks.refuses_encryption && input.server_side_encryption.is_some() {
+            return Err(s3_error!(InvalidRequest));
+        }
+        let is_quoted = request.headers.get("if-match").is_some_and(|etag| etag.as_bytes().starts_with(b"\""));
+        if self.quirks.compares_bare && is_quoted {
+            return Err(s3_error!(PreconditionFailed));
         }
         let mut state = self.there()?;
         if !self.quirks.ignores_conditions {
@@ -372,7 +396,8 @@ impl S3 for Bucket {
         state.count += 1;
         let id = format!("upload.{}", state.count);
         let encryption = input.server_side_encryption.filter(|_| !self.quirks.encrypts_puts_alone);
-        let open = Open { key: input.key, metadata: input.metadata, encryption, parts: BTreeMap::new() };
+        let begun = SystemTime::now();
+        let open = Open { key: input.key, metadata: input.metadata, encryption, parts: BTreeMap::new(), begun };
         state.uploads.insert(id.clone(), open);
         Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
     }
@@ -431,13 +456,15 @@ impl S3 for Bucket {
         if self.quirks.has_little {
             return Err(s3_error!(NotImplemented));
         }
+        // As moto has it: 2010-11-10T20:48:33Z.
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_289_422_113);
         let prefix = request.input.prefix.unwrap_or_default();
         let state = self.there()?;
         let open = state.uploads.iter().filter(|(_, open)| open.key.starts_with(&prefix));
         let uploads = open.map(|(id, open)| MultipartUpload {
             key: Some(open.key.clone()),
             upload_id: Some(id.clone()),
-            initiated: Some(SystemTime::UNIX_EPOCH.into()),
+            initiated: Some(if self.quirks.misdates_uploads { long_ago.into() } else { open.begun.into() }),
             ..Default::default()
         });
         let output = ListMultipartUploadsOutput { uploads: Some(uploads.collect()), ..Default::default() };
@@ -452,6 +479,9 @@ impl S3 for Bucket {
         let input = request.input;
         let mut state = self.there()?;
         let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        if self.quirks.fails_over_unknown_uploads && !state.uploads.contains_key(&input.upload_id) {
+            return Err(s3_error!(InternalError));
+        }
         let open = state.open(&input.upload_id, &input.key)?;
         let (mut whole, metadata, encryption) = (Vec::new(), open.metadata.clone(), open.encryption.clone());
         for (at, part) in named.iter().enumerate() {
@@ -463,7 +493,7 @@ impl S3 for Bucket {
             }
             whole.extend_from_slice(&blob.bytes);
         }
-        if !self.quirks.ignores_conditions {
+        if !self.quirks.ignores_conditions && !self.quirks.ignores_complete_conditions {
             state.check(&input.key, input.if_none_match.as_ref(), input.if_match.as_ref())?;
         }
         state.uploads.remove(&input.upload_id);

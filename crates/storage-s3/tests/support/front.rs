@@ -39,6 +39,8 @@ pub enum Fault {
     WrongETag,
     /// A success whose body is an error; the server is asked nothing.
     ErrorIn200,
+    /// The server did it, and answers in no words of S3.
+    OtherWords,
 }
 
 pub struct Front {
@@ -175,7 +177,11 @@ impl Front {
             }
             _ => {}
         }
-        let body = if fault == Some(Fault::FlippedAnswer) { flipped(&body) } else { body };
+        let body = match fault {
+            Some(Fault::FlippedAnswer) => flipped(&body),
+            Some(Fault::OtherWords) => Bytes::from_static(b"<Done>as it was asked for</Done>"),
+            _ => body,
+        };
         let blocks: Vec<Result<Bytes, AnyError>> = match fault {
             Some(Fault::Drip) => body.chunks(7).map(|block| Ok(body.slice_ref(block))).collect(),
             Some(Fault::CutBody) if !body.is_empty() => vec![Ok(body.slice(..body.len() / 2)), Err("cut".into())],
