@@ -306,7 +306,7 @@ async fn a_damaged_leftover_keeps_its_own_name_alone_and_is_settled_once_it_is_m
     dies("b", "reserve.done").await;
     put(&living, ("wiki", "b"), OnConflict::Fail).await.unwrap();
     let why = living.health();
-    assert!(matches!(&why, Health::Degraded(why) if why.contains("1 uploads") && why.contains("fsck")), "{why:?}");
+    assert!(matches!(&why, Health::Degraded(why) if why.contains("1 upload that") && why.contains("fsck")), "{why:?}");
     larder.store().delete(&sidecar).await.unwrap();
     put(&living, ("wiki", "a"), OnConflict::Fail).await.unwrap();
     assert_eq!(living.health(), Health::Ready);
