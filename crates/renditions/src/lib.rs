@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 mod error;
 mod examiner;
+mod flights;
 mod kept;
 mod known;
 mod presets;

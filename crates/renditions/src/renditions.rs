@@ -12,32 +12,31 @@
 
 use crate::{
     Error, Known, Presets, Result, Wanted,
+    flights::Flights,
     kept::Kept,
     known::{known, may_be_rendered},
-    refused::Refused,
-    turns::{Turns, processors},
+    refused::{Refused, Why},
+    turns::{AGAIN_AFTER, Turns, processors},
     wanted::{Key, Source},
 };
 use bytes::Bytes;
-use futures_util::{
-    FutureExt, StreamExt, TryStreamExt,
-    future::{BoxFuture, Shared},
-};
-use larder_files::{Cache, Caller, FileId, Files, Sha256};
+use futures_util::{StreamExt, TryStreamExt};
+use larder_files::{Cache, Caller, Error as FilesError, FileId, Files, Sha256};
 use larder_media::{Error as MediaError, Format, Limits, RenderOptions, Rendition};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     num::NonZeroUsize,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
 };
 
 /// What the configuration decides.
@@ -130,9 +129,10 @@ struct Inner {
     turns: Turns,
     /// How many are written to the cache at once; more are not kept.
     keeping: Arc<Semaphore>,
-    flights: Mutex<HashMap<Key, Flight>>,
-    /// Told whenever one of them has ended.
-    landed: Notify,
+    /// Those that are made, or read where else they would be made.
+    making: Flights<Result<Made>>,
+    /// Those that are only read: where the cache does not have them now, something else is shown.
+    reading: Flights<Option<Made>>,
     kept: Mutex<Kept>,
     refused: Mutex<Refused>,
     later: mpsc::Sender<(Key, Wanted)>,
@@ -140,8 +140,6 @@ struct Inner {
     queued: Mutex<HashSet<Key>>,
     counted: Counted,
 }
-
-type Flight = Shared<BoxFuture<'static, Result<Made>>>;
 
 #[derive(Default)]
 struct Counted {
@@ -181,8 +179,8 @@ impl Renditions {
             settings,
             turns,
             keeping: Arc::new(Semaphore::new(KEEPING_MAX)),
-            flights: Mutex::default(),
-            landed: Notify::new(),
+            making: Flights::default(),
+            reading: Flights::default(),
             kept: Mutex::default(),
             refused: Mutex::default(),
             later,
@@ -298,7 +296,7 @@ impl Renditions {
 
     /// Ends when all that is being made is made and kept.
     pub async fn settled(&self) {
-        self.0.landed(HashMap::is_empty).await;
+        self.0.making.all_landed().await;
     }
 
     /// Reads a file's newest content, and says what picture it is; `None` where it is none.
@@ -316,7 +314,7 @@ impl Renditions {
         let limits = inner.settings.limits;
         let looked = inner.runtime.spawn_blocking(move || {
             let _permit = permit;
-            known(&bytes, &limits, Some(until)).ok()
+            known(&bytes, &limits, Some(until.into_std())).ok()
         });
         let looked = looked.await;
         looked.map_err(|error| Error::Internal(error.to_string()))
@@ -326,41 +324,50 @@ impl Renditions {
 impl Inner {
     async fn get(self: Arc<Self>, wanted: Wanted) -> Result<Made> {
         let content = wanted.content(&self.files).await?;
+        if !wanted.may_become_avif() {
+            return self.clone().get_this(wanted, content, self.settings.timeout).await;
+        }
         if let Some(avif) = self.kept_avif(&wanted, &content.sha256).await {
             return Ok(avif);
         }
-        let (best, is_meanwhile) = self.best_now(&wanted, &content.sha256);
+        // Kept or not, it could not be had just now: nobody who can be shown WebP waits for AVIF.
+        let (shown, is_meanwhile) = self.meanwhile(&wanted, &content.sha256);
         if is_meanwhile {
             self.make_later(wanted, &content.sha256);
         }
-        let made = self.clone().get_this(best, content, self.settings.timeout).await?;
+        let made = self.clone().get_this(shown, content, self.settings.timeout).await?;
         Ok(Made { is_meanwhile, ..made })
     }
 
-    /// AVIF where it is kept, and not only believed to be: nobody who would be shown WebP waits for AVIF.
-    async fn kept_avif(&self, wanted: &Wanted, content: &Sha256) -> Option<Made> {
+    /// AVIF where it is kept, and not only believed to be; read once for all who ask at this moment. `None` also where the cache does not
+    /// answer: then it lies there still, and counts.
+    async fn kept_avif(self: &Arc<Self>, wanted: &Wanted, content: &Sha256) -> Option<Made> {
         let key = wanted.key(content);
-        if !wanted.may_become_avif() || !self.kept().contains(&key) {
+        if !self.kept().contains(&key) {
             return None;
         }
-        let kept = self.kept_one(&self.files.cache()?, key).await;
-        if kept.is_none() {
-            self.kept().forget(&key);
-        }
-        kept
+        let (inner, cache) = (self.clone(), self.files.cache()?);
+        let read = |tell: oneshot::Sender<Option<Made>>| async move {
+            // Nobody waits for it any more, perhaps.
+            let _ = tell.send(inner.kept_one(&cache, key).await);
+        };
+        let (flight, is_joined) = self.reading.join(&self.runtime, key, read);
+        self.count_joined(is_joined);
+        flight.await.flatten()
     }
 
     /// What is given at this moment: AVIF only where it is kept. And whether it is to come.
     fn best_now(&self, wanted: &Wanted, content: &Sha256) -> (Wanted, bool) {
-        if !wanted.may_become_avif() {
+        if !wanted.may_become_avif() || self.kept().contains(&wanted.key(content)) {
             return (wanted.clone(), false);
         }
-        let avif = wanted.key(content);
-        if self.kept().contains(&avif) {
-            return (wanted.clone(), false);
-        }
+        self.meanwhile(wanted, content)
+    }
+
+    /// What is given while there is no AVIF. And whether it is to come.
+    fn meanwhile(&self, wanted: &Wanted, content: &Sha256) -> (Wanted, bool) {
         // What nothing would keep would be made for nobody.
-        let is_to_come = self.files.cache().is_some() && self.refused().get(&avif).is_none();
+        let is_to_come = self.files.cache().is_some() && !self.refused().is_of_picture(&wanted.key(content));
         (wanted.accepting(|format| format != Format::Avif), is_to_come)
     }
 
@@ -381,18 +388,19 @@ impl Inner {
             return Err(why.clone().into());
         }
         // Who joins waits for one that is under way, in the cache or not.
-        let flight = {
-            let mut flights = self.flights();
-            match flights.get(&key) {
-                Some(flight) => {
-                    self.counted.joined.fetch_add(1, Ordering::Relaxed);
-                    flight.clone()
-                }
-                None => flights.entry(key).or_insert(self.clone().take_off(wanted, key, content, timeout)).clone(),
-            }
-        };
-        let landed = tokio::time::timeout(timeout + GRACE, flight).await;
-        landed.unwrap_or_else(|_| Err(MediaError::Deadline.into()))
+        let inner = self.clone();
+        let making = |tell| inner.make_and_keep(wanted, key, content, timeout, tell);
+        let (flight, is_joined) = self.making.join(&self.runtime, key, making);
+        self.count_joined(is_joined);
+        match tokio::time::timeout(timeout + GRACE, flight).await {
+            Ok(Some(made)) => made,
+            Ok(None) => Err(Error::Internal("the task that made it ended".into())),
+            Err(_) => Err(MediaError::Deadline.into()),
+        }
+    }
+
+    fn count_joined(&self, is_joined: bool) {
+        self.counted.joined.fetch_add(u64::from(is_joined), Ordering::Relaxed);
     }
 
     /// Makes one that nobody waits for.
@@ -404,48 +412,47 @@ impl Inner {
         }
         self.clone().get_this(wanted.clone(), content, self.settings.timeout_later).await?;
         // Whoever asks next is shown it only if it was kept.
-        self.landed(|flights| !flights.contains_key(&key)).await;
+        self.making.landed(&key).await;
         if is_avif && !self.kept().contains(&key) {
-            self.refused().add(key, MediaError::Deadline);
+            self.refused().add(key, Why::Picture(MediaError::Deadline));
         }
         Ok(())
     }
 
-    /// Reads one from the cache, or makes it, in a task of its own that goes on when nobody waits any more.
-    fn take_off(self: Arc<Self>, wanted: Wanted, key: Key, content: Source, timeout: Duration) -> Flight {
-        let inner = self.clone();
-        let (tell, told) = tokio::sync::oneshot::channel();
-        self.runtime.spawn(async move {
-            // However this ends, it is under way no more.
-            let _landing = Landing { inner: inner.clone(), key };
-            let cache = inner.files.cache();
-            let kept = match &cache {
-                Some(cache) => inner.kept_one(cache, key).await,
-                None => None,
-            };
-            if let Some(made) = kept {
-                // Nobody waits for it any more, perhaps.
-                let _ = tell.send(Ok(made));
-                return;
-            }
-            let made = inner.make(&wanted, key, &content, Instant::now() + timeout).await;
-            if let Err(Error::Media(why)) = &made
-                && !matches!(why, MediaError::Encode { .. })
-            {
-                inner.refused().add(key, why.clone());
-            }
-            let bytes = made.as_ref().ok().map(|made| made.bytes.clone());
-            let _ = tell.send(made);
-            // The flight ends once it is kept: until then it answers.
-            if let (Some(cache), Some(bytes)) = (cache, bytes) {
-                inner.keep(&cache, key, &bytes, &wanted).await;
-            }
-        });
-        let landed =
-            async move { told.await.unwrap_or_else(|_| Err(Error::Internal("the task that made it ended".into()))) };
-        landed.boxed().shared()
+    /// Reads one from the cache, or makes it and keeps it. Whoever waits is told before it is kept.
+    async fn make_and_keep(
+        self: Arc<Self>,
+        wanted: Wanted,
+        key: Key,
+        content: Source,
+        timeout: Duration,
+        tell: oneshot::Sender<Result<Made>>,
+    ) {
+        let cache = self.files.cache();
+        let kept = match &cache {
+            Some(cache) => self.kept_one(cache, key).await,
+            None => None,
+        };
+        if let Some(made) = kept {
+            // Nobody waits for it any more, perhaps.
+            let _ = tell.send(Ok(made));
+            return;
+        }
+        let made = self.make(&wanted, key, &content, Instant::now() + timeout).await;
+        if let Err(Error::Media(why)) = &made
+            && !matches!(why, MediaError::Encode { .. })
+        {
+            self.refused().add(key, Why::Picture(why.clone()));
+        }
+        let bytes = made.as_ref().ok().map(|made| made.bytes.clone());
+        let _ = tell.send(made);
+        // The flight ends once it is kept: until then it answers.
+        if let (Some(cache), Some(bytes)) = (cache, bytes) {
+            self.keep(&cache, key, &bytes, &wanted).await;
+        }
     }
 
+    /// One that the cache has. What it says that it has not is forgotten; where it does not answer, nothing is known.
     async fn kept_one(&self, cache: &Cache, key: Key) -> Option<Made> {
         let reading = cache.get(key.file, &key.hash, KEPT_ONE_MAX);
         match tokio::time::timeout(CACHE_TIMEOUT, reading).await.ok()? {
@@ -482,7 +489,7 @@ impl Inner {
             .into());
         }
         let permit = self.turns.take(wanted.file.attributes.owner_id, until).await?;
-        let source = self.read(&wanted.caller, &wanted.file, wanted.revision, until).await?;
+        let source = self.source(wanted, key, until).await?;
         let left = until.saturating_duration_since(Instant::now());
         let (recipe, focal, accepted) = (wanted.recipe, wanted.focal_point(), wanted.accepted.clone());
         let rendered = self.runtime.spawn_blocking(move || {
@@ -495,13 +502,24 @@ impl Inner {
             )
         });
         let rendered = rendered.await.map_err(|error| Error::Internal(error.to_string()))?;
-        if rendered == Err(MediaError::Deadline) && left < self.settings.timeout / 2 {
+        if rendered == Err(MediaError::Deadline) && self.is_short(left) {
             // The time went by before it: of the picture nothing is known.
-            return Err(Error::Busy { after: Duration::from_secs(1) });
+            return Err(Error::Busy { after: AGAIN_AFTER });
         }
         let Rendition { bytes, format, .. } = rendered?;
         self.counted.made.fetch_add(1, Ordering::Relaxed);
         Ok(Made { bytes: bytes.into(), format, tag: key.hash, is_meanwhile: false })
+    }
+
+    /// What one is made of. A store that held up a turn until it failed is not asked for it again at once.
+    async fn source(&self, wanted: &Wanted, key: Key, until: Instant) -> Result<Vec<u8>> {
+        let begun = Instant::now();
+        let source = self.read(&wanted.caller, &wanted.file, wanted.revision, until).await;
+        let is_outage = matches!(&source, Err(Error::Files(why)) if matches!(**why, FilesError::StoreUnavailable(_)));
+        if is_outage && !self.is_short(begun.elapsed()) {
+            self.refused().add(key, Why::SlowStore);
+        }
+        source
     }
 
     /// The whole content: it ends in an error where it is not the one whose hash is known.
@@ -512,8 +530,18 @@ impl Inner {
         revision: Option<u64>,
         until: Instant,
     ) -> Result<Vec<u8>> {
-        let read = tokio::time::timeout_at(until.into(), self.read_whole(caller, file, revision)).await;
-        read.unwrap_or_else(|_| Err(larder_files::Error::StoreUnavailable(None).into()))
+        let left = until.saturating_duration_since(Instant::now());
+        match tokio::time::timeout_at(until, self.read_whole(caller, file, revision)).await {
+            Ok(read) => read,
+            // The time went by before it: of the store nothing is known.
+            Err(_) if self.is_short(left) => Err(Error::Busy { after: AGAIN_AFTER }),
+            Err(_) => Err(FilesError::StoreUnavailable(None).into()),
+        }
+    }
+
+    /// Whether this is too short a time to say anything of what did not end within it.
+    fn is_short(&self, time: Duration) -> bool {
+        time < self.settings.timeout / 2
     }
 
     async fn read_whole(&self, caller: &Caller, file: &larder_files::File, revision: Option<u64>) -> Result<Vec<u8>> {
@@ -522,7 +550,7 @@ impl Inner {
         let mut whole = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         let mut body = content.body;
         while let Some(block) = body.next().await {
-            whole.extend_from_slice(&block.map_err(|cause| larder_files::Error::StoreUnavailable(Some(cause)))?);
+            whole.extend_from_slice(&block.map_err(|cause| FilesError::StoreUnavailable(Some(cause)))?);
         }
         Ok(whole)
     }
@@ -572,28 +600,13 @@ impl Inner {
         };
         match there {
             Ok(()) => Ok(false),
-            Err(larder_files::Error::NotFound(_)) => Ok(true),
+            Err(FilesError::NotFound(_)) => Ok(true),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Ends when this is so of those that are under way.
-    async fn landed(&self, is_so: impl Fn(&HashMap<Key, Flight>) -> bool) {
-        loop {
-            let landed = self.landed.notified();
-            if is_so(&self.flights()) {
-                return;
-            }
-            landed.await;
         }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queued(&self) -> MutexGuard<'_, HashSet<Key>> {
@@ -602,19 +615,6 @@ impl Inner {
 
     fn refused(&self) -> MutexGuard<'_, Refused> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A rendition that is under way, until this is dropped.
-struct Landing {
-    inner: Arc<Inner>,
-    key: Key,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.inner.flights().remove(&self.key);
-        self.inner.landed.notify_waiters();
     }
 }
 

@@ -6,9 +6,12 @@ use std::{
     collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// So many are made at once; of those who wait, bounded in number, the files of one owner have half at most.
 pub(crate) struct Turns {
@@ -19,7 +22,7 @@ pub(crate) struct Turns {
 }
 
 /// When who was turned away may come again.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// As many as there are processors.
 #[must_use]
@@ -42,7 +45,7 @@ impl Turns {
             return Ok(permit);
         }
         let _place = self.place(owner).ok_or_else(busy)?;
-        let permit = tokio::time::timeout_at(until.into(), self.permits.clone().acquire_owned()).await;
+        let permit = tokio::time::timeout_at(until, self.permits.clone().acquire_owned()).await;
         permit.map_err(|_| busy())?.map_err(|error| Error::Internal(error.to_string()))
     }
 

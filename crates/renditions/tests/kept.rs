@@ -5,10 +5,11 @@
 #[path = "../../files/tests/support/mod.rs"]
 mod support;
 
+use futures_util::{FutureExt, future::BoxFuture};
 use larder_files::{Caller, File, Files, Settings, StoreName};
 use larder_media::RenderOptions;
 use larder_renditions::{Error, Examiner, Format, Limits, Made, RenditionSettings, Renditions, Wanted};
-use larder_storage_core::{ErrorKind, Key, MemoryOptions};
+use larder_storage_core::{ErrorKind, Key, MemoryOptions, NodeId, Steps};
 use std::{sync::Arc, time::Duration};
 use support::{Faults, Gate, Larder, put_content, staging_with, until};
 use tokio::{runtime::Handle, task::JoinHandle};
@@ -49,6 +50,54 @@ async fn made(renditions: &Renditions, file: &File, recipe: &str) -> Made {
 fn getting(renditions: &Renditions, wanted: Wanted) -> JoinHandle<Result<Made, Error>> {
     let renditions = renditions.clone();
     tokio::spawn(async move { renditions.get(wanted).await })
+}
+
+/// The same in the best format that is there.
+fn in_avif_or_webp(file: &File) -> Wanted {
+    Wanted { accepted: vec![Format::Avif, Format::Webp], ..wanted(file, "w_40,f_auto") }
+}
+
+async fn until_avif_is_kept(renditions: &Renditions, wanted: &Wanted) {
+    renditions.get(wanted.clone()).await.unwrap();
+    until("AVIF is made", async || !renditions.tag(wanted).await.unwrap().is_meanwhile).await;
+    renditions.settled().await;
+}
+
+/// A disk whose reads below a folder are held up, and then fail, each by plan.
+#[derive(Debug)]
+struct HeldUp {
+    folder: &'static str,
+    gate: Arc<Gate>,
+    faults: Arc<Faults>,
+}
+
+const CONTENT: &str = "documents/";
+const CACHE: &str = ".larder/renditions/";
+
+impl HeldUp {
+    fn below(folder: &'static str) -> (Larder, Arc<Gate>, Arc<Faults>) {
+        let (gate, faults) = (Gate::at("get"), Arc::<Faults>::default());
+        let steps = Self { folder, gate: gate.clone(), faults: faults.clone() };
+        (Larder::over(staging_with(Arc::new(steps))), gate, faults)
+    }
+}
+
+impl Steps for HeldUp {
+    fn step<'a>(&'a self, node: &'a NodeId, name: &'static str, key: &'a str) -> BoxFuture<'a, Result<(), ErrorKind>> {
+        async move {
+            // What goes on by itself reads other objects.
+            if key.starts_with(self.folder) {
+                self.gate.step(node, name, key).await?;
+            }
+            self.faults.step(node, name, key).await
+        }
+        .boxed()
+    }
+}
+
+/// Whether a store is told to be away, and nothing of the picture.
+fn is_outage(answered: &Result<Made, Error>) -> bool {
+    matches!(answered, Err(Error::Files(why)) if matches!(**why, larder_files::Error::StoreUnavailable(_)))
 }
 
 fn kept(larder: &Larder) -> Vec<Key> {
@@ -320,8 +369,7 @@ async fn where_nothing_keeps_it_no_avif_is_made_for_nobody() {
     let files = start(&larder, false).await;
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
     let renditions = renditions(&files, |_| {});
-    let formats = vec![Format::Avif, Format::Webp];
-    let wanted = Wanted { accepted: formats, ..wanted(&file, "w_40,f_auto") };
+    let wanted = in_avif_or_webp(&file);
     for _ in 0..3 {
         assert!(!renditions.tag(&wanted).await.unwrap().is_meanwhile);
         renditions.get(wanted.clone()).await.unwrap();
@@ -336,8 +384,7 @@ async fn a_kept_avif_that_has_gone_meanwhile_keeps_nobody_waiting() {
     let larder = Larder::new();
     let files = start(&larder, true).await;
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
-    let renditions = renditions(&files, |_| {});
-    let wanted = Wanted { accepted: vec![Format::Avif, Format::Webp], ..wanted(&file, "w_40,f_auto") };
+    let (renditions, wanted) = (renditions(&files, |_| {}), in_avif_or_webp(&file));
     for _ in 0..2 {
         let meanwhile = renditions.get(wanted.clone()).await.unwrap();
         assert_eq!((meanwhile.format, meanwhile.is_meanwhile), (Format::Webp, true));
@@ -352,17 +399,137 @@ async fn a_kept_avif_that_has_gone_meanwhile_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_slow_says_nothing_of_the_picture() {
-    let gate = Gate::at("get");
-    let larder = Larder::over(staging_with(gate.clone()));
+async fn a_kept_avif_counts_while_the_cache_does_not_answer_and_webp_is_shown() {
+    let (larder, gate, faults) = HeldUp::below(CACHE);
+    let files = start(&larder, true).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let (renditions, wanted) = (renditions(&files, |_| {}), in_avif_or_webp(&file));
+    until_avif_is_kept(&renditions, &wanted).await;
+    let known = || (renditions.counts().kept, renditions.counts().kept_bytes);
+    let before = known();
+    assert_eq!(before.0, 2);
+    let shown = async || {
+        let made = renditions.get(wanted.clone()).await.unwrap();
+        renditions.settled().await;
+        (made.format, made.is_meanwhile)
+    };
+    faults.plan("get", CACHE, ErrorKind::Unavailable);
+    assert_eq!((shown().await, known()), ((Format::Webp, true), before), "it fails");
+    assert!(faults.struck() > 0);
+    assert_eq!(renditions.counts().made, 3, "AVIF was made again");
+    faults.heal();
+    assert_eq!(shown().await, (Format::Avif, false));
+    tokio::time::pause();
+    gate.close();
+    assert_eq!((shown().await, known()), ((Format::Webp, true), before), "it is slow");
+    gate.reached().await;
+    assert_eq!(shown().await, (Format::Avif, false));
+}
+
+#[tokio::test]
+async fn a_kept_avif_is_read_once_for_all_who_ask_at_once() {
+    let (larder, gate, _) = HeldUp::below(CACHE);
+    let files = start(&larder, true).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let (renditions, wanted) = (renditions(&files, |_| {}), in_avif_or_webp(&file));
+    until_avif_is_kept(&renditions, &wanted).await;
+    let before = renditions.counts();
+    tokio::time::pause();
+    gate.close();
+    let first = getting(&renditions, wanted.clone());
+    gate.reached().await;
+    let others: Vec<_> = (0..9).map(|_| getting(&renditions, wanted.clone())).collect();
+    until("they wait for the first", async || renditions.counts().joined == before.joined + 9).await;
+    gate.open();
+    for answered in others.into_iter().chain([first]) {
+        let made = answered.await.unwrap().unwrap();
+        assert_eq!((made.format, made.is_meanwhile), (Format::Avif, false));
+    }
+    assert_eq!(renditions.counts().cached, before.cached + 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_is_asked_again_in_a_moment_and_says_nothing_of_the_picture() {
+    let (larder, gate, _) = HeldUp::below(CONTENT);
     let files = start(&larder, false).await;
     let file = put_content(&files, "p.jpg", picture(80, 60)).await;
-    let renditions = renditions(&files, |settings| settings.timeout = Duration::from_millis(20));
-    for _ in 0..2 {
-        gate.close();
-        let refused = renditions.get(wanted(&file, "w_40")).await.unwrap_err();
-        assert!(matches!(&refused, Error::Files(_)), "{refused:?}");
+    let renditions = renditions(&files, |_| {});
+    let get = async || renditions.get(wanted(&file, "w_40")).await;
+    tokio::time::pause();
+    gate.close();
+    let slow = get().await;
+    assert!(is_outage(&slow), "{slow:?}");
+    // The gate holds up one alone: whoever reads from here on is not slow.
+    for passes in [0, 4_900] {
+        tokio::time::advance(Duration::from_millis(passes)).await;
+        let again = get().await;
+        assert!(is_outage(&again), "{again:?}");
     }
+    made(&renditions, &file, "w_41").await;
+    tokio::time::advance(Duration::from_millis(100)).await;
+    get().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_was_slow_keeps_no_avif_from_coming() {
+    let (larder, gate, _) = HeldUp::below(CONTENT);
+    let files = start(&larder, true).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let (renditions, wanted) = (renditions(&files, |_| {}), in_avif_or_webp(&file));
+    tokio::time::pause();
+    gate.close();
+    assert!(renditions.tag(&wanted).await.unwrap().is_meanwhile);
+    gate.reached().await;
+    renditions.settled().await;
+    assert!(renditions.tag(&wanted).await.unwrap().is_meanwhile);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    until_avif_is_kept(&renditions, &wanted).await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_late_is_asked_again_in_a_moment_and_one_that_fails_at_once_is_asked_at_once() {
+    for (seconds, is_remembered) in [(15, true), (5, false)] {
+        let (larder, gate, faults) = HeldUp::below(CONTENT);
+        let files = start(&larder, false).await;
+        let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+        let renditions = renditions(&files, |_| {});
+        tokio::time::pause();
+        gate.close();
+        faults.plan("get", CONTENT, ErrorKind::Unavailable);
+        let first = getting(&renditions, wanted(&file, "w_40"));
+        gate.reached().await;
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        gate.open();
+        let failed = first.await.unwrap();
+        assert!(is_outage(&failed), "{failed:?}");
+        faults.heal();
+        let again = renditions.get(wanted(&file, "w_40")).await;
+        assert_eq!(is_outage(&again), is_remembered, "after {seconds} s: {again:?}");
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn who_waited_for_a_turn_until_it_was_late_is_not_told_of_an_outage() {
+    let (larder, gate, _) = HeldUp::below(CONTENT);
+    let files = start(&larder, false).await;
+    let file = put_content(&files, "p.jpg", picture(80, 60)).await;
+    let renditions = renditions(&files, |settings| settings.at_once = 1);
+    tokio::time::pause();
+    gate.close();
+    let first = getting(&renditions, wanted(&file, "w_10"));
+    gate.reached().await;
+    let second = getting(&renditions, wanted(&file, "w_11"));
+    support::others_go_on().await;
+    tokio::time::advance(Duration::from_secs(15)).await;
+    // The first goes on, and the second is held up in its place.
+    gate.close();
+    gate.open();
+    first.await.unwrap().unwrap();
+    gate.reached().await;
+    let late = second.await.unwrap();
+    assert!(matches!(late, Err(Error::Busy { .. })), "{late:?}");
+    made(&renditions, &file, "w_11").await;
 }
 
 #[tokio::test]
