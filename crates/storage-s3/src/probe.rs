@@ -308,7 +308,7 @@ impl Probe<'_> {
     }
 
     /// Whether an open upload is told to who does not name its key: some servers answer with an empty list. And whether it is told when it
-    /// was begun: moto says of each that it was in 2010.
+    /// was begun, to either of those who ask: moto says of each that it was in 2010.
     async fn of_uploads(&self) -> Outcome<(bool, bool)> {
         let Some((upload, _)) = self.upload("open", FIRST).await? else { return Ok((false, false)) };
         let by_folder = self.told(format!("{}{}/", self.inner.folder, self.folder), &upload).await;
@@ -319,7 +319,8 @@ impl Probe<'_> {
             let apart = now.duration_since(begun).unwrap_or_else(|ahead| ahead.duration());
             apart <= DATED_WITHIN
         };
-        Ok((by_folder?.is_some(), by_key?.flatten().is_some_and(is_now)))
+        let (by_folder, by_key) = (by_folder?, by_key?);
+        Ok((by_folder.is_some(), by_key.flatten().or(by_folder.flatten()).is_some_and(is_now)))
     }
 
     /// Whether this upload is among those that are told below `prefix`, and then when it is said to have been begun.

@@ -253,6 +253,15 @@ async fn nothing_is_old_where_dates_are_none() {
 }
 
 #[tokio::test]
+async fn dates_that_are_told_below_a_folder_alone_are_believed() {
+    for (misdates_uploads, is_dated) in [(false, true), (true, false)] {
+        let quirks = Quirks { lists_uploads_by_folder_alone: true, misdates_uploads, ..Quirks::default() };
+        let profile = Place::new(quirks).await.store.profile().await.unwrap();
+        assert_eq!((profile.lists_uploads, profile.dates_uploads), (true, is_dated), "{profile:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_holds_no_more_than_it_may() {
     let place = Place::with(Quirks::default(), |options| {
         (options.part_bytes, options.upload_bytes, options.parts_in_flight) = (5 << 20, 12 << 20, 8);

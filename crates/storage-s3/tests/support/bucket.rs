@@ -44,6 +44,8 @@ pub struct Quirks {
     pub fails_over_unknown_uploads: bool,
     /// Every upload was begun in 2010.
     pub misdates_uploads: bool,
+    /// An upload is told to who asks for its folder, and not to who asks for its whole key.
+    pub lists_uploads_by_folder_alone: bool,
     /// What is to be encrypted is refused.
     pub refuses_encryption: bool,
 }
@@ -460,7 +462,9 @@ impl S3 for Bucket {
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_289_422_113);
         let prefix = request.input.prefix.unwrap_or_default();
         let state = self.there()?;
-        let open = state.uploads.iter().filter(|(_, open)| open.key.starts_with(&prefix));
+        let is_told =
+            |key: &str| key.starts_with(&prefix) && !(self.quirks.lists_uploads_by_folder_alone && key == prefix);
+        let open = state.uploads.iter().filter(|(_, open)| is_told(&open.key));
         let uploads = open.map(|(id, open)| MultipartUpload {
             key: Some(open.key.clone()),
             upload_id: Some(id.clone()),
