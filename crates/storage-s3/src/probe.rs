@@ -54,6 +54,11 @@ struct Probe<'a> {
     folder: String,
 }
 
+/// A put as it would be if no encryption were asked for.
+fn unencrypted(request: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
+    request.set_server_side_encryption(None).set_ssekms_key_id(None)
+}
+
 /// Whether the server did what it was asked; an error that may pass, or that a configuration causes, is no answer.
 fn took<T>(answer: Outcome<T>) -> Outcome<Option<T>> {
     match answer {
@@ -164,13 +169,15 @@ impl Probe<'_> {
         Ok(refused && kept && nowhere && taken && self.holds("put", OTHER).await?)
     }
 
-    /// Fails where encryption is asked for and not done.
+    /// Fails where encryption is asked for and not done. What is refused is blamed on it only where the same is taken without: a bucket that
+    /// is full refuses either.
     async fn encrypts(&self) -> Outcome<bool> {
         let Some(asked) = self.inner.encryption().0 else { return Ok(true) };
         if let Err(fault) = self.put("put", FIRST, |request| request).await {
-            let is_refusal = !fault.temporary && fault.kind != ErrorKind::PermissionDenied && fault.mistake().is_none();
+            let may_be_its = !fault.temporary && fault.kind != ErrorKind::PermissionDenied && fault.mistake().is_none();
+            let is_its = may_be_its && self.put("put", FIRST, unencrypted).await.is_ok();
             let mistake = Misconfigured::NotEncrypted;
-            return Err(if is_refusal { fault.by_mistake(ErrorKind::Unsupported, mistake) } else { fault });
+            return Err(if is_its { fault.by_mistake(ErrorKind::Unsupported, mistake) } else { fault });
         }
         let name = self.name("put")?;
         let head = || async {

@@ -113,6 +113,24 @@ async fn encryption_that_is_not_done_is_an_error_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_refused_without_encryption_as_well_is_not_blamed_on_it() {
+    for (status, code, kind) in [
+        (507, "", ErrorKind::Full),
+        (403, "QuotaExceeded", ErrorKind::Full),
+        (400, "InvalidRequest", ErrorKind::Unavailable),
+        (501, "NotImplemented", ErrorKind::Unsupported),
+    ] {
+        let place = Place::with(Quirks::default(), |options| options.encryption = Encryption::Aes256).await;
+        // The first request looks for a profile, the next two are puts.
+        place.front.plan(1, 2, Fault::Refused(status, code));
+        let refused = place.store.put(&key("a"), "secret".into(), PutOptions::create()).await.unwrap_err();
+        assert_eq!(place.front.calm(), 2, "{code}");
+        assert_eq!((refused.kind(), Misconfigured::of(&refused)), (&kind, None), "{}", told(&refused));
+        assert!(place.bucket.names().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn each_way_to_write_is_held_to_its_encryption() {
     for (quirks, is_ok) in
         [(Quirks::default(), true), (Quirks { encrypts_puts_alone: true, ..Quirks::default() }, false)]
