@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(crate) const KEY: &str = ".larder/profile.json";
-/// Of the layout below; another one is found out anew.
-const FORMAT: u32 = 1;
+/// Of the layout below; another one is found out anew. In the first one what was tried last could be lacking.
+const FORMAT: u32 = 2;
 const BYTES_MAX: usize = 64 << 10;
 
 /// The conditions that a kind of request keeps.
@@ -56,17 +56,15 @@ pub struct Profile {
     pub copy: Conditions,
     /// A payload is refused that has another SHA-256 than it was signed under.
     pub checks_payload: bool,
-    /// An object is refused that has another SHA-256 than its header `x-amz-checksum-sha256` says. `false` of profiles that were kept
-    /// before this was tried.
+    /// An object is refused that has another SHA-256 than its header `x-amz-checksum-sha256` says.
     #[serde(default)]
     pub checks_sha256: bool,
     /// `DeleteObjects` works.
     pub batch_delete: bool,
     /// `ListMultipartUploads` works: what was abandoned can be found.
     pub lists_uploads: bool,
-    /// An upload is told with the time at which it was begun; where it is not, none is taken for an abandoned one. `true` of profiles that
-    /// were kept before this was tried.
-    #[serde(default = "believed")]
+    /// An upload is told with the time at which it was begun; where it is not, none is taken for an abandoned one.
+    #[serde(default)]
     pub dates_uploads: bool,
     /// The smallest part but the last, in bytes: 0 where any size is taken.
     pub part_bytes_min: u64,
@@ -80,10 +78,6 @@ pub struct Profile {
     pub encrypts: bool,
     /// The server's clock less this machine's, in seconds.
     pub clock_skew: i64,
-}
-
-fn believed() -> bool {
-    true
 }
 
 impl Profile {
@@ -131,8 +125,8 @@ impl S3Store {
         }
         let kept = self.inner.kept().await.map_err(|fault| fault.at(Op::Open, KEY, self))?;
         match kept {
-            Some(kept) => Ok(Some(self.inner.known(kept).await)),
-            None => Ok(None),
+            Some(kept) if kept.format == FORMAT => Ok(Some(self.inner.known(kept).await)),
+            _ => Ok(None),
         }
     }
 
@@ -156,8 +150,20 @@ impl Inner {
             return Ok(known);
         }
         match self.kept().await? {
-            Some(kept) => Ok(self.known(kept).await),
+            Some(kept) if kept.format == FORMAT => Ok(self.known(kept).await),
+            Some(earlier) => self.renewed(earlier).await,
             None => self.found_out().await,
+        }
+    }
+
+    /// Finds out anew. Where nothing can be written now the earlier one is gone by: a bucket that is full must be deleted from.
+    async fn renewed(&self, earlier: Profile) -> Outcome<Arc<Profile>> {
+        match self.found_out().await {
+            Err(fault) if matches!(fault.kind, ErrorKind::Full | ErrorKind::PermissionDenied) => {
+                tracing::warn!(store = %self.display, ?fault, "what the server can do is not found out anew now");
+                Ok(self.known(earlier).await)
+            }
+            found => found,
         }
     }
 
@@ -184,7 +190,7 @@ impl Inner {
         Ok(self.known(profile).await)
     }
 
-    /// The profile that lies in the store, if it is one of this server.
+    /// The profile that lies in the store, if it is one of this server: of this layout, or of an earlier one.
     async fn kept(&self) -> Outcome<Option<Profile>> {
         let name = self.name(&key())?;
         let get = || async {
@@ -204,7 +210,7 @@ impl Inner {
         // Damage costs a few requests, not the store.
         let kept: Option<Profile> = if bytes.len() > BYTES_MAX { None } else { serde_json::from_slice(&bytes).ok() };
         Ok(kept.filter(|kept| {
-            kept.format == FORMAT && kept.endpoint == self.endpoint() && kept.bucket == self.options.bucket
+            kept.format <= FORMAT && kept.endpoint == self.endpoint() && kept.bucket == self.options.bucket
         }))
     }
 

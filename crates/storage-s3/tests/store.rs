@@ -74,6 +74,51 @@ async fn a_profile_of_another_server_or_a_damaged_one_is_made_anew() {
 }
 
 #[tokio::test]
+async fn what_was_found_out_before_dates_of_uploads_were_tried_is_found_out_anew() {
+    for misdates_uploads in [false, true] {
+        let place = Place::new(Quirks { misdates_uploads, ..Quirks::default() }).await;
+        let next = with_an_early_profile(&place).await;
+        assert_eq!(next.known_profile().await.unwrap(), None);
+        next.begin(&key("a")).await.unwrap();
+        place.bucket.make_older("a", Duration::from_secs(90_000));
+        let told = next.open_uploads(None).await.unwrap();
+        let is_old = told[0].age > Duration::from_secs(86_400);
+        assert_eq!((told.len(), is_old), (1, !misdates_uploads), "{told:?}");
+        let again = S3Store::connect(place.options.clone()).await.unwrap();
+        let kept = again.known_profile().await.unwrap().expect("it is kept");
+        assert_eq!(kept.dates_uploads, !misdates_uploads);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_written_what_was_found_out_earlier_is_gone_by() {
+    for (status, code) in [(507, ""), (403, "AccessDenied")] {
+        let place = Place::new(Quirks::default()).await;
+        place.store.put(&key("a"), "a".into(), PutOptions::create()).await.unwrap();
+        let next = with_an_early_profile(&place).await;
+        place.front.plan(1, 1_000, Fault::Refused(503, "SlowDown"));
+        assert!(next.delete(&key("a")).await.unwrap_err().is_temporary(), "an outage tells nothing");
+        // The first request looks for a profile, the next one is a put.
+        place.front.plan(1, 1, Fault::Refused(status, code));
+        next.delete(&key("a")).await.unwrap();
+        assert_eq!(place.front.calm(), 1);
+        assert!(place.bucket.names().is_empty());
+        let known = next.profile().await.unwrap();
+        assert!(known.put.create && !known.dates_uploads, "{known:?}");
+    }
+}
+
+/// Another process's store, over a profile that was kept before dates of uploads were tried.
+async fn with_an_early_profile(place: &Place) -> S3Store {
+    let mut kept = serde_json::to_value(&*place.store.profile().await.unwrap()).unwrap();
+    kept["format"] = 1.into();
+    kept.as_object_mut().unwrap().remove("dates_uploads");
+    let kept = serde_json::to_vec(&kept).unwrap();
+    place.bucket.state().objects.get_mut(".larder/profile.json").unwrap().bytes = kept.into();
+    S3Store::connect(place.options.clone()).await.unwrap()
+}
+
+#[tokio::test]
 async fn a_profile_is_renewed_when_that_is_asked_for() {
     let place = Place::new(Quirks::default()).await;
     place.store.profile().await.unwrap();
