@@ -11,11 +11,13 @@
 //! A store that is away can be left out. What it alone knows is then missing, newer attributes, tombstones and accounts too, so the
 //! index is provisional: what it tells of from before takes no changes, and what it does not tell of is not called absent. Nothing
 //! that is written meanwhile can so outrank what that store knows; another rebuild, which reads it, ends this. A store that will not
-//! come back can be forgotten instead: the index is whole then, without what that store alone knew.
+//! come back can be forgotten instead: the index is whole then, without what that store alone knew and the older ledger does not know
+//! either (`carried`).
 //!
 //! One bad object never stops it: it is reported by its name, and all the rest comes back. An outage does stop it, for
 //! what is away must not look absent.
 
+mod carried;
 mod losses;
 
 pub use losses::{Loss, Losses, losses};
@@ -34,7 +36,7 @@ use crate::{
     truth::{Reading, chain},
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use larder_storage_core::{self as core, BoxError, ErrorKind, Key, ListOptions, Prefix, PutOptions};
+use larder_storage_core::{self as core, BoxError, Key, ListOptions, Prefix};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -56,7 +58,8 @@ pub struct RebuildOptions {
     pub without_secrets: bool,
     /// Known stores that are away and may come back. The index is provisional: see [`Files::unread_stores`](crate::Files).
     pub without: Vec<StoreName>,
-    /// Known stores that will not come back. What they alone knew is lost: [`losses`] tells before.
+    /// Known stores that will not come back. Content that they alone have is lost: [`losses`] tells before. So are changes that they alone
+    /// know of, unless the older ledger knows them too.
     pub forget: Vec<StoreName>,
 }
 
@@ -235,8 +238,8 @@ impl Installation {
         ledger.initialise(&identity).await.map_err(failed)
     }
 
-    /// Takes everything into `parts.ledger`, `group` entries in a transaction. `older` tells of purges that only a store that is left
-    /// out may tell of.
+    /// Takes everything into `parts.ledger`, `group` entries in a transaction. `older` tells of what only a store that is left out may
+    /// tell of: of purges, and of all that was changed where such a store is forgotten.
     async fn scan<'a>(
         &'a self,
         parts: &'a Parts,
@@ -272,6 +275,9 @@ impl Installation {
         scan.tombstones().await?;
         if let Some(older) = older {
             scan.purged_before(older).await?;
+            if self.stores.len() < self.known.len() {
+                scan.changed_before(older).await?;
+            }
         }
         if run != Run::Rehearsal && self.places.len() > 1 {
             scan.note_missed().await?;
@@ -338,33 +344,6 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Tombstones of the older ledger, if it is this installation's, that lie on no store which is here: they are written again. One
-    /// that can't be read is as none.
-    async fn purged_before(&mut self, older: &dyn Ledger) -> Result<()> {
-        let ours = self.parts.ledger.identity().await.map_err(failed)?.map(|identity| identity.instance);
-        if older_identity(Some(older)).await.map(|identity| identity.instance) != ours {
-            return Ok(());
-        }
-        let mut after = None;
-        loop {
-            let page = match older.tombstones(after, 1000).await {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(error = %chain(&error), "the older database can't be read; purges that it alone knows are forgotten");
-                    return Ok(());
-                }
-            };
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some((last.id, last.revision));
-            for tombstone in page {
-                let known = self.parts.ledger.tombstone(tombstone.id, tombstone.revision).await.map_err(failed)?;
-                if known.is_none() {
-                    self.bury(tombstone).await?;
-                }
-            }
-        }
-    }
-
     /// Notes which stores lack a tombstone, or the newest record of a user or bucket. Costs a look at each on every store.
     async fn note_missed(&mut self) -> Result<()> {
         let ledger = self.parts.ledger.clone();
@@ -398,31 +377,6 @@ impl Scan<'_> {
             self.record(missed.collect()).await?;
         }
         Ok(())
-    }
-
-    /// What such a purge had deleted, and where, nobody knows: each store clears up.
-    async fn bury(&mut self, tombstone: Tombstone) -> Result<()> {
-        if !self.places.iter().any(|place| place.mode.creates()) {
-            return Err(StartError::Configuration(
-                "only the older database knows of some purges, and no store takes their tombstones: give one the mode `edit` or `rw` for \
-                 this rebuild"
-                    .into(),
-            ));
-        }
-        let key = tombstone.key();
-        let mut group = vec![];
-        for place in self.places {
-            group.push((key.clone(), tombstone.not_cleared_on(place.id)));
-            if !place.mode.creates() {
-                continue;
-            }
-            match place.store.put(&key, tombstone.to_bytes().into(), PutOptions::create()).await {
-                Err(error) if *error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
-                _ => {}
-            }
-        }
-        group.insert(0, (key, Entry::Tombstone(Box::new(tombstone))));
-        self.record(group).await.map(drop)
     }
 
     /// Sealed records below `folder`; the highest of each wins in the ledger. One that a dead process had only made visible is
@@ -580,15 +534,22 @@ impl Scan<'_> {
 /// counts too.
 async fn sight(places: &[Place], place: &Place, key: Key) -> core::Result<Sighting> {
     let reading = place.attributes_at(&key).await?;
+    let copies = match &reading {
+        Reading::Valid(attributes) => copies_of(places, attributes).await?,
+        _ => vec![],
+    };
+    Ok(Sighting { key, reading, copies })
+}
+
+/// The places that have bytes of the size that these attributes describe.
+async fn copies_of(places: &[Place], attributes: &Attributes) -> core::Result<Vec<CopyRow>> {
     let mut copies = vec![];
-    if let Reading::Valid(attributes) = &reading {
-        for place in places {
-            if place.size_if_readable(&attributes.key).await? == Some(attributes.size) {
-                copies.push(present(place.id));
-            }
+    for place in places {
+        if place.size_if_readable(&attributes.key).await? == Some(attributes.size) {
+            copies.push(present(place.id));
         }
     }
-    Ok(Sighting { key, reading, copies })
+    Ok(copies)
 }
 
 /// Where a record lies, which one it is, its epoch and version.

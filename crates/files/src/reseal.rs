@@ -13,7 +13,7 @@ use crate::{
     sealed::{self, Sealed},
     truth::chain,
 };
-use larder_storage_core::{Key, PutOptions};
+use larder_storage_core::{ErrorKind, Key, PutOptions};
 use std::collections::BTreeMap;
 use tracing::warn;
 
@@ -135,14 +135,17 @@ impl Scan<'_> {
     }
 
     /// Seals a record on every store that takes it, and takes it in. One that the ledger refuses is reported and not sealed.
-    async fn seal<T: Sealed + Send>(&mut self, record: T, entry: impl Fn(T) -> Entry) -> Result<()> {
+    pub(crate) async fn seal<T: Sealed + Send>(&mut self, record: T, entry: impl Fn(T) -> Entry) -> Result<()> {
         let key = record.key();
         let bytes = sealed::seal(&self.parts.secrets, &self.parts.environment, &key, &record);
         if self.record(vec![(key.clone(), entry(record))]).await?.contains(&None) {
             return Ok(());
         }
         for place in self.places.iter().filter(|place| place.mode.creates()) {
-            place.store.put(&key, bytes.clone().into(), PutOptions::create()).await.map_err(failed)?;
+            match place.store.put(&key, bytes.clone().into(), PutOptions::create()).await {
+                Err(error) if *error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What a rebuild that forgets stores would lose: files, and old revisions of files, whose only copies lie there. Only the ledger that it
-//! replaces can tell, so this is asked before. It changes nothing, and what is lost is not decided here.
+//! replaces can tell, so this is asked before. It changes nothing, and what is lost is not decided here. Changes that lie there alone are
+//! not lost: that ledger tells of them, and the rebuild writes them again.
 
-use super::{Installation, RebuildOptions, Result, Run, failed, older_identity};
+use super::{Installation, RebuildOptions, Result, Run, carried::can_be_read, failed, older_identity};
 use crate::{
     Attributes, FileId, Ledger, Parts, StoreId,
     ledger::{LedgerError, Placed, PlacedQuery},
@@ -109,6 +110,7 @@ impl Losses {
         forgotten: &BTreeSet<StoreId>,
         take: &mut (dyn FnMut(Loss) + Send),
     ) -> Result<(), LedgerError> {
+        can_be_read(older).await?;
         let (mut after, mut of): (_, Option<(FileId, Vec<u64>)>) = (None, None);
         loop {
             let page = older.placed(&PlacedQuery { due: false, after, limit: PAGE }).await?;
