@@ -92,13 +92,14 @@ impl Files {
     /// # Errors
     /// `NotFound`; what is wrong with the store is told of.
     pub async fn check_store(&self, name: &str) -> Result<Vec<StoreCheck>> {
-        let place = self.0.places.iter().find(|place| place.name.as_str() == name);
+        let place = self.0.places.iter().position(|place| place.name.as_str() == name);
         Ok(self.0.check_place(place.ok_or(Error::NotFound("store"))?).await)
     }
 }
 
 impl Node {
-    async fn check_place(&self, place: &Place) -> Vec<StoreCheck> {
+    async fn check_place(&self, index: usize) -> Vec<StoreCheck> {
+        let place = &self.places[index];
         let away = "is it mounted, and may this user read it? until it is back, files are read from other copies";
         let store = &*place.store;
         let mut checks = vec![self.tried("marker", away, self.in_time(place.confirm(), place)).await];
@@ -122,7 +123,12 @@ impl Node {
         checks.push(
             self.tried("read", "the disk does not keep what it is given: replace it", self.in_time(read, place)).await,
         );
-        checks.push(self.tried("delete", full, self.in_time(store.delete(&probe), place)).await);
+        let delete = self.tried("delete", full, self.in_time(store.delete(&probe), place)).await;
+        if delete.problem.is_none() {
+            // What it refused to delete may go now.
+            self.state().refused.forget(index);
+        }
+        checks.push(delete);
         checks
     }
 

@@ -562,6 +562,34 @@ async fn a_bucket_that_lets_no_damaged_copy_be_deleted_is_asked_by_one_of_them_a
 }
 
 #[tokio::test]
+async fn a_store_that_is_checked_and_deletes_again_is_asked_at_once() {
+    for heals in [false, true] {
+        let stuck = Arc::<Faults>::default();
+        let (larder, files, all) = damaged_and_held(&stuck, |_| true).await;
+        until("it was asked", async || stuck.struck() > 0).await;
+        let (begun, struck) = (larder.world.elapsed(), stuck.struck());
+        if heals {
+            stuck.heal();
+        } else {
+            // What it refuses is not a probe alone.
+            stuck.plan("delete.sent", ".larder/probes", ErrorKind::PermissionDenied);
+        }
+        let deletes = files.check_store("a").await.unwrap().pop().unwrap();
+        assert_eq!((deletes.check, deletes.problem.is_none()), ("delete", heals));
+        if !heals {
+            let over = begun + Duration::from_secs(50 * 60);
+            until("time passes", async || larder.world.elapsed() > over).await;
+            assert_eq!(stuck.struck(), struck + 1, "by the check alone");
+            continue;
+        }
+        for file in &all {
+            comes_to(&larder, file.id, 1, &["a", "b"]).await;
+        }
+        assert!(larder.world.elapsed() < begun + Duration::from_secs(50 * 60));
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_copy_that_may_not_be_deleted_keeps_no_other_from_going() {
     let stuck = Arc::<Faults>::default();
     let held = std::sync::Mutex::new(0);

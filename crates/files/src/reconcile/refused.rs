@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-/// A store that refuses to delete is not asked again for so long, and not by the same copy for as long again.
+/// A store that refuses to delete is not asked again for so long.
 const RESTS_FOR: Duration = Duration::from_secs(60 * 60);
+/// The copies that have asked leave the others so much time to come first.
+const LATER_BY: Duration = Duration::from_secs(5 * 60);
 
 /// A revision of a file, on a place.
 type Which = (FileId, u64, usize);
@@ -28,7 +30,7 @@ impl Refused {
     /// Whether no deletion of this copy is to be asked for now.
     pub(super) fn rests(&self, (file, revision, place): Which, now: Duration) -> bool {
         let Some(rest) = self.0.get(&place) else { return false };
-        let longer = if rest.asked.contains(&(file, revision)) { RESTS_FOR } else { Duration::ZERO };
+        let longer = if rest.asked.contains(&(file, revision)) { LATER_BY } else { Duration::ZERO };
         now < rest.until + longer
     }
 
@@ -75,8 +77,8 @@ mod tests {
         assert!(!refused.rests(copy(1, 1), hours(0)), "another store");
         assert!(refused.rests(copy(1, 0), hours(1)) && !refused.rests(copy(2, 0), hours(1)));
         refused.refused(copy(2, 0), hours(1));
-        // Nobody else came for an hour: those that had asked begin again.
-        assert!(refused.rests(copy(1, 0), hours(2)) && !refused.rests(copy(1, 0), hours(3)));
+        // Nobody else came first: those that had asked begin again.
+        assert!(refused.rests(copy(1, 0), hours(2)) && !refused.rests(copy(1, 0), hours(2) + LATER_BY));
         refused.refused(copy(1, 0), hours(3));
         assert!(refused.rests(copy(1, 0), hours(4)) && !refused.rests(copy(2, 0), hours(4)));
     }
