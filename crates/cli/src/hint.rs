@@ -16,11 +16,13 @@ const BEGIN: &str = "`larder ";
 pub(crate) struct Hints(Arc<[(&'static str, String)]>);
 
 impl Hints {
-    /// What a flag or a variable has named: a message may be read where the variable is not set, in a journal say.
+    /// What a flag or a variable has named: a message may be read where the variable is not set, or a path means another place, in a
+    /// journal say.
     pub(crate) fn of(globals: &Globals, named: &Named) -> Self {
-        let data = (named.data != Origin::Default).then(|| ("--data", quoted(&globals.data)));
+        let whole = |path: &Path| quoted(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let data = (named.data != Origin::Default).then(|| ("--data", whole(&globals.data)));
         let config = globals.config.as_deref().filter(|_| named.config != Origin::Default);
-        Self(data.into_iter().chain(config.map(|file| ("--config", quoted(file)))).collect())
+        Self(data.into_iter().chain(config.map(|file| ("--config", whole(file)))).collect())
     }
 
     /// The message with that in each command which does not say it already.

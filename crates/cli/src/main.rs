@@ -156,15 +156,14 @@ fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let named = Named::by(&matches);
-    let output = Output::new(&cli.globals, Hints::of(&cli.globals, &named));
+    let output = Output::new(&cli.globals, Hints::of(&cli.globals, &named), cli.command.goes_on_unread());
     match run(cli, output.clone(), umask, named) {
         Ok(exit) => exit.into(),
         Err(error) => output.failure(&error).into(),
     }
 }
 
-fn run(cli: Cli, mut output: Output, umask: u32, named: Named) -> anyhow::Result<Exit> {
-    output.goes_on_unread = cli.command.goes_on_unread();
+fn run(cli: Cli, output: Output, umask: u32, named: Named) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Completions(command) => return command.run(&output, Cli::command()),
         Command::Man(command) => return command.run(&output, Cli::command(), umask),

@@ -706,8 +706,9 @@ pub(crate) fn bring_back(name: &str, dir: &DataDir, config: &Config) -> String {
 }
 
 fn configure_again(name: &str, dir: &DataDir, config: &Config) -> String {
-    let with = if name == "local" { "alone, or with the `path` that it had" } else { "with the `path` that it had" };
-    let back = format!("put `[stores.{name}]` back into the configuration, {with}");
+    let with = if name == "local" { "alone, or with what it had" } else { "with what it had" };
+    let back =
+        format!("put `[stores.{name}]` back into the configuration, {with}: a `path`, or a `kind` and a `bucket`");
     match others_hold(name, dir, config) {
         true => format!(
             "{back}; is it gone? `larder rebuild --without {name}` goes on without it for now, `larder rebuild --forget {name}` for good"

@@ -72,7 +72,7 @@ pub(crate) struct Output {
     color: bool,
     hints: Hints,
     /// Whether a command is to end as if its results were read, where nobody reads them any more.
-    pub(crate) goes_on_unread: bool,
+    goes_on_unread: bool,
     /// Whether the reader of the results has gone away.
     unread: Arc<AtomicBool>,
     results: Arc<Mutex<BufWriter<Stdout>>>,
@@ -80,14 +80,14 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(globals: &Globals, hints: Hints) -> Self {
+    pub(crate) fn new(globals: &Globals, hints: Hints, goes_on_unread: bool) -> Self {
         Self {
             json: globals.json,
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
             color: colored(globals.color),
             hints,
-            goes_on_unread: false,
+            goes_on_unread,
             unread: Arc::default(),
             results: Arc::new(Mutex::new(BufWriter::with_capacity(64 << 10, io::stdout()))),
             bar: Arc::default(),
@@ -177,8 +177,8 @@ impl Output {
         let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
         };
-        // A connection to a server breaks so as well.
-        if self.unread.load(Ordering::Relaxed) && error.chain().any(broken_pipe) {
+        // A connection to a server breaks so as well: of a command that goes on unread it can be nothing else.
+        if !self.goes_on_unread && self.unread.load(Ordering::Relaxed) && error.chain().any(broken_pipe) {
             return Exit::Done;
         }
         self.error(chain(error.as_ref()));
@@ -299,11 +299,14 @@ mod tests {
     #[test]
     fn a_connection_that_broke_is_a_failure_and_a_reader_that_went_away_is_none() {
         let cli = <crate::Cli as clap::Parser>::parse_from(["larder", "ls", "--quiet"]);
-        let output = Output::new(&cli.globals, Hints::default());
-        let broken = anyhow::Error::from(io::Error::from(ErrorKind::BrokenPipe)).context("cannot get `a` in s3://b");
-        assert_eq!(output.failure(&broken), Exit::Failed);
-        output.unread.store(true, Ordering::Relaxed);
-        assert_eq!(output.failure(&broken), Exit::Done);
+        for (goes_on_unread, unread) in [(false, Exit::Done), (true, Exit::Failed)] {
+            let output = Output::new(&cli.globals, Hints::default(), goes_on_unread);
+            let broken =
+                anyhow::Error::from(io::Error::from(ErrorKind::BrokenPipe)).context("cannot get `a` in s3://b");
+            assert_eq!(output.failure(&broken), Exit::Failed);
+            output.unread.store(true, Ordering::Relaxed);
+            assert_eq!(output.failure(&broken), unread, "its own pipe has told nobody of this");
+        }
     }
 
     #[test]

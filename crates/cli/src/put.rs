@@ -446,7 +446,7 @@ mod tests {
 
     fn nothing() -> Arc<Own> {
         let cli = <crate::Cli as clap::Parser>::parse_from(["larder", "dump"]);
-        Arc::new(Own { places: HashSet::new(), output: Output::new(&cli.globals, crate::hint::Hints::default()) })
+        Arc::new(Own { places: HashSet::new(), output: Output::new(&cli.globals, crate::hint::Hints::default(), true) })
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! is told to.
 
 use crate::{
-    data_dir::parent,
+    data_dir::{parent, sync_dir},
     output::{WrongUsage, refuse},
 };
 use anyhow::{Context as _, Result};
@@ -72,7 +72,7 @@ pub(crate) struct Half<'a> {
 }
 
 impl Half<'_> {
-    /// Gives it its name, once all of it is on the disk.
+    /// Gives it its name, once all of it is on the disk; then the name is, too.
     ///
     /// # Errors
     /// As [`Target::at`]: something may have come there meanwhile.
@@ -82,7 +82,7 @@ impl Half<'_> {
         file.as_file().sync_all()?;
         let persisted = if terms.force { file.persist(path) } else { file.persist_noclobber(path) };
         match persisted {
-            Ok(_) => Ok(()),
+            Ok(_) => sync_dir(parent(path)).with_context(|| format!("cannot write {}", path.display())),
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(exists(path)),
             Err(error) => Err(error.error).with_context(|| format!("cannot write {}", path.display())),
         }

@@ -466,7 +466,8 @@ fn what_a_message_says_to_run_works_where_the_command_did() {
         command.strip_prefix("larder ").unwrap().to_owned()
     };
     let named = ["--data", "my larder", "--config", &config];
-    assert_eq!(hint(&run(&["ls", "--data", "./my larder"])), "rebuild --data './my larder'");
+    let whole = |name: &str| larder.place().join(name).display().to_string();
+    assert_eq!(hint(&run(&["ls", "--data", "./my larder"])), format!("rebuild --data '{}'", whole("my larder")));
     let said = run(&[&["ls"], &named[..]].concat());
     assert!(said.contains("it'\\''s mine.toml'"), "{said}");
     assert_eq!(hint(&run(&[&["doctor"], &named[..]].concat())), hint(&said));
@@ -480,7 +481,8 @@ fn what_a_message_says_to_run_works_where_the_command_did() {
     let said = run(&["ls"]);
     assert!(said.contains("`larder serve`") && said.contains("`larder put FILE`"), "{said}");
     let variable = larder.command(&["ls"]).env("LARDER_DATA", "elsewhere").told();
-    assert!(String::from_utf8_lossy(&variable.stderr).contains("`larder serve --data elsewhere`"), "{variable:?}");
+    let elsewhere = format!("`larder serve --data {}`", whole("elsewhere"));
+    assert!(String::from_utf8_lossy(&variable.stderr).contains(&elsewhere), "{variable:?}");
 }
 
 #[test]

@@ -299,6 +299,17 @@ fn a_store_that_is_not_mounted() {
 }
 
 #[test]
+fn a_store_that_is_not_configured_any_more() {
+    let larder = Larder::new();
+    configure(&larder, "[stores.local]\n[stores.second]\npath = \"second\"\n");
+    larder.put("file", "content");
+    configure(&larder, "[stores.local]\n");
+    let back =
+        "put `[stores.second]` back into the configuration, with what it had: a `path`, or a `kind` and a `bucket`";
+    refused(&larder, &SERVE, &["`second`", "is not configured", back, "larder rebuild --forget second"]);
+}
+
+#[test]
 fn missing_foreign_open_and_broken_secrets() {
     let (larder, other) = (kept(), kept());
     let secrets = larder.data().join("secrets.toml");

@@ -97,7 +97,7 @@ fn no_answer_before_the_files_their_directory_and_every_new_directory_are_synced
 }
 
 #[test]
-fn what_get_and_image_write_is_synced_before_it_has_its_name() {
+fn what_get_and_image_write_is_synced_before_it_has_its_name_and_then_the_name() {
     if !can_trace() {
         return;
     }
@@ -117,6 +117,8 @@ fn what_get_and_image_write_is_synced_before_it_has_its_name() {
         let is_half = |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with(".larder-"));
         let is_synced = calls[..named].iter().filter_map(|(_, call)| synced(call)).any(is_half);
         assert!(is_synced, "{arguments:?}: {calls:#?}");
+        let mut after = calls[named..].iter().filter_map(|(_, call)| synced(call));
+        assert!(after.any(|path| Path::new(path) == larder.place()), "{arguments:?}: {calls:#?}");
         fs::remove_file(larder.place().join("made")).unwrap();
     }
 }
