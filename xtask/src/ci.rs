@@ -175,8 +175,14 @@ fn tests_and_kills(shell: &Shell) -> Result<()> {
         eprintln!("\n{}{}", String::from_utf8_lossy(&killed.stderr), String::from_utf8_lossy(&killed.stdout));
         others?;
         ensure!(killed.status.success(), "what was acknowledged did not survive a kill: the seed stands above");
+        let passed = String::from_utf8_lossy(&killed.stdout).lines().filter(|line| is_passed(line, kills)).count();
+        ensure!(passed > 0, "no test is called {kills}");
         Ok(())
     })
+}
+
+fn is_passed(line: &str, name: &str) -> bool {
+    line.starts_with(&format!("test {name}")) && line.ends_with("... ok")
 }
 
 fn minio(shell: &Shell) -> Result<Outcome> {

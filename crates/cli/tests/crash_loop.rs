@@ -324,13 +324,15 @@ fn repeat(client: &Client, known: &Known) -> Reply {
         if ![409, 503].contains(&reply.status) || Instant::now() > until {
             return reply;
         }
-        a_moment();
+        pause(MOMENT);
     }
 }
 
-fn a_moment() {
+const MOMENT: Duration = Duration::from_millis(100);
+
+fn pause(time: Duration) {
     let (_never, nothing) = mpsc::channel::<()>();
-    let _ = nothing.recv_timeout(Duration::from_millis(100));
+    let _ = nothing.recv_timeout(time);
 }
 
 /// A good answer goes on; a 5xx leaves the file unsettled and goes on as well.
@@ -404,7 +406,7 @@ fn kill<Beside>(rounds: &Rounds, installation: impl Fn() -> Option<(Larder, Besi
     let mut bits = [0; 8];
     getrandom::fill(&mut bits).unwrap();
     let seed = number("LARDER_CRASH_SEED", u64::from_le_bytes(bits));
-    let rounds = number("LARDER_CRASH_ROUNDS", 20) / share;
+    let rounds = number("LARDER_CRASH_ROUNDS", 20).div_ceil(share);
     let clients = number("LARDER_CRASH_CLIENTS", 16) as usize;
     println!("LARDER_CRASH_SEED={seed} LARDER_CRASH_ROUNDS={} LARDER_CRASH_CLIENTS={clients}", rounds * share);
     let mut random = Random(seed);
@@ -523,8 +525,7 @@ fn hammer(oracles: Vec<Oracle>, people: &People, random: &mut Random) -> Vec<Ora
     for _ in 0..random.below(600) {
         acknowledgements.recv_timeout(DEADLINE).expect("somebody is served");
     }
-    let (_never, nothing) = mpsc::channel::<()>();
-    let _ = nothing.recv_timeout(Duration::from_micros(random.below(5_000)));
+    pause(Duration::from_micros(random.below(5_000)));
     people.server.send_kill();
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
@@ -535,8 +536,10 @@ fn until_settled(larder: &Larder, server: &Server, root: &Client) {
     let until = Instant::now() + 4 * DEADLINE;
     while !larder.has_locks() && !server.said().contains("are taken for dead") {
         assert!(Instant::now() < until, "nobody buries the node that was killed: {}", server.said());
-        a_moment();
+        pause(MOMENT);
     }
+    // Whoever asks too often takes the processors from those that it waits for.
+    let mut moment = MOMENT;
     loop {
         let ready = root.get("/health/ready").text();
         let open = larder.run(&["fsck", "--json"]).stdout;
@@ -544,7 +547,8 @@ fn until_settled(larder: &Larder, server: &Server, root: &Client) {
             return;
         }
         assert!(Instant::now() < until, "it is never settled: {ready} {open}");
-        a_moment();
+        pause(moment);
+        moment = (moment * 2).min(20 * MOMENT);
     }
 }
 
