@@ -2,7 +2,10 @@
 
 use crate::known::{Known, is_picture, known, known_by_head};
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use larder_files::{BucketPolicy, Examination, Examine, Unfit};
 use larder_media::Limits;
 use serde_json::Value;
@@ -41,8 +44,11 @@ impl Examiner {
 impl Examine for Examiner {
     fn begin(&self, policy: &BucketPolicy, content_type: &str, size: Option<u64>) -> Option<Box<dyn Examination>> {
         // What the bucket does not take is refused for its type.
-        if !is_picture(content_type) || !policy.takes(content_type) {
+        if !policy.takes(content_type) {
             return None;
+        }
+        if !is_picture(content_type) {
+            return policy.pictures_only.then(|| Box::new(NoPicture) as Box<dyn Examination>);
         }
         let is_too_large = size.is_some_and(|size| size > self.limits.source_bytes_max);
         let held = Held {
@@ -53,6 +59,18 @@ impl Examine for Examiner {
             holds: if is_too_large { Holds::TooLarge } else { Holds::All },
         };
         Some(Box::new(Look { examiner: self.clone(), must_be_one: policy.pictures_only, held }))
+    }
+}
+
+/// What does not even begin like a picture, for a bucket that takes nothing else.
+#[derive(Debug)]
+struct NoPicture;
+
+impl Examination for NoPicture {
+    fn look_at(&mut self, _: &Bytes) {}
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Option<Value>, Unfit>> {
+        ready(Err(Unfit::NotAsItSays(larder_media::Error::NotAnImage.to_string()))).boxed()
     }
 }
 
@@ -241,6 +259,18 @@ mod tests {
 
     fn policy(pictures_only: bool) -> BucketPolicy {
         BucketPolicy { pictures_only, ..BucketPolicy::default() }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_of_pictures_takes_nothing_else_whatever_types_it_names() {
+        let examiner = Examiner::new(Limits::default(), 0);
+        for content_type in ["text/plain", "application/pdf", "application/octet-stream"] {
+            assert!(examiner.begin(&policy(false), content_type, None).is_none());
+            let look = examiner.begin(&policy(true), content_type, None).expect("it is looked at");
+            assert!(matches!(look.finish().await, Err(Unfit::NotAsItSays(why)) if why.contains("not an image")));
+            let images = BucketPolicy { types: vec!["image/*".into()], ..policy(true) };
+            assert!(examiner.begin(&images, content_type, None).is_none(), "it is refused for its type");
+        }
     }
 
     async fn examined(examiner: &Examiner, pictures: bool, bytes: &[u8]) -> Result<Option<Value>, Unfit> {
